@@ -1,0 +1,1 @@
+"""The HTTP and event edge: one Falcon resource module per endpoint group."""

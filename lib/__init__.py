@@ -1,0 +1,1 @@
+"""Everything that exists without HTTP, and the web kernel that serves it."""

@@ -1,0 +1,48 @@
+"""Ids: a prefix that says what a thing is, and a time-ordered ULID.
+
+The ULID comes in lower case (`run_01jd...`): 48 bits of milliseconds and 80 of
+randomness, so ids sort by creation and a time bounds a range of them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+from ulid import ULID
+
+from lib.clock import Clock, to_milliseconds
+
+PREFIXES: Final = ("run", "apr", "fb", "art", "con", "upl", "cmt", "usr", "tok", "aud", "trg")
+# Crockford's base 32 has no i, l, o, u; the first character holds two bits only.
+ULID_PATTERN: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
+WORKER_ID_PATTERN: Final = "^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"
+_WORKER_ID: Final = re.compile(WORKER_ID_PATTERN.removesuffix("$") + r"\Z")
+
+
+class Ids:
+    """Makes ids of one process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def new(self, prefix: str) -> str:
+        """Return a fresh id such as `run_01jd...`; `prefix` is one of PREFIXES."""
+        return f"{prefix}_{str(ULID.from_timestamp(self._clock.now().timestamp())).lower()}"
+
+
+def pattern(prefix: str) -> str:
+    """Return the regular expression of ids with this prefix."""
+    return f"^{prefix}_{ULID_PATTERN}$"
+
+
+def lowest_id_at(prefix: str, at: datetime) -> str:
+    """Return the smallest id that could have been made at or after `at`."""
+    milliseconds = max(0, to_milliseconds(at))
+    return f"{prefix}_{str(ULID.from_bytes(milliseconds.to_bytes(6, 'big') + bytes(10))).lower()}"
+
+
+def is_worker_id(text: str) -> bool:
+    """Return whether `text` is a slug that may name a worker's folder."""
+    return _WORKER_ID.match(text) is not None
