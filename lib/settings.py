@@ -1,0 +1,174 @@
+"""Settings: the only reader of the environment.
+
+Names are part of the contract (`README.md` lists them all; a test compares).
+A `.env` file beside `local_server.py` is read too; the environment wins.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+MIN_SECRET_CHARACTERS: Final = 16
+
+SandboxMode = Literal["require", "best_effort", "off"]
+
+
+class SettingsError(Exception):
+    """A setting is missing or not allowed; the message is one line for the operator."""
+
+
+def _split(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+List = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class Settings(BaseModel):
+    """Everything that an operator may choose, checked."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", alias="FLOOM_HOST", min_length=1)
+    port: int = Field(8000, alias="FLOOM_PORT", ge=0, le=65_535)
+    data_dir: Path = Field(Path("var"), alias="FLOOM_DATA_DIR")
+    workspace_dir: Path | None = Field(None, alias="WORKEROS_WORKSPACE_DIR")
+    workspace_id: str = Field(
+        "default", alias="FLOOM_WORKSPACE_ID", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$"
+    )
+    public_url: str | None = Field(None, alias="FLOOM_PUBLIC_URL")
+    secret: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(
+        None, alias="FLOOM_SECRET", min_length=MIN_SECRET_CHARACTERS
+    )
+    shared_secret_role: Literal["member", "admin"] = Field(
+        "member", alias="WORKEROS_SHARED_SECRET_ROLE"
+    )
+    allow_open: bool = Field(False, alias="FLOOM_ALLOW_OPEN")
+    allowed_hosts: List = Field((), alias="FLOOM_ALLOWED_HOSTS")
+    trusted_proxies: List = Field((), alias="FLOOM_TRUSTED_PROXIES")
+    max_concurrent_runs: int = Field(
+        2 * (os.cpu_count() or 1), alias="FLOOM_MAX_CONCURRENT_RUNS", ge=1, le=1_000
+    )
+    sandbox: SandboxMode | None = Field(None, alias="FLOOM_SANDBOX")
+    retention_days: int = Field(90, alias="FLOOM_RETENTION_DAYS", ge=0)
+    log_format: Literal["text", "json"] | None = Field(None, alias="FLOOM_LOG_FORMAT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="FLOOM_LOG_LEVEL")
+    backend: Literal["local", "aws"] = Field("local", alias="FLOOM_BACKEND")
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        for network in self.trusted_proxies:
+            ipaddress.ip_network(network)
+        _check_url(self.base_url)
+        if not (self.is_loopback or self.secret or self.allow_open):
+            raise ValueError(
+                f"FLOOM_HOST={self.host} can be reached from other machines: set FLOOM_SECRET "
+                f"({MIN_SECRET_CHARACTERS} characters or more), or FLOOM_ALLOW_OPEN=1 to let "
+                "everybody in as admin"
+            )
+        if self.sandbox == "off" and not self.is_loopback:
+            raise ValueError("FLOOM_SANDBOX=off is allowed only where FLOOM_HOST is loopback")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def base_url(self) -> str:
+        """Base of links, without a slash at the end."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def workspace_path(self) -> Path:
+        """Root of the workspace repository."""
+        return (self.workspace_dir or self.data_dir / "workspace").absolute()
+
+    @property
+    def sandbox_mode(self) -> SandboxMode:
+        """What to do where isolation is not whole: refuse wherever others may start runs."""
+        default: SandboxMode = "best_effort" if self.is_loopback and not self.secret else "require"
+        return self.sandbox or default
+
+    @property
+    def effective_log_format(self) -> Literal["text", "json"]:
+        """Text on a terminal, else JSON, unless set."""
+        return self.log_format or ("text" if sys.stderr.isatty() else "json")
+
+
+VARIABLES: Final = {
+    field.alias: name for name, field in Settings.model_fields.items() if field.alias
+}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> Settings:
+    """Read settings from the environment over the `.env` file; empty counts as unset.
+
+    Raises:
+        SettingsError: names the variable, what it holds and what is allowed.
+    """
+    given = {**dotenv_values(dotenv), **(os.environ if environ is None else environ)}
+    chosen = {name: value for name, value in given.items() if name in VARIABLES and value}
+    try:
+        return Settings.model_validate(chosen)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence for each `FLOOM_*` variable that is no setting."""
+    present = os.environ if environ is None else environ
+    unknown = sorted(n for n in present if n.startswith("FLOOM_") and n not in VARIABLES)
+    return [f"{name} is not a setting{_suggestion(name)}" for name in unknown]
+
+
+def _suggestion(name: str) -> str:
+    near = difflib.get_close_matches(name, VARIABLES, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _explain(error: ValidationError) -> str:
+    """Return one line about the first problem; a secret's value is never shown."""
+    first: Any = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return str(message)
+    name = str(first["loc"][0])
+    shown = (
+        "" if "SECRET" in name and name != "WORKEROS_SHARED_SECRET_ROLE" else (f"={first['input']}")
+    )
+    return f"{name}{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"FLOOM_PUBLIC_URL={url}: must look like https://floom.example.com")
