@@ -1,0 +1,159 @@
+"""The log of one attempt: lines cut to size, head and tail kept, in bounded memory.
+
+Chunks of stdout and stderr become lines with a sequence number and a time. The
+first half of the budget is written as it comes. What follows is kept as raw
+chunks of which the oldest go (a worker may write gigabytes), and becomes lines
+when the run ends, after one system line that counts what was dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from typing import Final, Literal
+
+MAX_LINE_BYTES: Final = 16 * 1024
+FLUSH_BYTES: Final = 64 * 1024
+STDERR_TAIL_BYTES: Final = 4 * 1024
+
+Stream = Literal["stdout", "stderr", "system"]
+
+
+class LogKeeper:
+    """Writes `[seq, milliseconds, stream, message]` lines to an open file.
+
+    Args:
+        file: Descriptor to append to.
+        first_seq: Sequence number of the first line.
+        budget_bytes: Bytes of text kept in all, half of them from the end.
+    """
+
+    def __init__(self, file: int, *, first_seq: int, budget_bytes: int) -> None:
+        self._file = file
+        self._next_seq = first_seq
+        self._head_left = budget_bytes // 2
+        self._tail_budget = budget_bytes - self._head_left
+        self._splitters: dict[Stream, _LineSplitter] = {
+            "stdout": _LineSplitter(),
+            "stderr": _LineSplitter(),
+        }
+        self._tail: deque[tuple[int, Stream, bytes]] = deque()
+        self._tail_bytes = 0
+        self._pending = bytearray()
+        self._stderr_end = b""
+        self.dropped_lines = 0
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the last line, 0 when there is none."""
+        return self._next_seq - 1
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last few KiB of stderr as text."""
+        return self._stderr_end.decode(errors="replace")
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether enough has gathered to be written at once."""
+        return len(self._pending) >= FLUSH_BYTES
+
+    def feed(self, stream: Stream, data: bytes, at_ms: int) -> None:
+        """Take bytes that the worker wrote."""
+        if stream == "stderr":
+            self._stderr_end = (self._stderr_end + data[-STDERR_TAIL_BYTES:])[-STDERR_TAIL_BYTES:]
+        if self._head_left <= 0:
+            self._keep_in_tail(stream, data, at_ms)
+            return
+        for line in self._splitters[stream].split(data):
+            self._emit(stream, line, at_ms)
+            self._head_left -= len(line) + 1
+
+    def note(self, message: str, at_ms: int) -> None:
+        """Add a line of our own; it does not count against the budget."""
+        self._emit("system", message.encode(), at_ms)
+
+    def flush(self) -> bool:
+        """Write what has gathered; return whether there was anything."""
+        if not self._pending:
+            return False
+        view = memoryview(bytes(self._pending))
+        self._pending.clear()
+        while view:
+            view = view[os.write(self._file, view) :]
+        return True
+
+    def finish(self, at_ms: int) -> None:
+        """Write unfinished lines and the tail. Nothing may be fed afterwards."""
+        chunks, self._tail = list(self._tail), deque()
+        if self.dropped_lines:
+            self._skip(chunks)
+            self.note(f"{self.dropped_lines} lines dropped: the log is over its limit", at_ms)
+        for at, stream, data in chunks:
+            for line in self._splitters[stream].split(data):
+                self._emit(stream, line, at)
+        for stream, splitter in self._splitters.items():
+            if rest := splitter.rest():
+                self._emit(stream, rest, at_ms)
+        self.flush()
+
+    def _keep_in_tail(self, stream: Stream, data: bytes, at_ms: int) -> None:
+        self._tail.append((at_ms, stream, data))
+        self._tail_bytes += len(data)
+        while self._tail_bytes > self._tail_budget:
+            _, _, oldest = self._tail.popleft()
+            self._tail_bytes -= len(oldest)
+            self.dropped_lines += oldest.count(b"\n")
+
+    def _skip(self, chunks: list[tuple[int, Stream, bytes]]) -> None:
+        """Leave a gap in the numbers, and out the rest of lines whose start was dropped."""
+        for stream in self._splitters:
+            self._splitters[stream] = _LineSplitter()
+            for index, (at, name, data) in enumerate(chunks):
+                if name == stream:
+                    _, newline, rest = data.partition(b"\n")
+                    self.dropped_lines += len(newline)
+                    chunks[index] = (at, name, rest)
+                    break
+        self._next_seq += self.dropped_lines - 1
+
+    def _emit(self, stream: Stream, line: bytes, at_ms: int) -> None:
+        entry = [self._next_seq, at_ms, stream, line.decode(errors="replace")]
+        self._pending += json.dumps(entry).encode() + b"\n"
+        self._next_seq += 1
+
+
+class _LineSplitter:
+    """Cuts a stream of chunks into lines of at most MAX_LINE_BYTES each."""
+
+    def __init__(self) -> None:
+        self._partial = bytearray()
+        self._cut_bytes = 0
+
+    def split(self, data: bytes) -> list[bytes]:
+        """Return the lines that `data` completes, without their newline."""
+        *whole, last = data.split(b"\n")
+        lines = []
+        for part in whole:
+            self._extend(part)
+            lines.append(self._take())
+        self._extend(last)
+        return lines
+
+    def rest(self) -> bytes:
+        """Return the line that no newline ended, if any."""
+        return self._take()
+
+    def _extend(self, part: bytes) -> None:
+        room = MAX_LINE_BYTES - len(self._partial)
+        self._partial += part[:room]
+        self._cut_bytes += max(0, len(part) - room)
+
+    def _take(self) -> bytes:
+        line = bytes(self._partial).removesuffix(b"\r")
+        if self._cut_bytes:
+            line += f" [{self._cut_bytes} bytes cut]".encode()
+        self._partial.clear()
+        self._cut_bytes = 0
+        return line

@@ -1,0 +1,96 @@
+"""The sandbox port: what the run engine asks of whatever executes a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from lib.errors import Unavailable
+from lib.manifest.policies import Limits
+from lib.sandbox.wire import ExitRecord
+from lib.storage.records import SandboxReport
+
+
+class SandboxUnavailable(Unavailable):
+    """The isolation that the settings require cannot be had here."""
+
+    code = "sandbox_unavailable"
+
+
+class Signal(Enum):
+    """What a live run tells its watcher."""
+
+    STARTED = "started"
+    LOG = "log"
+    ENDED = "ended"  # the exit record is there, unless the supervisor was killed
+    TIMEOUT = "timeout"  # nothing happened in the time given
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One attempt of a run, ready to start.
+
+    Attributes:
+        folder: The attempt's folder: `work` is prepared, `meta` is empty.
+        environment: All variables of the process, secrets among them.
+        first_seq: Sequence number of its first log line.
+    """
+
+    run_id: str
+    fence: int
+    folder: Path
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    limits: Limits
+    first_seq: int
+
+
+class LiveRun(Protocol):
+    """A started attempt, watched by one thread; `cancel` may come from any."""
+
+    def wait(self, timeout_seconds: float) -> Signal:
+        """Return the next thing that happens."""
+        ...
+
+    def cancel(self) -> None:
+        """End the whole tree: SIGTERM, and SIGKILL after the grace."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching."""
+        ...
+
+
+class Sandbox(Protocol):
+    """Starts attempts, and knows those that an earlier server left."""
+
+    def report(self) -> SandboxReport:
+        """Return the mechanism that holds each property of isolation here."""
+        ...
+
+    def start(self, launch: Launch) -> LiveRun:
+        """Start one attempt.
+
+        Raises:
+            SandboxUnavailable: it may not or cannot be started here.
+        """
+        ...
+
+    def has_started(self, folder: Path) -> bool:
+        """Whether an attempt's process was ever about to exist."""
+        ...
+
+    def end_orphans(self, folders: Sequence[Path]) -> None:
+        """End attempts that an earlier server left running; wait until all are gone."""
+        ...
+
+    def find_exit(self, folder: Path) -> ExitRecord | None:
+        """Return how an attempt ended, if its supervisor could still say so."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the host's resources; runs that live on are not ended."""
+        ...

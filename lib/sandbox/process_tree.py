@@ -1,0 +1,109 @@
+"""A process and all it started, also what it tried to hide.
+
+The supervisor is a subreaper (prctl(2)): an orphan below it becomes its child,
+so the tree is whole whatever a worker forks, daemonises or moves to a session
+of its own. `killpg` would miss those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import Final
+
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_KILL_PAUSE_SECONDS: Final = 0.002
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes of all threads of `pid`; none when it is gone."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - hot path
+    except OSError:
+        return found
+    for thread in threads:
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{pid}/task/{thread}/children", "rb") as file,  # noqa: PTH123 - hot path
+        ):
+            found += map(int, file.read().split())
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Return every process below `pid`, parents first."""
+    found = children(pid)
+    for each in found:  # grows while it is walked: breadth first
+        found += children(each)
+    return found
+
+
+def resident_bytes(pids: list[int]) -> int:
+    """Return the memory that these processes hold, shared pages counted for each."""
+    total = 0
+    for pid in pids:
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{pid}/statm", "rb") as file,  # noqa: PTH123 - hot path
+        ):
+            total += int(file.read().split()[1])
+    return total * PAGE_BYTES
+
+
+def proportional_bytes(pids: list[int]) -> int:
+    """Return the memory that these processes hold, shared pages counted once in all.
+
+    It costs the kernel a walk over every page (`Pss` of smaps_rollup, proc(5)).
+    """
+    total = 0
+    for pid in pids:
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{pid}/smaps_rollup", "rb") as file,  # noqa: PTH123
+        ):
+            total += sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:"))
+    return total * 1024
+
+
+def signal_all(pids: list[int], number: signal.Signals) -> None:
+    """Send a signal to each process that is still there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def reap_orphans(spared_pid: int) -> None:
+    """Reap ended children of this process until none is left, or `spared_pid` is next."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == spared_pid:
+                return
+            os.waitpid(ended.si_pid, 0)
+
+
+def end_below(pid: int, spare: frozenset[int] = frozenset()) -> None:
+    """Kill and reap everything below `pid` (this process), `spare` and theirs excepted.
+
+    Stops each process before killing it, so that a tree which forks faster than
+    it is killed runs dry. Returns when nothing is left.
+    """
+    while True:
+        targets = [child for child in children(pid) if child not in spare]
+        if not targets:
+            return
+        doomed = targets + [below for target in targets for below in descendants(target)]
+        signal_all(doomed, signal.SIGSTOP)
+        signal_all(doomed, signal.SIGKILL)
+        if not _reap(targets):
+            time.sleep(_KILL_PAUSE_SECONDS)
+
+
+def _reap(pids: list[int]) -> bool:
+    reaped = False
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            reaped |= os.waitpid(pid, os.WNOHANG)[0] != 0
+    return reaped

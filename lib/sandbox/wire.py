@@ -1,0 +1,141 @@
+r"""What the server and a run's supervisor say to each other, and leave on disk.
+
+The server connects to the zygote and sends one launch: four bytes of length and
+a JSON object. The connection is the run's for as long as both live:
+
+server -> supervisor    `cancel\n`
+supervisor -> server    `started\n`, `log\n` after each flush, `exit\n`, end of stream
+
+Everything that must outlive either side is a file in `<folder>/meta`:
+
+started.json   written before the worker's process exists: who supervises
+log.ndjson     the log so far: one `[seq, milliseconds, stream, message]` a line
+exit.json      written last, by fsync and rename: how it ended
+
+The worker sees `<folder>/work` only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+STARTED_FILE: Final = "started.json"
+LOG_FILE: Final = "log.ndjson"
+EXIT_FILE: Final = "exit.json"
+
+CANCEL: Final = b"cancel\n"
+STARTED: Final = b"started\n"
+LOG: Final = b"log\n"
+EXIT: Final = b"exit\n"
+
+_LENGTH: Final = struct.Struct("!I")
+MAX_LAUNCH_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ProcessLimits:
+    """What one run may use; None: no limit of its own.
+
+    Attributes:
+        file_bytes: Size of any one file and of the whole folder.
+        log_bytes: Log text kept: half from the start, half from the end.
+    """
+
+    timeout_seconds: float
+    memory_bytes: int
+    processes: int
+    file_bytes: int
+    log_bytes: int
+    cpu_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """Everything a supervisor needs to start and watch one attempt of a run.
+
+    Attributes:
+        folder: Absolute path of the attempt's folder, with `work` and `meta` in it.
+        first_seq: Sequence number of the first log line.
+        environment: All the worker's process gets; holds secrets, never written.
+    """
+
+    run_id: str
+    fence: int
+    folder: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    limits: ProcessLimits
+    first_seq: int = 1
+
+    def encode(self) -> bytes:
+        """Return the framed message."""
+        body = json.dumps(asdict(self)).encode()
+        return _LENGTH.pack(len(body)) + body
+
+    @classmethod
+    def receive(cls, connection: socket.socket) -> LaunchRequest:
+        """Read one message; blocks until it is whole.
+
+        Raises:
+            EOFError: the other side closed before it was.
+        """
+        (length,) = _LENGTH.unpack(_receive_exactly(connection, _LENGTH.size))
+        if length > MAX_LAUNCH_BYTES:
+            raise EOFError("launch message is too long")
+        fields: dict[str, Any] = json.loads(_receive_exactly(connection, length))
+        fields["command"] = tuple(fields["command"])
+        fields["limits"] = ProcessLimits(**fields["limits"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class ExitRecord:
+    """How an attempt ended, as its supervisor saw it.
+
+    Attributes:
+        exit_code: As a shell reports it: 128 + signal number for a signal.
+        ended_by: `cancel`, or the limit that ended it; None when it ended itself.
+        problem: Why the process could not be started, if it could not.
+        stderr_tail: The last lines of stderr, for the error message.
+        last_seq: Sequence number of the last log line.
+    """
+
+    fence: int
+    exit_code: int
+    ended_by: str | None
+    problem: str | None
+    wall_ms: int
+    cpu_ms: int
+    max_rss_bytes: int
+    last_seq: int
+    dropped_lines: int
+    stderr_tail: str
+
+
+def write_durably(folder_fd: int, name: str, value: dict[str, Any]) -> None:
+    """Write a JSON file below `folder_fd` whole or not at all: temp, fsync, rename, fsync."""
+    temporary = f".{name}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(temporary, flags, 0o600, dir_fd=folder_fd)
+    try:
+        os.write(file, json.dumps(value).encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+    os.fsync(folder_fd)
+
+
+def _receive_exactly(connection: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = connection.recv(count - len(parts))
+        if not part:
+            raise EOFError("connection closed within a message")
+        parts += part
+    return bytes(parts)

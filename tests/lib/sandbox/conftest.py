@@ -1,0 +1,94 @@
+"""A real sandbox, and a way to run one script in it to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lib.manifest.policies import Limits
+from lib.sandbox.local import LocalSandbox, base_python
+from lib.sandbox.port import Launch, LiveRun, Signal
+from lib.sandbox.wire import EXIT_FILE, LOG_FILE, ExitRecord
+
+DEADLINE_SECONDS = 60
+
+
+@dataclass
+class Ended:
+    """A finished attempt: its record, its log lines and its folder."""
+
+    exit: ExitRecord
+    lines: list[tuple[int, int, str, str]]
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line[3] for line in self.lines)
+
+
+class Runner:
+    """Starts scripts as attempts of their own."""
+
+    def __init__(self, sandbox: LocalSandbox, root: Path) -> None:
+        self.sandbox = sandbox
+        self._root = root
+        self._count = 0
+
+    def start(
+        self,
+        script: str = "",
+        *,
+        command: tuple[str, ...] | None = None,
+        limits: Limits | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> tuple[LiveRun, Path]:
+        self._count += 1
+        folder = self._root / f"attempt-{self._count}"
+        (folder / "work").mkdir(parents=True)
+        (folder / "meta").mkdir()
+        (folder / "work" / "run.py").write_text(script)
+        launch = Launch(
+            run_id=f"run_{self._count}",
+            fence=1,
+            folder=folder,
+            command=command or (str(base_python()), "run.py"),
+            environment={"PATH": "/usr/bin:/bin", **(environment or {})},
+            limits=limits or Limits(),
+            first_seq=1,
+        )
+        return self.sandbox.start(launch), folder
+
+    def finish(self, live: LiveRun, folder: Path) -> Ended:
+        while live.wait(DEADLINE_SECONDS) is not Signal.ENDED:
+            pass
+        live.close()
+        record = ExitRecord(**json.loads((folder / "meta" / EXIT_FILE).read_text()))
+        log = (folder / "meta" / LOG_FILE).read_text().splitlines()
+        return Ended(record, [tuple(json.loads(line)) for line in log], folder)
+
+    def __call__(self, script: str = "", **options: object) -> Ended:
+        return self.finish(*self.start(script, **options))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    sandbox = LocalSandbox(tmp_path / "sandbox")
+    yield Runner(sandbox, tmp_path)
+    sandbox.close()
+
+
+@pytest.fixture
+def is_alive() -> Callable[[int], bool]:
+    def check(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] not in "ZX"
+
+    return check

@@ -1,0 +1,67 @@
+"""Logs: whatever arrives in whatever pieces, lines come out whole, in order and bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.sandbox.log_keeper import MAX_LINE_BYTES, LogKeeper
+
+LINES = st.lists(st.text(st.characters(exclude_characters="\r\n", codec="utf-8")), max_size=30)
+
+
+def keep(chunks: list[bytes], folder: Path, budget: int = 1 << 20) -> list[list[object]]:
+    path = folder / "log"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        keeper = LogKeeper(file, first_seq=5, budget_bytes=budget)
+        for number, chunk in enumerate(chunks):
+            keeper.feed("stdout", chunk, number)
+        keeper.finish(len(chunks))
+        written = [json.loads(line) for line in path.read_text().splitlines()]
+        assert keeper.last_seq == (written[-1][0] if written else 4)
+        return written
+    finally:
+        os.close(file)
+
+
+@given(lines=LINES, cuts=st.lists(st.integers(0, 2000), max_size=10))
+def test_lines_do_not_depend_on_how_they_arrive(
+    tmp_path_factory: object, lines: list[str], cuts: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("log")  # type: ignore[attr-defined]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    chunks = [data[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    written = keep(chunks, folder)
+    assert [entry[3] for entry in written] == lines
+    assert [entry[0] for entry in written] == list(range(5, 5 + len(lines)))
+
+
+def test_a_last_line_without_newline_is_kept(tmp_path: Path) -> None:
+    assert [entry[3] for entry in keep([b"a\nb"], tmp_path)] == ["a", "b"]
+
+
+def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
+    assert keep([b"\xff\xfe\n"], tmp_path)[0][3] == "��"
+
+
+def test_memory_stays_bounded_without_any_newline(tmp_path: Path) -> None:
+    written = keep([b"x" * 10_000] * 500, tmp_path, budget=64 * 1024)
+    assert len(written) == 1
+    assert len(str(written[0][3])) < MAX_LINE_BYTES + 100
+
+
+def test_dropped_lines_leave_a_gap_of_their_size(tmp_path: Path) -> None:
+    chunks = [b"".join(b"%05d\n" % n for n in range(a, a + 100)) for a in range(0, 10_000, 100)]
+    written = keep(chunks, tmp_path, budget=6_000)
+    notes = [entry for entry in written if entry[2] == "system"]
+    assert len(notes) == 1
+    dropped = int(str(notes[0][3]).split()[0])
+    assert len(written) - 1 + dropped == 10_000
+    assert written[-1][0] == 5 + 10_000 - 1
+    assert written[-1][3] == "09999"
