@@ -1,0 +1,37 @@
+"""Concurrency caps: the rules that every RunStore follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lib.storage.ports import ConcurrencyReached
+from lib.storage.records import RunRecord, RunStatus
+
+
+def check_cap(run: RunRecord, busy: Callable[[], int]) -> None:
+    """Refuse a new run of a worker that rather skips than queues.
+
+    Args:
+        run: The new run.
+        busy: Counts the worker's queued and running runs; called when it matters.
+
+    Raises:
+        ConcurrencyReached: the cap is reached.
+    """
+    rule = run.policy.concurrency
+    if rule.on_limit == "skip" and rule.max and busy() >= rule.max:
+        raise ConcurrencyReached(
+            f"Worker {run.worker_id} has {rule.max} runs queued or running, as many as it may."
+        )
+
+
+def frees_a_place(before: RunRecord, after: RunRecord) -> bool:
+    """Return whether another run of the worker may now try to get below its cap.
+
+    A claimable run that ends counts too: it may be the only one that was let
+    out of the queue for the cap, and nobody else would let the next one out.
+    """
+    if before.status is RunStatus.RUNNING:
+        return after.status is not RunStatus.RUNNING
+    was_claimable = before.status is RunStatus.QUEUED and before.waits is None
+    return was_claimable and (after.status.is_final or after.waits is not None)

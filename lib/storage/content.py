@@ -1,0 +1,78 @@
+"""Content named by its SHA-256, over any BlobStore."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime
+from typing import BinaryIO, Final, cast
+
+from lib.storage.keys import content_key
+from lib.storage.ports import BlobStore, PreconditionFailed
+from lib.storage.records import MAX_INLINE_BYTES, Stored
+
+CHUNK_BYTES: Final = 1024 * 1024
+_SPOOL_BYTES: Final = 8 * 1024 * 1024  # a stream up to this size never touches the disk twice
+
+
+class ContentStore:
+    """Puts bytes once, whoever brings them, and names them by what they are.
+
+    A put of what is there already makes it new again, so that a sweep that was
+    about to delete it lets it be.
+    """
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def put_bytes(self, data: bytes) -> tuple[str, int]:
+        """Store `data`; return its SHA-256 in hex and its size."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._put(sha256, data)
+        return sha256, len(data)
+
+    def put_stream(self, stream: BinaryIO) -> tuple[str, int]:
+        """Store what is left of `stream`; return its SHA-256 in hex and its size."""
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as copy:
+            digest = hashlib.sha256()
+            while chunk := stream.read(CHUNK_BYTES):
+                digest.update(chunk)
+                copy.write(chunk)
+            size = copy.tell()
+            copy.seek(0)
+            self._put(digest.hexdigest(), cast("BinaryIO", copy))
+        return digest.hexdigest(), size
+
+    def get(self, sha256: str) -> bytes:
+        """Return the whole content. Raises BlobNotFound."""
+        return self._blobs.get(content_key(sha256))
+
+    def open(self, sha256: str) -> AbstractContextManager[BinaryIO]:
+        """Open content for reading, with seek. Raises BlobNotFound."""
+        return self._blobs.open(content_key(sha256))
+
+    def store_json(self, text: str) -> Stored:
+        """Return a value that keeps JSON text: itself when small, else a blob."""
+        data = text.encode()
+        if len(data) <= MAX_INLINE_BYTES:
+            return Stored(len(data), text=text)
+        sha256, size = self.put_bytes(data)
+        return Stored(size, sha256=sha256)
+
+    def load_json(self, value: Stored) -> str:
+        """Return the JSON text of a value. Raises BlobNotFound."""
+        if value.sha256 is None:
+            return value.text or ""
+        return self.get(value.sha256).decode()
+
+    def delete(self, sha256: str, *, unless_put_after: datetime) -> None:
+        """Remove content that no record names, unless somebody put it again since."""
+        self._blobs.delete(content_key(sha256), unless_put_after=unless_put_after)
+
+    def _put(self, sha256: str, data: bytes | BinaryIO) -> None:
+        key = content_key(sha256)
+        if self._blobs.touch(key):
+            return
+        with suppress(PreconditionFailed):  # the same content, from somebody else
+            self._blobs.put(key, data, if_absent=True)

@@ -1,0 +1,24 @@
+"""Stores in memory: the ports at their simplest, for tests and trials.
+
+Nothing outlives the process. Each store guards plain dictionaries with one
+lock; where a durable adapter keeps an index or a counter, this looks at
+everything.
+"""
+
+from lib.storage.memory.blob_refs import MemoryBlobRefs
+from lib.storage.memory.blobs import MemoryBlobStore
+from lib.storage.memory.logs import MemoryLogStore
+from lib.storage.memory.runs import MemoryRunStore
+from lib.storage.memory.secrets import MemorySecretStore
+from lib.storage.memory.uploads import MemoryUploadStore
+from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
+
+__all__ = [
+    "MemoryBlobRefs",
+    "MemoryBlobStore",
+    "MemoryLogStore",
+    "MemoryRunStore",
+    "MemorySecretStore",
+    "MemoryUploadStore",
+    "MemoryWorkerSettingsStore",
+]

@@ -1,0 +1,270 @@
+"""Runs in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from lib.storage.blob_names import (
+    RUN_ITEM,
+    claim_owner,
+    hashes_of,
+    named_by_belongings,
+    named_by_run,
+)
+from lib.storage.caps import check_cap, frees_a_place
+from lib.storage.memory.blob_refs import MemoryBlobRefs
+from lib.storage.memory.counters import MemoryCounters
+from lib.storage.memory.queue import Choice, choose, is_claimable, turn
+from lib.storage.memory.run_lists import page_of
+from lib.storage.ports import (
+    Creation,
+    IdempotencyKeyReused,
+    Page,
+    RunExists,
+    RunNotFound,
+)
+from lib.storage.records import (
+    Approval,
+    Artifact,
+    IdempotencyClaim,
+    Lease,
+    RunChange,
+    RunEvent,
+    RunQuery,
+    RunRecord,
+    RunStatus,
+    RunSummary,
+    RunTotals,
+    StoredAnswer,
+    Wait,
+    WorkerFacts,
+)
+
+
+class MemoryRunStore:
+    """A RunStore of dictionaries and one lock.
+
+    Args:
+        refs: Shared with the other stores whose records name blobs.
+    """
+
+    def __init__(self, refs: MemoryBlobRefs | None = None) -> None:
+        self._lock = threading.RLock()
+        self._refs = refs or MemoryBlobRefs()
+        self._counters = MemoryCounters()
+        self._runs: dict[str, RunRecord] = {}
+        self._events: dict[str, dict[int, RunEvent]] = {}
+        self._artifacts: dict[str, dict[str, Artifact]] = {}
+        self._approvals: dict[str, dict[str, Approval]] = {}
+        self._claims: dict[str, IdempotencyClaim] = {}
+
+    def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+        """Insert a new queued run, and settle `claim`, as one unit."""
+        with self._lock:
+            if claim and (answer := self._find_answer(claim, now=change.run.created_at)):
+                return Creation(run=None, replayed=answer)
+            self._check_new(change.run)
+            if claim:
+                self._claims[claim.key] = claim
+                self._refs.replace(claim_owner(claim.key), "", hashes_of(claim.answer.body))
+            self._keep(change)
+            self._counters.count_created(change.run)
+            return Creation(change.run)
+
+    def get(self, run_id: str) -> RunRecord:
+        """Return a run. Raises RunNotFound."""
+        with self._lock:
+            if run_id not in self._runs:
+                raise RunNotFound(f"There is no run {run_id}.")
+            return self._runs[run_id]
+
+    def change(self, run_id: str, decide: Callable[[RunRecord], RunChange | None]) -> RunRecord:
+        """Replace a run by what `decide` makes of it, atomically."""
+        with self._lock:
+            before = self.get(run_id)
+            change = decide(before)
+            if change is not None:
+                self._apply(before, change)
+            return self._runs[run_id]
+
+    def claim(
+        self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
+    ) -> list[RunRecord]:
+        """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
+        with self._lock:
+            choice = self._choose(now, limit)
+            started = [(run, start(run)) for run in choice.chosen]
+            self._wake(now)
+            for run in choice.held:
+                self._runs[run.id] = replace(run, waits=Wait.CAP)
+            for run, change in started:
+                self._apply(run, change)
+            return [change.run for _, change in started]
+
+    def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
+        """Extend leases. Returns ids of runs whose fence is no longer ours."""
+        with self._lock:
+            lost = []
+            for lease in leases:
+                run = self._runs.get(lease.run_id)
+                if run and run.fence == lease.fence and run.status is RunStatus.RUNNING:
+                    self._runs[run.id] = replace(run, lease_until=until)
+                else:
+                    lost.append(lease.run_id)
+            return lost
+
+    def next_due(self) -> datetime | None:
+        """Return the earliest `not_before` of runs that wait for time, if any."""
+        times = (run.not_before for run in self._all(RunStatus.QUEUED) if run.waits is Wait.TIME)
+        return min((time for time in times if time), default=None)
+
+    def list_leased(self, owner: str) -> list[RunRecord]:
+        """Return all running runs that `owner` holds, oldest first."""
+        return [run for run in self._all(RunStatus.RUNNING) if run.lease_owner == owner]
+
+    def list_expired(self, *, now: datetime, limit: int) -> list[RunRecord]:
+        """Return running runs whose lease ended before `now`, longest ago first."""
+        ended = [
+            (run.lease_until, run.id, run)
+            for run in self._all(RunStatus.RUNNING)
+            if run.lease_until and run.lease_until < now
+        ]
+        return [run for _, _, run in sorted(ended)[:limit]]
+
+    def list_worker_runs(self, worker_id: str, *, limit: int) -> list[RunSummary]:
+        """Return a worker's newest runs, newest first."""
+        return [*self.list(RunQuery(worker_id=worker_id), limit=limit).rows]
+
+    def list_events(self, run_id: str, *, after: int = 0) -> list[RunEvent]:
+        """Return a run's events with `seq` above `after`, in order."""
+        with self._lock:
+            events = sorted(self._events.get(run_id, {}).items())
+            return [event for seq, event in events if seq > after]
+
+    def list_artifacts(self, run_id: str) -> list[Artifact]:
+        """Return a run's artifacts by name."""
+        with self._lock:
+            return [artifact for _, artifact in sorted(self._artifacts.get(run_id, {}).items())]
+
+    def find_artifact(self, run_id: str, name: str) -> Artifact | None:
+        """Return the artifact of a run by name, if any."""
+        with self._lock:
+            return self._artifacts.get(run_id, {}).get(name)
+
+    def list_approvals(self, run_id: str) -> list[Approval]:
+        """Return a run's approvals, oldest first."""
+        with self._lock:
+            return [approval for _, approval in sorted(self._approvals.get(run_id, {}).items())]
+
+    def worker_facts(self, *, now: datetime) -> Mapping[str, WorkerFacts]:
+        """Return the counters of every worker that ever ran."""
+        with self._lock:
+            return self._counters.worker_facts(self._runs.values(), now)
+
+    def totals(self, *, now: datetime) -> RunTotals:
+        """Return the workspace's counters."""
+        with self._lock:
+            return self._counters.totals(self._runs.values(), now)
+
+    def delete_finished(self, *, before: datetime, limit: int) -> tuple[list[str], list[str]]:
+        """Delete up to `limit` runs that finished before `before`, with all they own."""
+        with self._lock:
+            ended = sorted(
+                (run.finished_at, run.id)
+                for run in self._runs.values()
+                if run.status.is_final and run.finished_at and run.finished_at < before
+            )
+            run_ids = [run_id for _, run_id in ended[:limit]]
+            for run_id in run_ids:
+                self._delete(run_id)
+            return run_ids, self._refs.take_released()
+
+    def delete_expired_claims(self, *, now: datetime) -> int:
+        """Delete idempotency claims whose time is over; return how many."""
+        with self._lock:
+            over = [key for key, claim in self._claims.items() if claim.expires_at <= now]
+            for key in over:
+                del self._claims[key]
+                self._refs.remove(claim_owner(key))
+            return len(over)
+
+    def check(self) -> None:
+        """Do nothing: there is nothing that could be away."""
+
+    def list(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[RunSummary]:
+        """Return a page of runs, newest first, below id `after`."""
+        with self._lock:
+            newest_first = [self._runs[run_id] for run_id in sorted(self._runs, reverse=True)]
+        return page_of(newest_first, query, limit, after)
+
+    def _find_answer(self, claim: IdempotencyClaim, *, now: datetime) -> StoredAnswer | None:
+        known = self._claims.get(claim.key)
+        if known is None or known.expires_at <= now:
+            return None
+        if known.body_digest != claim.body_digest:
+            raise IdempotencyKeyReused("This idempotency key was used with another body.")
+        return known.answer
+
+    def _check_new(self, run: RunRecord) -> None:
+        if run.id in self._runs:
+            raise RunExists(f"There is a run {run.id} already.")
+        check_cap(run, lambda: self._count_unfinished(run.worker_id))
+
+    def _choose(self, now: datetime, limit: int) -> Choice:
+        queued = self._all(RunStatus.QUEUED)
+        return choose(queued, self._all(RunStatus.RUNNING), now=now, limit=limit)
+
+    def _wake(self, now: datetime) -> None:
+        for run in self._all(RunStatus.QUEUED):
+            if run.waits is Wait.TIME and is_claimable(run, now):
+                self._runs[run.id] = replace(run, waits=None)
+
+    def _apply(self, before: RunRecord, change: RunChange) -> None:
+        self._keep(change)
+        self._counters.count_finished(before, change.run)
+        if frees_a_place(before, change.run):
+            self._let_next_try(before.worker_id)
+
+    def _let_next_try(self, worker_id: str) -> None:
+        waiting = [
+            run
+            for run in self._all(RunStatus.QUEUED)
+            if run.worker_id == worker_id and run.waits is Wait.CAP
+        ]
+        if waiting:
+            first = min(waiting, key=turn)
+            self._runs[first.id] = replace(first, waits=None)
+
+    def _keep(self, change: RunChange) -> None:
+        run = change.run
+        events = self._events.setdefault(run.id, {})
+        if taken := [event.seq for event in change.events if event.seq in events]:
+            raise ValueError(f"Run {run.id} has event {taken[0]} already.")
+        self._runs[run.id] = run
+        events.update((event.seq, event) for event in change.events)
+        for artifact in change.artifacts:
+            self._artifacts.setdefault(run.id, {})[artifact.name] = artifact
+        if change.approval:
+            self._approvals.setdefault(run.id, {})[change.approval.id] = change.approval
+        self._refs.replace(run.id, RUN_ITEM, named_by_run(run))
+        for item, named in named_by_belongings(change):
+            self._refs.replace(run.id, item, named)
+
+    def _delete(self, run_id: str) -> None:
+        del self._runs[run_id]
+        for belongings in (self._events, self._artifacts, self._approvals):
+            belongings.pop(run_id, None)
+        self._refs.remove(run_id)
+
+    def _count_unfinished(self, worker_id: str) -> int:
+        active = (*self._all(RunStatus.QUEUED), *self._all(RunStatus.RUNNING))
+        return sum(run.worker_id == worker_id for run in active)
+
+    def _all(self, status: RunStatus) -> Sequence[RunRecord]:
+        """Return all runs of a status, oldest first."""
+        with self._lock:
+            runs = sorted(self._runs.items())
+        return [run for _, run in runs if run.status is status]

@@ -1,0 +1,15 @@
+"""Stores in one SQLite file, of the standard library."""
+
+from lib.storage.sqlite.database import SqliteDatabase
+from lib.storage.sqlite.logs import SqliteLogStore
+from lib.storage.sqlite.runs import SqliteRunStore
+from lib.storage.sqlite.uploads import SqliteUploadStore
+from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
+
+__all__ = [
+    "SqliteDatabase",
+    "SqliteLogStore",
+    "SqliteRunStore",
+    "SqliteUploadStore",
+    "SqliteWorkerSettingsStore",
+]

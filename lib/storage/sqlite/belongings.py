@@ -1,0 +1,45 @@
+"""What belongs to a run: its events, artifacts and approvals."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from lib.storage.blob_names import named_by_belongings
+from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS
+from lib.storage.records import RunChange
+from lib.storage.sqlite import blob_refs
+
+_ADD_EVENT = "INSERT INTO run_events (run_id, seq, document) VALUES (?, ?, ?)"
+_PUT_ARTIFACT = "INSERT OR REPLACE INTO artifacts (run_id, name, document) VALUES (?, ?, ?)"
+_PUT_APPROVAL = "INSERT OR REPLACE INTO approvals (run_id, id, document) VALUES (?, ?, ?)"
+
+LIST_EVENTS = "SELECT document FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq"
+LIST_ARTIFACTS = "SELECT document FROM artifacts WHERE run_id = ? ORDER BY name"
+FIND_ARTIFACT = "SELECT document FROM artifacts WHERE run_id = ? AND name = ?"
+LIST_APPROVALS = "SELECT document FROM approvals WHERE run_id = ? ORDER BY id"
+
+_DELETE = (
+    "DELETE FROM run_events WHERE run_id = ?",
+    "DELETE FROM artifacts WHERE run_id = ?",
+    "DELETE FROM approvals WHERE run_id = ?",
+)
+
+
+def add(connection: sqlite3.Connection, change: RunChange) -> None:
+    """Keep what came into being with a change of a run, and the blobs it names."""
+    run = change.run
+    for event in change.events:
+        connection.execute(_ADD_EVENT, (run.id, event.seq, EVENTS.encode(event)))
+    for artifact in change.artifacts:
+        values = (run.id, artifact.name, ARTIFACTS.encode(artifact))
+        connection.execute(_PUT_ARTIFACT, values)
+    if approval := change.approval:
+        connection.execute(_PUT_APPROVAL, (run.id, approval.id, APPROVALS.encode(approval)))
+    for item, named in named_by_belongings(change):
+        blob_refs.replace(connection, run.id, item, named)
+
+
+def delete(connection: sqlite3.Connection, run_id: str) -> None:
+    """Delete all that belongs to a run; its blobs are another matter."""
+    for statement in _DELETE:
+        connection.execute(statement, (run_id,))

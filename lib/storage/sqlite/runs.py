@@ -1,0 +1,151 @@
+"""Runs in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from lib.clock import from_milliseconds, to_milliseconds
+from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS, decode_run
+from lib.storage.ports import Creation, Page
+from lib.storage.records import (
+    Approval,
+    Artifact,
+    IdempotencyClaim,
+    Lease,
+    RunChange,
+    RunEvent,
+    RunQuery,
+    RunRecord,
+    RunSummary,
+    RunTotals,
+    WorkerFacts,
+)
+from lib.storage.sqlite import belongings, changes, claims, counters, retention, run_rows, work
+from lib.storage.sqlite.database import SqliteDatabase
+from lib.storage.sqlite.run_lists import read_page
+
+
+class SqliteRunStore:
+    """A RunStore on a database that may hold other stores, too.
+
+    Writes are operations of the database's one writer: `decide` and `start` run
+    there, inside the transaction, once.
+    """
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+        """Insert a new queued run, and settle `claim`, as one unit."""
+
+        def operation(connection: sqlite3.Connection) -> Creation:
+            if claim is not None:
+                answer = claims.find_answer(connection, claim, now=change.run.created_at)
+                if answer is not None:
+                    return Creation(run=None, replayed=answer)
+                claims.put(connection, claim)
+            changes.create(connection, change)
+            return Creation(change.run)
+
+        return self._database.write(operation)
+
+    def get(self, run_id: str) -> RunRecord:
+        """Return a run. Raises RunNotFound."""
+        with self._database.reading() as connection:
+            return run_rows.load(connection, run_id)
+
+    def change(self, run_id: str, decide: Callable[[RunRecord], RunChange | None]) -> RunRecord:
+        """Replace a run by what `decide` makes of it, atomically."""
+
+        def operation(connection: sqlite3.Connection) -> RunRecord:
+            run = run_rows.load(connection, run_id)
+            change = decide(run)
+            if change is None:
+                return run
+            changes.apply(connection, run, change)
+            return change.run
+
+        return self._database.write(operation)
+
+    def claim(
+        self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
+    ) -> list[RunRecord]:
+        """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
+        return self._database.write(
+            lambda connection: work.claim(connection, start, now=now, limit=limit)
+        )
+
+    def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
+        """Extend leases. Returns ids of runs whose fence is no longer ours."""
+        return self._database.write(lambda connection: work.renew(connection, leases, until))
+
+    def next_due(self) -> datetime | None:
+        """Return the earliest `not_before` of runs that wait for time, if any."""
+        rows = self._database.read(work.NEXT_DUE)
+        return from_milliseconds(rows[0][0]) if rows else None
+
+    def list_leased(self, owner: str) -> list[RunRecord]:
+        """Return all running runs that `owner` holds, oldest first."""
+        return [decode_run(*row) for row in self._database.read(work.LIST_LEASED, (owner,))]
+
+    def list_expired(self, *, now: datetime, limit: int) -> list[RunRecord]:
+        """Return running runs whose lease ended before `now`, longest ago first."""
+        values = (to_milliseconds(now), limit)
+        return [decode_run(*row) for row in self._database.read(work.LIST_EXPIRED, values)]
+
+    def list_worker_runs(self, worker_id: str, *, limit: int) -> list[RunSummary]:
+        """Return a worker's newest runs, newest first."""
+        return [*self.list(RunQuery(worker_id=worker_id), limit=limit).rows]
+
+    def list_events(self, run_id: str, *, after: int = 0) -> list[RunEvent]:
+        """Return a run's events with `seq` above `after`, in order."""
+        rows = self._database.read(belongings.LIST_EVENTS, (run_id, after))
+        return [EVENTS.decode(row[0]) for row in rows]
+
+    def list_artifacts(self, run_id: str) -> list[Artifact]:
+        """Return a run's artifacts by name."""
+        rows = self._database.read(belongings.LIST_ARTIFACTS, (run_id,))
+        return [ARTIFACTS.decode(row[0]) for row in rows]
+
+    def find_artifact(self, run_id: str, name: str) -> Artifact | None:
+        """Return the artifact of a run by name, if any."""
+        rows = self._database.read(belongings.FIND_ARTIFACT, (run_id, name))
+        return ARTIFACTS.decode(rows[0][0]) if rows else None
+
+    def list_approvals(self, run_id: str) -> list[Approval]:
+        """Return a run's approvals, oldest first."""
+        rows = self._database.read(belongings.LIST_APPROVALS, (run_id,))
+        return [APPROVALS.decode(row[0]) for row in rows]
+
+    def worker_facts(self, *, now: datetime) -> Mapping[str, WorkerFacts]:
+        """Return the counters of every worker that ever ran."""
+        with self._database.snapshot() as connection:
+            return counters.worker_facts(connection, now)
+
+    def totals(self, *, now: datetime) -> RunTotals:
+        """Return the workspace's counters, without scanning runs."""
+        with self._database.snapshot() as connection:
+            return counters.totals(connection, now)
+
+    def delete_finished(self, *, before: datetime, limit: int) -> tuple[list[str], list[str]]:
+        """Delete up to `limit` runs that finished before `before`, with all they own."""
+        deleted = self._database.write(
+            lambda connection: retention.delete_finished(connection, before, limit)
+        )
+        self._database.reclaim()
+        return deleted
+
+    def delete_expired_claims(self, *, now: datetime) -> int:
+        """Delete idempotency claims whose time is over; return how many."""
+        return self._database.write(lambda connection: claims.delete_expired(connection, now))
+
+    def check(self) -> None:
+        """Write and read something. Raises StoreUnavailable."""
+        self._database.check()
+
+    def list(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[RunSummary]:
+        """Return a page of runs, newest first, below id `after`."""
+        with self._database.reading() as connection:
+            return read_page(connection, query, limit, after)

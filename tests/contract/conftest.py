@@ -1,0 +1,52 @@
+"""Fixtures of the contract suites: each test runs on every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lib.storage.ports import BlobStore, LogStore, RunStore, UploadStore, WorkerSettingsStore
+from tests.contract.samples import Samples
+from tests.contract.stores import BACKENDS, Stores, open_stores
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def samples() -> Samples:
+    return Samples()
+
+
+@pytest.fixture
+def stores(backend: str, samples: Samples) -> Iterator[Stores]:
+    with open_stores(backend, samples.clock) as stores:
+        yield stores
+
+
+@pytest.fixture
+def runs(stores: Stores) -> RunStore:
+    return stores.runs
+
+
+@pytest.fixture
+def logs(stores: Stores) -> LogStore:
+    return stores.logs
+
+
+@pytest.fixture
+def uploads(stores: Stores) -> UploadStore:
+    return stores.uploads
+
+
+@pytest.fixture
+def worker_settings(stores: Stores) -> WorkerSettingsStore:
+    return stores.worker_settings
+
+
+@pytest.fixture
+def blobs(stores: Stores) -> BlobStore:
+    return stores.blobs

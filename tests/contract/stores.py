@@ -1,0 +1,75 @@
+"""All adapters, opened the same way."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.clock import Clock
+from lib.storage.files import FileBlobStore
+from lib.storage.memory import (
+    MemoryBlobRefs,
+    MemoryBlobStore,
+    MemoryLogStore,
+    MemoryRunStore,
+    MemoryUploadStore,
+    MemoryWorkerSettingsStore,
+)
+from lib.storage.ports import BlobStore, LogStore, RunStore, UploadStore, WorkerSettingsStore
+from lib.storage.sqlite import (
+    SqliteDatabase,
+    SqliteLogStore,
+    SqliteRunStore,
+    SqliteUploadStore,
+    SqliteWorkerSettingsStore,
+)
+
+BACKENDS = ("memory", "disk")
+
+
+@dataclass(frozen=True)
+class Stores:
+    """One of each port, of one kind."""
+
+    runs: RunStore
+    logs: LogStore
+    uploads: UploadStore
+    worker_settings: WorkerSettingsStore
+    blobs: BlobStore
+
+
+@contextmanager
+def open_stores(backend: str, clock: Clock) -> Iterator[Stores]:
+    """Open empty stores; closed and gone at the end."""
+    if backend == "memory":
+        yield _in_memory(clock)
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SqliteDatabase(Path(folder) / "floom.db") as database,
+    ):
+        yield _on_disk(database, Path(folder) / "blobs", clock)
+
+
+def _in_memory(clock: Clock) -> Stores:
+    refs = MemoryBlobRefs()
+    return Stores(
+        runs=MemoryRunStore(refs),
+        logs=MemoryLogStore(),
+        uploads=MemoryUploadStore(refs),
+        worker_settings=MemoryWorkerSettingsStore(),
+        blobs=MemoryBlobStore(clock),
+    )
+
+
+def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
+    return Stores(
+        runs=SqliteRunStore(database),
+        logs=SqliteLogStore(database),
+        uploads=SqliteUploadStore(database),
+        worker_settings=SqliteWorkerSettingsStore(database),
+        blobs=FileBlobStore(folder, clock=clock),
+    )

@@ -1,0 +1,82 @@
+"""Migrations: each once, all or none, never backwards."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lib.storage.sqlite import SqliteDatabase, SqliteRunStore
+from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
+from tests.contract.samples import Samples
+from tests.contract.threads import together
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+
+
+def test_a_new_file_gets_every_step(connection: sqlite3.Connection) -> None:
+    migrate(connection)
+
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(scripts()),)
+    assert "runs" in _tables(connection)
+
+
+def test_a_file_of_this_version_is_left_alone(connection: sqlite3.Connection) -> None:
+    migrate(connection)
+    before = connection.total_changes
+
+    migrate(connection)
+
+    assert connection.total_changes == before
+
+
+def test_only_missing_steps_are_applied(connection: sqlite3.Connection) -> None:
+    apply(connection, ["CREATE TABLE one (a); -- ; no end\nCREATE TABLE two (a);"])
+    apply(connection, ["CREATE TABLE one (a);", "CREATE TABLE three (a DEFAULT ';');"])
+
+    assert _tables(connection) == {"one", "two", "three"}
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(connection: sqlite3.Connection) -> None:
+    apply(connection, ["CREATE TABLE one (a);"])
+
+    with pytest.raises(sqlite3.OperationalError, match="exists"):
+        apply(connection, ["-", "CREATE TABLE two (a);", "CREATE TABLE one (a);"])
+
+    assert _tables(connection) == {"one"}
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_newer_file_is_refused_and_not_touched(path: Path, samples: Samples) -> None:
+    with SqliteDatabase(path) as database:
+        SqliteRunStore(database).create(samples.new())
+        database.write(lambda connection: connection.execute("PRAGMA user_version = 999"))
+
+    with pytest.raises(NewerDatabase, match="999"):
+        SqliteDatabase(path)
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (999,)
+
+
+def test_a_statement_that_does_not_end_is_a_defect(connection: sqlite3.Connection) -> None:
+    with pytest.raises(ValueError, match="semicolon"):
+        apply(connection, ["CREATE TABLE one (a)"])
+
+
+def test_of_many_that_open_a_new_file_one_makes_it(path: Path) -> None:
+    results = together(lambda _: SqliteDatabase(path).close(), 8)
+
+    assert results == [None] * 8

@@ -1,0 +1,121 @@
+"""Every list and every claim goes by its index: no scan, no sort."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from lib.clock import to_milliseconds
+from lib.storage.records import RunQuery, RunStatus, TriggerType
+from lib.storage.sqlite import (
+    SqliteDatabase,
+    belongings,
+    changes,
+    claims,
+    counters,
+    logs,
+    retention,
+    run_lists,
+    run_rows,
+    uploads,
+    work,
+    worker_settings,
+)
+from tests.contract.samples import START
+
+STATEMENTS = {
+    "run": (run_rows.LOAD, "runs_by_id"),
+    "claimable": (work.LIST_CLAIMABLE, "runs_claimable"),
+    "wake": (work.WAKE, "runs_waiting_for_time"),
+    "hold": (work.HOLD, "runs_by_id"),
+    "renew": (work.RENEW, "runs_by_id"),
+    "next due": (work.NEXT_DUE, "runs_waiting_for_time"),
+    "leased": (work.LIST_LEASED, "runs_by_status"),
+    "expired leases": (work.LIST_EXPIRED, "runs_lease_end"),
+    "waiting for the cap": (changes.LONGEST_WAITING, "runs_waiting_for_cap"),
+    "finished": (retention.LIST_FINISHED, "runs_finished"),
+    "events": (belongings.LIST_EVENTS, "PRIMARY KEY"),
+    "artifacts": (belongings.LIST_ARTIFACTS, "PRIMARY KEY"),
+    "artifact": (belongings.FIND_ARTIFACT, "PRIMARY KEY"),
+    "approvals": (belongings.LIST_APPROVALS, "sqlite_autoindex_approvals_1"),
+    "claim": (claims.FIND, "sqlite_autoindex_claims_1"),
+    "expired claims": (claims.LIST_EXPIRED, "claims_by_end"),
+    "workers": (counters.LIST_WORKERS, "runs_by_worker"),
+    "weeks": (counters.LIST_WEEKS, "PRIMARY KEY"),
+    "hours": (counters.LIST_HOURS, "PRIMARY KEY"),
+    "log": (logs.LIST_CHUNKS, "log_chunks_by_run"),
+    "log tail": (logs.LIST_LAST_CHUNKS, "log_chunks_by_run"),
+    "last seq": (logs.LAST_SEQ, "log_chunks_by_run"),
+    "upload": (uploads.GET, "sqlite_autoindex_uploads_1"),
+    "expired uploads": (uploads.LIST_EXPIRED, "uploads_unused"),
+    "settings": (worker_settings.GET, "sqlite_autoindex_worker_settings_1"),
+}
+
+TRIGGERS: tuple[TriggerType | None, ...] = (None, "manual")
+QUERIES = [
+    RunQuery(
+        worker_id=worker_id, statuses=frozenset(statuses), trigger=trigger, since=since, text=text
+    )
+    for worker_id, statuses, trigger, since, text in itertools.product(
+        (None, "hello"),
+        ((), (RunStatus.FAILED,), (RunStatus.FAILED, RunStatus.QUEUED, RunStatus.RUNNING)),
+        TRIGGERS,
+        (None, START),
+        (None, "text"),
+    )
+]
+
+
+def plan_of(database: SqliteDatabase, statement: str, values: tuple[object, ...]) -> list[str]:
+    rows = database.read(f"EXPLAIN QUERY PLAN {statement}", values)
+    return [row[3] for row in rows]
+
+
+def check(plan: list[str]) -> None:
+    for step in plan:
+        assert not step.startswith("SCAN") or "USING INDEX runs_claimable" in step, plan
+        assert "TEMP B-TREE" not in step, plan
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_goes_by_its_index(database: SqliteDatabase, name: str) -> None:
+    statement, index = STATEMENTS[name]
+
+    plan = plan_of(database, statement, (to_milliseconds(START),) * statement.count("?"))
+
+    check(plan)
+    assert any(index in step for step in plan), plan
+
+
+def named(query: RunQuery) -> str:
+    """Return a test id that does not depend on the order of a set."""
+    filters = (query.worker_id, *sorted(query.statuses), query.trigger, query.since, query.text)
+    return "-".join(str(value) for value in filters if value) or "all"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=named)
+def test_a_list_goes_by_its_index(database: SqliteDatabase, query: RunQuery) -> None:
+    chosen = run_lists.plan(query, "run_7")
+
+    plan = plan_of(database, chosen.statement, (*chosen.values, 50))
+
+    check(plan)
+    assert all("(id>? AND id<?)" in s or "id>? AND id<?" in s for s in plan if "SEARCH" in s), plan
+
+
+def test_no_list_counts_or_skips_rows() -> None:
+    modules = (run_lists, work, counters, retention, logs, belongings, changes)
+    text = " ".join(
+        value for module in modules for value in vars(module).values() if isinstance(value, str)
+    )
+    assert not re.search(r"count\(|\bOFFSET\b", text, re.IGNORECASE)
+
+
+def test_plans_hold_without_hints_from_statistics(database: SqliteDatabase) -> None:
+    """`ANALYZE` on an empty file must not make a forced index unusable."""
+    database.write(lambda connection: connection.execute("ANALYZE").fetchall())
+
+    for statement, _ in STATEMENTS.values():
+        check(plan_of(database, statement, (1,) * statement.count("?")))
