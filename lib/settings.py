@@ -79,8 +79,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
-        for network in self.trusted_proxies:
-            ipaddress.ip_network(network)
+        _check_networks(self.trusted_proxies)
         _check_url(self.base_url)
         if not (self.is_loopback or self.secret or self.allow_open):
             raise ValueError(
@@ -166,6 +165,17 @@ def _explain(error: ValidationError) -> str:
         "" if "SECRET" in name and name != "WORKEROS_SHARED_SECRET_ROLE" else (f"={first['input']}")
     )
     return f"{name}{shown}: {message[0].lower()}{message[1:]}"
+
+
+def _check_networks(networks: tuple[str, ...]) -> None:
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError(
+                f"FLOOM_TRUSTED_PROXIES={','.join(networks)}: must be networks such as "
+                "10.0.0.0/8,::1/128"
+            ) from None
 
 
 def _check_url(url: str) -> None:

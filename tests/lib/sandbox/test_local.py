@@ -92,9 +92,7 @@ def test_a_worker_may_use_the_grace_to_clean_up(runner: Runner) -> None:
     assert "cleaned" in ended.text
 
 
-def test_cancel_ends_the_whole_tree(
-    runner: Runner, is_alive: Callable[[int], bool]
-) -> None:
+def test_cancel_ends_the_whole_tree(runner: Runner, is_alive: Callable[[int], bool]) -> None:
     script = (
         "import os, time\n"
         "pid = os.fork()\n"
@@ -149,10 +147,7 @@ def test_a_line_without_end_is_cut(runner: Runner) -> None:
 
 
 def test_disk_limit_ends_a_worker_that_fills_the_folder(runner: Runner) -> None:
-    script = (
-        "block = b'x' * (1 << 20)\n"
-        "for n in range(10_000): open(f'f{n}', 'wb').write(block)\n"
-    )
+    script = "block = b'x' * (1 << 20)\nfor n in range(10_000): open(f'f{n}', 'wb').write(block)\n"
     ended = runner(script, limits=Limits(disk_mb=20))
     assert ended.exit.ended_by == "disk_exceeded"
 

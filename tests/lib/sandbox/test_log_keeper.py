@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_lines_do_not_depend_on_how_they_arrive(
     folder = tmp_path_factory.mktemp("log")  # type: ignore[attr-defined]
     data = "".join(f"{line}\n" for line in lines).encode()
     ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    chunks = [data[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    chunks = [data[a:b] for a, b in itertools.pairwise(ends)]
     written = keep(chunks, folder)
     assert [entry[3] for entry in written] == lines
     assert [entry[0] for entry in written] == list(range(5, 5 + len(lines)))

@@ -1,0 +1,16 @@
+"""The ordered list of route groups: the server, the reference and the tests read it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from handlers import docs, runs, system, uploads, workers
+from lib.bootstrap import Services
+from lib.web.route import Route
+
+GROUPS: Final = (workers, runs, uploads, system, docs)
+
+
+def all_routes(services: Services) -> list[Route]:
+    """Return the routes of every group, in the order of the reference."""
+    return [route for group in GROUPS for route in group.routes(services)]

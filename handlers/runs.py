@@ -1,0 +1,321 @@
+"""Runs: lists, details, logs, events, artifacts, cancel and replay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, BeforeValidator, Field
+
+from handlers.run_views import (
+    LogLineView,
+    RunDetailView,
+    RunSummaryView,
+    RunView,
+    approval_view,
+    artifact_view,
+    log_lines,
+    run_summary,
+    run_view,
+)
+from lib.bootstrap import Services, lambda_handler
+from lib.errors import NotFound
+from lib.ids import WORKER_ID_PATTERN, pattern
+from lib.runs.event_stream import EventReader, Position, follow
+from lib.storage.records import (
+    Artifact,
+    LogLevel,
+    LogLine,
+    RunQuery,
+    RunRecord,
+    RunStatus,
+    TriggerType,
+)
+from lib.web import sse
+from lib.web.call import Call, PageReply, Reply
+from lib.web.files import FileReply, file_reply
+from lib.web.media import Media
+from lib.web.models import RequestModel
+from lib.web.operation import operation
+from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.route import Route
+from lib.web.threads import blocking
+
+TAG: Final = "Runs"
+SHOWN_LOG_LINES: Final = 1_000
+MAX_LOG_WAIT_SECONDS: Final = 20
+
+
+def _split(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+class RunsQuery(PageQuery):
+    """Filters of the list of runs."""
+
+    worker_id: str | None = Field(None, pattern=WORKER_ID_PATTERN)
+    status: Annotated[frozenset[RunStatus], BeforeValidator(_split)] = Field(
+        frozenset(),
+        description="One or more, separated by commas.",
+        json_schema_extra={"type": "string", "examples": ["queued,running"]},
+    )
+    trigger: TriggerType | None = None
+    since: AwareDatetime | None = Field(None, description="Created at or after.")
+    until: AwareDatetime | None = Field(None, description="Created before.")
+    q: str | None = Field(
+        None, max_length=200, description="Part of the worker's id or of the error, any case."
+    )
+    connection_id: str | None = Field(
+        None, pattern=pattern("con"), description="Runs that used this connection."
+    )
+
+    def filters(self) -> RunQuery:
+        """Return what the store filters by."""
+        return RunQuery(
+            worker_id=self.worker_id,
+            statuses=self.status,
+            trigger=self.trigger,
+            since=self.since,
+            until=self.until,
+            text=self.q or None,
+        )
+
+
+class LogsQuery(PageQuery):
+    """Which lines of a log."""
+
+    after: int = Field(0, ge=0, description="Lines with a higher `seq` only.")
+    level: LogLevel | None = Field(None, description="This level and more severe ones.")
+    wait: int = Field(
+        0, ge=0, le=MAX_LOG_WAIT_SECONDS, description="Seconds to wait for a first line."
+    )
+
+
+class ReplayRun(RequestModel):
+    """How to replay a run."""
+
+    latest: bool = Field(False, description="At the worker's current tree, not the run's.")
+
+
+class Runs:
+    """The list of runs, and one of them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.runs
+
+    @operation(
+        "listRuns",
+        summary="List runs",
+        query=RunsQuery,
+        responses={200: list[RunSummaryView]},
+        errors=["validation_failed"],
+    )
+    async def on_get(self, call: Call[RunsQuery, None]) -> PageReply:
+        """Newest first. A page with `q` may hold fewer rows than `limit` and still have a next."""
+        query = call.query
+        if query.connection_id is not None:  # tool calls are not recorded yet: none used it
+            return PageReply([], None)
+        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
+        page = await blocking(self._store.list, query.filters(), limit=query.limit, after=after)
+        cursor = encode_cursor([page.next_key]) if page.next_key else None
+        return PageReply([run_summary(run) for run in page.rows], cursor)
+
+    @operation(
+        "getRun",
+        summary="One run with logs, artifacts and approvals",
+        responses={200: RunDetailView},
+        errors=["run_not_found"],
+    )
+    async def on_get_item(self, _call: Call[None, None], run_id: str) -> RunDetailView:
+        """The last 1,000 log lines come with it; the rest at `/runs/{run_id}/logs`."""
+        return await blocking(self._detail, run_id)
+
+    def _detail(self, run_id: str) -> RunDetailView:
+        services = self._services
+        run = self._store.get(run_id)
+        lines = services.logs.tail(run_id, limit=SHOWN_LOG_LINES)
+        artifacts = self._store.list_artifacts(run_id)
+        return RunDetailView(
+            **dict(run_view(run, services.content)),
+            logs=log_lines(lines),
+            logs_dropped=run.logs_dropped,
+            tool_calls=[],
+            approvals=[
+                approval_view(approval, services.content)
+                for approval in self._store.list_approvals(run_id)
+            ],
+            artifacts=[artifact_view(artifact) for artifact in artifacts],
+            feedback_count=0,
+            can_replay=services.lifecycle.can_replay(run),
+        )
+
+
+class RunActions:
+    """What can be done to a run."""
+
+    def __init__(self, services: Services) -> None:
+        self._lifecycle = services.lifecycle
+        self._content = services.content
+
+    @operation(
+        "cancelRun",
+        summary="Cancel a run",
+        responses={200: RunView},
+        errors=["run_not_found", "run_state_conflict"],
+    )
+    async def on_post_cancel(self, _call: Call[None, None], run_id: str) -> RunView:
+        """A queued run ends at once; of a running one the whole process tree is ended first."""
+        return self._view(await blocking(self._lifecycle.cancel, run_id))
+
+    @operation(
+        "replayRun",
+        summary="Run again with the same inputs",
+        body=ReplayRun,
+        body_required=False,
+        responses={202: RunView},
+        errors=["run_not_found", "worker_not_found", "worker_disabled", "replay_conflict"],
+    )
+    async def on_post_replay(self, call: Call[None, ReplayRun], run_id: str) -> Reply:
+        """A new run at the same tree, or with `latest` at the current one."""
+        run = await blocking(
+            self._lifecycle.replay, run_id, latest=call.body.latest, by=call.principal.user_id
+        )
+        return Reply(self._view(run), 202, {"location": f"/runs/{run.id}"})
+
+    def _view(self, run: RunRecord) -> RunView:
+        return run_view(run, self._content)
+
+
+class RunLogs:
+    """A run's log, page by page."""
+
+    def __init__(self, services: Services) -> None:
+        self._store = services.runs
+        self._logs = services.logs
+        self._signals = services.signals
+
+    @operation(
+        "listRunLogs",
+        summary="Log lines of a run",
+        query=LogsQuery,
+        responses={200: list[LogLineView]},
+        errors=["run_not_found", "validation_failed"],
+    )
+    async def on_get(self, call: Call[LogsQuery, None], run_id: str) -> PageReply:
+        """Oldest first. With `wait` an empty page comes only when the time is over."""
+        query = call.query
+        after = decode_cursor(query.cursor, (int,))[0] if query.cursor else query.after
+        await blocking(self._store.get, run_id)
+        read = partial(self._logs.list, run_id, after=after, limit=query.limit, level=query.level)
+        lines = await self._wait_for(read, call, run_id) if query.wait else await blocking(read)
+        is_full = len(lines) == query.limit
+        return PageReply(log_lines(lines), encode_cursor([lines[-1].seq]) if is_full else None)
+
+    async def _wait_for(
+        self, read: partial[list[LogLine]], call: Call[LogsQuery, None], run_id: str
+    ) -> list[LogLine]:
+        with self._signals.listen(run_id) as listener:
+            lines = await blocking(read)
+            changed = True
+            while changed and not lines and not await self._has_ended(run_id):
+                changed = await call.wait(listener.wait(call.query.wait), seconds=call.query.wait)
+                lines = await blocking(read)
+            return lines or await blocking(read)
+
+    async def _has_ended(self, run_id: str) -> bool:
+        return (await blocking(self._store.get, run_id)).status.is_final
+
+
+class RunEvents:
+    """A run as it happens."""
+
+    def __init__(self, services: Services) -> None:
+        self._store = services.runs
+        self._logs = services.logs
+        self._signals = services.signals
+
+    @operation(
+        "streamRunEvents",
+        summary="Follow a run (server-sent events)",
+        responses={200: Media(sse.EVENT_STREAM)},
+        headers=["Last-Event-ID"],
+        errors=["run_not_found"],
+    )
+    async def on_get(self, call: Call[None, None], run_id: str) -> Reply:
+        """`status`, `log`, `tool_call`, `artifact`, `approval`, then `end`.
+
+        `Last-Event-ID` resumes with nothing lost or repeated.
+        """
+        await blocking(self._store.get, run_id)
+        position = Position.parse(call.request.get_header("Last-Event-ID"))
+        return sse.stream(call, self._events(call, run_id, position))
+
+    async def _events(
+        self, call: Call[None, None], run_id: str, position: Position
+    ) -> AsyncIterator[sse.ServerEvent]:
+        reader = EventReader(run_id, store=self._store, logs=self._logs)
+        with self._signals.listen(run_id) as listener:
+            items = follow(
+                lambda after: blocking(reader.read, after),
+                position,
+                listener=listener,
+                once=not call.can_stream,
+            )
+            async for item in items:
+                yield sse.ServerEvent(str(item.position), item.type, item.data)
+
+
+class ArtifactNotFound(NotFound):
+    """The run left no file of this name."""
+
+    code = "artifact_not_found"
+
+
+class RunArtifacts:
+    """Files that a run left."""
+
+    def __init__(self, services: Services) -> None:
+        self._store = services.runs
+        self._content = services.content
+
+    @operation(
+        "getRunArtifact",
+        summary="Download an artifact",
+        responses={200: Media("*/*"), 206: Media("*/*"), 304: None},
+        headers=["Range", "If-None-Match"],
+        errors=["artifact_not_found"],
+    )
+    async def on_get(self, call: Call[None, None], run_id: str, name: str) -> Reply:
+        """With `ETag` and ranges. Most types come as an attachment."""
+        artifact = await blocking(self._get, run_id, name)
+        return file_reply(
+            call,
+            FileReply(artifact.name, artifact.media_type, artifact.size, artifact.sha256),
+            partial(self._content.open, artifact.sha256),
+        )
+
+    def _get(self, run_id: str, name: str) -> Artifact:
+        self._store.get(run_id)
+        artifact = self._store.find_artifact(run_id, name)
+        if artifact is None:
+            raise ArtifactNotFound(f"Run {run_id} has no artifact of this name.")
+        return artifact
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of this group."""
+    runs, actions = Runs(services), RunActions(services)
+    return [
+        Route("/runs", runs, tag=TAG),
+        Route("/runs/{run_id}", runs, "item", tag=TAG),
+        Route("/runs/{run_id}/logs", RunLogs(services), tag=TAG),
+        Route("/runs/{run_id}/events", RunEvents(services), tag=TAG),
+        Route("/runs/{run_id}/artifacts/{name:path}", RunArtifacts(services), tag=TAG),
+        Route("/runs/{run_id}/cancel", actions, "cancel", tag=TAG),
+        Route("/runs/{run_id}/replay", actions, "replay", tag=TAG),
+    ]
+
+
+handler = lambda_handler(routes)

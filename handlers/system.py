@@ -1,0 +1,148 @@
+"""The server itself: health, and the workspace at a glance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+from pydantic import Field
+
+from handlers.run_views import RunSummaryView, run_summary
+from handlers.worker_views import rate
+from lib.bootstrap import Services, lambda_handler
+from lib.overview import AttentionKind, Overview
+from lib.storage.ports import StoreUnavailable
+from lib.version import VERSION
+from lib.web.call import Call, Reply
+from lib.web.models import ResponseModel, Timestamp
+from lib.web.operation import operation
+from lib.web.route import Route
+from lib.web.threads import blocking
+
+TAG: Final = "System"
+
+
+class HealthView(ResponseModel):
+    """Whether the server can do its work."""
+
+    status: Literal["ok", "unavailable"]
+    version: str
+    checks: dict[str, Literal["ok", "failed"]]
+
+
+class StatsView(ResponseModel):
+    """Counters of the workspace."""
+
+    runs_24h: int
+    runs_by_hour: list[int] = Field(
+        min_length=24, max_length=24, description="Runs of each of the last 24 hours, oldest first."
+    )
+    success_rate_7d: float | None = Field(description="Completed among completed and failed.")
+    running: int
+    queued: int
+    pending_approvals: int
+    active_workers: int
+    connections_healthy: int
+    connections_total: int
+    next_fire_at: Timestamp | None
+
+
+class ScheduledView(ResponseModel):
+    """A run that the clock will start."""
+
+    worker_id: str
+    title: str
+    cron: str
+    timezone: str
+    fires_at: Timestamp
+
+
+class AttentionView(ResponseModel):
+    """Something that somebody should look at."""
+
+    kind: AttentionKind
+    message: str
+    action_url: str
+    worker_id: str | None
+
+
+class OverviewView(ResponseModel):
+    """The workspace at a glance."""
+
+    stats: StatsView
+    recent_runs: list[RunSummaryView]
+    scheduled_next_24h: list[ScheduledView]
+    needs_attention: list[AttentionView]
+    generated_at: Timestamp
+
+
+class Health:
+    """For load balancers and people who wonder."""
+
+    def __init__(self, services: Services) -> None:
+        self._runs = services.runs
+
+    @operation(
+        "getHealth",
+        summary="Whether the server works",
+        responses={200: HealthView, 503: HealthView},
+    )
+    async def on_get(self, _call: Call[None, None]) -> Reply:
+        """503 when the store cannot be written."""
+        try:
+            await blocking(self._runs.check)
+        except StoreUnavailable:
+            view = HealthView(status="unavailable", version=VERSION, checks={"store": "failed"})
+            return Reply(view, 503)
+        return Reply(HealthView(status="ok", version=VERSION, checks={"store": "ok"}))
+
+
+class SystemOverview:
+    """Counters, what is due, what needs attention."""
+
+    def __init__(self, services: Services) -> None:
+        self._overview = services.overview
+        self._clock = services.clock
+
+    @operation("getOverview", summary="The workspace at a glance", responses={200: OverviewView})
+    async def on_get(self, _call: Call[None, None]) -> OverviewView:
+        """From counters and indexes; it costs the same with a million runs."""
+        overview = await blocking(self._overview.read)
+        return _view(overview, self._clock.now())
+
+
+def _view(overview: Overview, now: datetime) -> OverviewView:
+    return OverviewView(
+        stats=_stats(overview),
+        recent_runs=[run_summary(run) for run in overview.recent_runs],
+        scheduled_next_24h=[ScheduledView.model_validate(each) for each in overview.scheduled],
+        needs_attention=[AttentionView.model_validate(each) for each in overview.attention],
+        generated_at=now,
+    )
+
+
+def _stats(overview: Overview) -> StatsView:
+    totals = overview.totals
+    return StatsView(
+        runs_24h=sum(totals.by_hour),
+        runs_by_hour=list(totals.by_hour),
+        success_rate_7d=rate(totals.succeeded_7d, totals.finished_7d),
+        running=totals.running,
+        queued=totals.queued,
+        pending_approvals=totals.pending_approval,
+        active_workers=overview.active_workers,
+        connections_healthy=0,
+        connections_total=0,
+        next_fire_at=overview.next_fire_at,
+    )
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of this group."""
+    return [
+        Route("/healthz", Health(services), tag=TAG),
+        Route("/system/overview", SystemOverview(services), tag=TAG),
+    ]
+
+
+handler = lambda_handler(routes)

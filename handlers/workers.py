@@ -1,0 +1,327 @@
+"""Workers: list, detail, reload, settings, starting a run."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+
+from pydantic import Field
+
+from handlers.idempotency import REPLAYED, key_use, stored_answer
+from handlers.run_views import RunView, run_summary, run_view
+from handlers.worker_views import (
+    FindingView,
+    WorkerSummaryView,
+    WorkerView,
+    finding,
+    worker_summary,
+    worker_view,
+)
+from lib.auth.principal import Principal
+from lib.bootstrap import Services, lambda_handler
+from lib.runs.catalogue import WorkerStatus
+from lib.runs.inputs import check_saved_inputs
+from lib.runs.lifecycle import DEFAULT_PRIORITY, StartRequest
+from lib.storage.records import RunRecord, RunStatus, StoredAnswer, Trigger, WorkerSettings
+from lib.web.call import Call, PageReply, Reply
+from lib.web.models import RequestModel, ResponseModel
+from lib.web.operation import operation
+from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.preferences import Wait, wait_preference
+from lib.web.route import Route
+from lib.web.threads import blocking
+from lib.workspace.workspace import Author
+
+TAG: Final = "Workers"
+RECENT_RUNS: Final = 10
+START_ERRORS: Final = [
+    "worker_not_found", "worker_broken", "worker_disabled", "validation_failed", "missing_secret",
+    "missing_connection", "concurrency_conflict", "idempotency_key_reused",
+]  # fmt: skip
+
+
+class WorkersQuery(PageQuery):
+    """Filters of the list of workers."""
+
+    q: str | None = Field(
+        None, max_length=200, description="Part of id, title, description or a tag, any case."
+    )
+    status: WorkerStatus | None = None
+    tag: str | None = Field(None, max_length=64)
+    trigger_type: str | None = Field(None, max_length=32)
+    include_archived: bool = False
+
+
+class StartRun(RequestModel):
+    """A run to start."""
+
+    inputs: dict[str, Any] = Field({}, examples=[{"who": "Ada"}])
+    idempotency_key: str | None = Field(None, min_length=1, max_length=128, pattern=r"^[ -~]+$")
+    priority: int = Field(DEFAULT_PRIORITY, ge=0, le=9, description="Higher goes first.")
+
+
+class Reload(RequestModel):
+    """How to reload."""
+
+    force: bool = Field(False, description="Also when it deletes more than half of the workers.")
+
+
+class SkippedView(ResponseModel):
+    """A path that was left out."""
+
+    path: str
+    reason: str
+
+
+class ReloadError(FindingView):
+    """A problem of one worker's manifest."""
+
+    worker_id: str
+
+
+class ReloadView(ResponseModel):
+    """What a reload did."""
+
+    workers_loaded: int
+    commit: str | None = Field(description="The commit made of what was on disk; null: nothing.")
+    changed: list[str]
+    removed: list[str]
+    skipped: list[SkippedView]
+    errors: list[ReloadError]
+
+
+class WorkerChange(RequestModel):
+    """Settings of a worker on this server; not in git."""
+
+    enabled: bool | None = None
+    saved_inputs: dict[str, Any] | None = Field(
+        None, description="Merged into the saved ones; null removes one."
+    )
+
+
+class Workers:
+    """The list of workers, and one of them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._catalogue = services.catalogue
+
+    @operation(
+        "listWorkers",
+        summary="List workers",
+        query=WorkersQuery,
+        responses={200: list[WorkerSummaryView]},
+        errors=["validation_failed"],
+    )
+    async def on_get(self, call: Call[WorkersQuery, None]) -> PageReply:
+        """By id. A worker whose manifest does not load is listed too, with status `error`."""
+        query = call.query
+        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else ""
+        entries = await blocking(self._catalogue.list)
+        now = self._services.clock.now()
+        found = [worker_summary(entry, now) for entry in entries if entry.worker.id > after]
+        rows = [row for row in found if _matches(row, query)]
+        page = rows[: query.limit]
+        cursor = encode_cursor([page[-1].id]) if len(rows) > query.limit else None
+        return PageReply(page, cursor)
+
+    @operation(
+        "getWorker",
+        summary="One worker with manifest, files and newest runs",
+        responses={200: WorkerView},
+        errors=["worker_not_found"],
+    )
+    async def on_get_item(self, _call: Call[None, None], worker_id: str) -> WorkerView:
+        """Also of a worker whose manifest does not load: `errors` says why."""
+        return await blocking(self._view, worker_id)
+
+    @operation(
+        "updateWorker",
+        summary="Enable a worker, or save inputs for it",
+        body=WorkerChange,
+        responses={200: WorkerView},
+        errors=["worker_not_found", "validation_failed"],
+    )
+    async def on_patch_item(self, call: Call[None, WorkerChange], worker_id: str) -> WorkerView:
+        """Settings of this server. Git and the worker's files stay as they are."""
+        await blocking(self._change, worker_id, call.body)
+        return await blocking(self._view, worker_id)
+
+    def _view(self, worker_id: str) -> WorkerView:
+        entry = self._catalogue.get(worker_id)
+        files = self._services.workspace.bundle(entry.worker.sha)
+        runs = self._services.runs.list_worker_runs(worker_id, limit=RECENT_RUNS)
+        recent = [run_summary(run) for run in runs]
+        return worker_view(entry, files, recent, self._services.clock.now())
+
+    def _change(self, worker_id: str, change: WorkerChange) -> None:
+        entry = self._catalogue.get(worker_id)
+        saved = check_saved_inputs(entry.manifest, change.saved_inputs or {})
+        self._services.worker_settings.change(worker_id, partial(_merge, change, saved))
+
+
+class WorkerRuns:
+    """Starting runs of one worker."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._lifecycle = services.lifecycle
+
+    @operation(
+        "startRun",
+        summary="Start a run",
+        body=StartRun,
+        body_required=False,
+        responses={202: RunView, 200: RunView},
+        headers=["Idempotency-Key", "Prefer"],
+        errors=START_ERRORS,
+    )
+    async def on_post(self, call: Call[None, StartRun], worker_id: str) -> Reply:
+        """Queued when the answer comes; `Prefer: wait=10` waits for the end.
+
+        With it the answer is 200 and the finished run, or 202 if the run has not
+        finished by then. A run that waits for an approval counts as finished.
+        """
+        wait = wait_preference(call)
+        request = StartRequest(
+            worker_id=worker_id,
+            inputs=call.body.inputs,
+            trigger=Trigger("manual", None, call.principal.user_id),
+            priority=call.body.priority,
+            key=key_use(
+                call, (worker_id,), body_key=call.body.idempotency_key, answer=self._answer
+            ),
+        )
+        creation = await blocking(self._lifecycle.start, request)
+        if creation.run is not None:
+            return await self._reply(call, creation.run, wait)
+        assert creation.replayed is not None  # noqa: S101 - the store gives one or the other
+        return await self._repeat(call, creation.replayed, wait)
+
+    async def _reply(self, call: Call[Any, Any], run: RunRecord, wait: Wait | None) -> Reply:
+        headers = _location(run.id)
+        if wait is None:
+            return Reply(self._view(run), 202, headers)
+        run = await self._finished(call, run, wait.seconds)
+        status = 200 if _has_settled(run) else 202
+        return Reply(self._view(run), status, {**headers, **wait.headers})
+
+    async def _repeat(self, call: Call[Any, Any], first: StoredAnswer, wait: Wait | None) -> Reply:
+        """Give the first answer again; one who waits, waits for that same run."""
+        if wait is not None and first.run_id is not None:
+            run = await blocking(self._services.runs.get, first.run_id)
+            reply = await self._reply(call, run, wait)
+            return Reply(reply.body, reply.status, {**reply.headers, **REPLAYED})
+        body = await blocking(self._services.content.load_json, first.body)
+        return Reply(body.encode(), first.status, {**dict(first.headers), **REPLAYED})
+
+    async def _finished(self, call: Call[Any, Any], run: RunRecord, seconds: int) -> RunRecord:
+        """Return the run as it is when it has settled or the time is over."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        with self._services.signals.listen(run.id) as listener:
+            while True:
+                run = await blocking(self._services.runs.get, run.id)
+                left = deadline - asyncio.get_running_loop().time()
+                if _has_settled(run) or left <= 0:
+                    return run
+                if not await call.wait(listener.wait(left), seconds=left):
+                    deadline = 0
+
+    def _view(self, run: RunRecord) -> RunView:
+        return run_view(run, self._services.content)
+
+    def _answer(self, run: RunRecord) -> StoredAnswer:
+        return stored_answer(
+            202,
+            self._view(run),
+            _location(run.id),
+            run_id=run.id,
+            content=self._services.content,
+        )
+
+
+class WorkerReload:
+    """Taking over what is on disk."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @operation(
+        "reloadWorkers",
+        summary="Take over what was changed on disk",
+        body=Reload,
+        body_required=False,
+        responses={200: ReloadView},
+        errors=["workspace_conflict"],
+    )
+    async def on_post(self, call: Call[None, Reload]) -> ReloadView:
+        """One commit of everything that differs from what was last written out.
+
+        A path that changed both on disk and in git is refused, and so is a reload
+        that would delete more than half of the workers, unless `force` is set.
+        """
+        return await blocking(self._reload, author_of(call.principal), call.body.force)
+
+    def _reload(self, author: Author, force: bool) -> ReloadView:
+        result = self._services.workspace.reload(author, force=force)
+        workers = self._services.catalogue.snapshot().workers.values()
+        return ReloadView(
+            workers_loaded=sum(not worker.loaded.errors for worker in workers),
+            commit=result.commit,
+            changed=list(result.changed),
+            removed=list(result.removed),
+            skipped=[SkippedView(path=each.path, reason=each.reason) for each in result.skipped],
+            errors=[
+                ReloadError(worker_id=worker.id, **dict(finding(worker.id, problem)))
+                for worker in workers
+                for problem in worker.loaded.errors
+            ],
+        )
+
+
+def author_of(principal: Principal) -> Author:
+    """Return the author of a commit that a caller causes."""
+    email = principal.email or f"{principal.user_id}@floom.local"
+    return Author(name=principal.user_id, email=email)
+
+
+def _location(run_id: str) -> dict[str, str]:
+    return {"location": f"/runs/{run_id}"}
+
+
+def _has_settled(run: RunRecord) -> bool:
+    return run.status.is_final or run.status is RunStatus.PENDING_APPROVAL
+
+
+def _matches(row: WorkerSummaryView, query: WorkersQuery) -> bool:
+    text = (query.q or "").lower()
+    return (
+        (query.include_archived or not row.archived or query.status == "archived")
+        and (query.status is None or row.status == query.status)
+        and (query.tag is None or query.tag in row.tags)
+        and (query.trigger_type is None or query.trigger_type in {t.type for t in row.triggers})
+        and any(text in each.lower() for each in (row.id, row.title, row.description, *row.tags))
+    )
+
+
+def _merge(change: WorkerChange, saved: dict[str, Any], settings: WorkerSettings) -> WorkerSettings:
+    enabled = settings.enabled if change.enabled is None else change.enabled
+    merged = {**settings.saved_inputs, **saved}
+    return WorkerSettings(
+        enabled, {name: value for name, value in merged.items() if value is not None}
+    )
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of this group."""
+    workers = Workers(services)
+    return [
+        Route("/workers", workers, tag=TAG),
+        Route("/workers/reload", WorkerReload(services), tag=TAG),
+        Route("/workers/{worker_id}", workers, "item", tag=TAG),
+        Route("/workers/{worker_id}/runs", WorkerRuns(services), tag=TAG),
+    ]
+
+
+handler = lambda_handler(routes)

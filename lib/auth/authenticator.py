@@ -1,0 +1,76 @@
+"""Decides who is calling: the first credential presented decides.
+
+The order is the table in section 1.1 of the API's contract: run token, access
+token, session, shared secret, open local mode. A bad credential is never
+rescued by a later one.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from lib.auth.credentials import Checker, Credentials
+from lib.auth.principal import LOCAL_USER_ID, Principal, Role
+from lib.errors import Unauthenticated
+
+
+class InvalidSession(Unauthenticated):
+    """The session cookie is unknown or expired; the answer clears it."""
+
+
+class Authenticator:
+    """Asks the checker of the first credential that is presented.
+
+    Args:
+        secret: The operator's shared secret; None opens the server to anybody
+            who can reach it, as admin.
+        shared_secret_role: Role of callers who know the secret.
+
+    Raises:
+        ValueError: the secret is blank, which any blank header would match.
+    """
+
+    def __init__(self, *, secret: str | None, shared_secret_role: Role) -> None:
+        self._check_bearer: Checker = _refuse_bearer
+        self._check_session: Checker = _refuse_session
+        self._check_secret = _shared_secret_checker(secret, shared_secret_role)
+        self._anonymous = Principal(LOCAL_USER_ID, Role.ADMIN, "local") if secret is None else None
+
+    def authenticate(self, credentials: Credentials) -> Principal:
+        """Return the caller.
+
+        Raises:
+            Unauthenticated: no credential where one is due, or a bad one.
+        """
+        authorization, session, secret = credentials
+        if authorization is not None:
+            return self._check_bearer(authorization)
+        if session is not None:
+            return self._check_session(session)
+        if secret is not None:
+            return self._check_secret(secret)
+        if self._anonymous is not None:
+            return self._anonymous
+        raise Unauthenticated("Sign in, or send the header x-floom-secret or a bearer token.")
+
+
+def _refuse_bearer(_presented: bytes) -> Principal:
+    raise Unauthenticated("The bearer token is unknown, expired or revoked; use a valid one.")
+
+
+def _refuse_session(_presented: bytes) -> Principal:
+    raise InvalidSession("The session is unknown or has expired; sign in again.")
+
+
+def _shared_secret_checker(secret: str | None, role: Role) -> Checker:
+    expected = None if secret is None else secret.encode().strip()
+    if expected == b"":
+        raise ValueError("The shared secret is blank; leave it unset or set 16 characters or more.")
+    principal = Principal(LOCAL_USER_ID, role, "shared_secret")
+
+    def check(presented: bytes) -> Principal:
+        if expected is None or not hmac.compare_digest(presented.strip(), expected):
+            raise Unauthenticated("The header x-floom-secret does not hold this server's secret.")
+        return principal
+
+    return check

@@ -1,0 +1,323 @@
+"""The composition root: settings become services, an application, an engine.
+
+The only module that knows which adapter stands behind a port. Nothing is
+created at import.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from lib.auth.authenticator import Authenticator
+from lib.auth.principal import Role
+from lib.clock import Clock, SystemClock
+from lib.data_folder import DataFolder
+from lib.ids import Ids
+from lib.manifest.loader import load_manifest
+from lib.overview import OverviewReader
+from lib.runs.attempt import Attempt, Collaborators
+from lib.runs.catalogue import Catalogue
+from lib.runs.collection import Collection
+from lib.runs.engine import Engine
+from lib.runs.executor import Executor
+from lib.runs.lifecycle import Lifecycle
+from lib.runs.preparation import Preparation
+from lib.runs.recovery import Recovery
+from lib.runs.retention import Retention
+from lib.runs.signals import Bell, RunSignals
+from lib.runs.uploads import Uploads
+from lib.sandbox.local import LocalSandbox
+from lib.sandbox.runtimes import Runtimes
+from lib.settings import Settings, SettingsError, load_settings
+from lib.storage.content import ContentStore
+from lib.storage.ports import LogStore, RunStore, SecretStore, WorkerSettingsStore
+from lib.storage.records import SandboxReport
+from lib.web.app import App, create_app
+from lib.web.aws import LambdaHandler, lambda_adapter
+from lib.web.route import Route
+from lib.web.shutdown import Shutdown
+from lib.workspace.registry import Registry
+from lib.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lib.storage.sqlite import SqliteDatabase
+
+ENGINE_ROOT: Final = Path(__file__).resolve().parent.parent
+SHIPPED_WORKERS: Final = ENGINE_ROOT / "workers"
+DOTENV: Final = ENGINE_ROOT / ".env"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What resources are given."""
+
+    base_url: str
+    clock: Clock
+    runs: RunStore
+    logs: LogStore
+    content: ContentStore
+    uploads: Uploads
+    worker_settings: WorkerSettingsStore
+    secrets: SecretStore
+    workspace: Workspace
+    catalogue: Catalogue
+    lifecycle: Lifecycle
+    signals: RunSignals
+    overview: OverviewReader
+    sandbox: SandboxReport
+
+
+class Local:
+    """Everything of one server on one machine; closed in reverse order of its making.
+
+    Attributes:
+        services: For the resources.
+        engine: Executes runs; start it once, stop it before `close`.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self._exit = ExitStack()
+        try:
+            parts = _LocalParts(settings, clock or SystemClock(), self._exit)
+            self.services = parts.services()
+            self.engine = parts.engine()
+        except BaseException:
+            self._exit.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the sandbox, the workspace, the database and the data folder."""
+        self._exit.close()
+
+
+class _LocalParts:
+    """The parts of a local server, made in order."""
+
+    def __init__(self, settings: Settings, clock: Clock, on_exit: ExitStack) -> None:
+        from lib.storage.files import FileBlobStore
+        from lib.storage.memory import MemorySecretStore
+        from lib.storage.sqlite import (
+            SqliteDatabase,
+            SqliteLogStore,
+            SqliteRunStore,
+            SqliteUploadStore,
+            SqliteWorkerSettingsStore,
+        )
+
+        self.settings = settings
+        self.clock = clock
+        self.ids = Ids(clock)
+        self.folder = DataFolder(settings.data_dir, clock=clock)
+        on_exit.callback(self.folder.close)
+        self.database: SqliteDatabase = SqliteDatabase(self.folder.database)
+        on_exit.callback(self.database.close)
+        self.runs = SqliteRunStore(self.database)
+        self.logs = SqliteLogStore(self.database)
+        self.upload_store = SqliteUploadStore(self.database)
+        self.worker_settings = SqliteWorkerSettingsStore(self.database)
+        self.secrets = MemorySecretStore()
+        self.content = ContentStore(FileBlobStore(self.folder.blobs, clock=clock))
+        self.runtimes = Runtimes.find()
+        self.workspace = self._open_workspace()
+        on_exit.callback(self.workspace.close)
+        self.registry = Registry(
+            self.workspace,
+            load_manifest=functools.partial(load_manifest, runtimes=self.runtimes.names),
+        )
+        self.sandbox = LocalSandbox(self.folder.sandbox, mode=settings.sandbox_mode)
+        on_exit.callback(self.sandbox.close)
+        self.bell = Bell()
+        self.signals = RunSignals()
+        self.catalogue = Catalogue(
+            registry=self.registry,
+            settings=self.worker_settings,
+            secrets=self.secrets,
+            runs=self.runs,
+            clock=clock,
+        )
+        self.collection = Collection(
+            sandbox=self.sandbox,
+            content=self.content,
+            logs=self.logs,
+            clock=clock,
+            ids=self.ids,
+        )
+        self.executor = self._executor()
+
+    def services(self) -> Services:
+        return Services(
+            base_url=self.settings.base_url,
+            clock=self.clock,
+            runs=self.runs,
+            logs=self.logs,
+            content=self.content,
+            uploads=self._uploads(),
+            worker_settings=self.worker_settings,
+            secrets=self.secrets,
+            workspace=self.workspace,
+            catalogue=self.catalogue,
+            lifecycle=self._lifecycle(),
+            signals=self.signals,
+            overview=self._overview(),
+            sandbox=self.sandbox.report(),
+        )
+
+    def engine(self) -> Engine:
+        recovery = Recovery(
+            store=self.runs,
+            logs=self.logs,
+            registry=self.registry,
+            collection=self.collection,
+            sandbox=self.sandbox,
+            clock=self.clock,
+            signals=self.signals,
+            bell=self.bell,
+            runs_folder=self.folder.runs,
+            same_boot=self.folder.same_boot,
+        )
+        retention = Retention(
+            store=self.runs,
+            logs=self.logs,
+            uploads=self.upload_store,
+            content=self.content,
+            clock=self.clock,
+            days=self.settings.retention_days,
+            reclaim=self.database.reclaim,
+        )
+        return Engine(
+            owner=self.folder.owner,
+            executor=self.executor,
+            recovery=recovery,
+            retention=retention,
+        )
+
+    def _open_workspace(self) -> Workspace:
+        return Workspace.open(
+            self.settings.workspace_path,
+            state_dir=self.folder.path,
+            engine_root=ENGINE_ROOT,
+            seed=SHIPPED_WORKERS,
+            clock=self.clock,
+        )
+
+    def _executor(self) -> Executor:
+        collaborators = Collaborators(
+            store=self.runs,
+            logs=self.logs,
+            secrets=self.secrets,
+            registry=self.registry,
+            preparation=Preparation(
+                workspace=self.workspace,
+                content=self.content,
+                uploads=self.upload_store,
+                runtimes=self.runtimes,
+            ),
+            collection=self.collection,
+            sandbox=self.sandbox,
+            signals=self.signals,
+            clock=self.clock,
+            runs_folder=self.folder.runs,
+        )
+        return Executor(
+            store=self.runs,
+            attempt=lambda run: Attempt(run, collaborators),
+            bell=self.bell,
+            signals=self.signals,
+            clock=self.clock,
+            owner=self.folder.owner,
+            report=self.sandbox.report(),
+            max_runs=self.settings.max_concurrent_runs,
+        )
+
+    def _lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            catalogue=self.catalogue,
+            registry=self.registry,
+            store=self.runs,
+            uploads=self.upload_store,
+            content=self.content,
+            clock=self.clock,
+            ids=self.ids,
+            bell=self.bell,
+            signals=self.signals,
+            canceller=self.executor,
+        )
+
+    def _uploads(self) -> Uploads:
+        return Uploads(
+            store=self.upload_store,
+            content=self.content,
+            clock=self.clock,
+            ids=self.ids,
+            folder=self.folder.unfinished,
+        )
+
+    def _overview(self) -> OverviewReader:
+        return OverviewReader(
+            catalogue=self.catalogue,
+            runs=self.runs,
+            clock=self.clock,
+            sandbox=self.sandbox.report(),
+        )
+
+
+def build_app(
+    settings: Settings, services: Services, routes: Sequence[Route], shutdown: Shutdown
+) -> App:
+    """Return the application of these routes under these settings."""
+    secret = settings.secret.get_secret_value() if settings.secret else None
+    return create_app(
+        routes,
+        authenticator=Authenticator(
+            secret=secret, shared_secret_role=Role(settings.shared_secret_role)
+        ),
+        clock=services.clock,
+        public_url=settings.base_url,
+        allowed_hosts=settings.allowed_hosts,
+        trusted_proxies=settings.trusted_proxies,
+        shutdown=shutdown,
+    )
+
+
+def lambda_handler(
+    routes: Callable[[Services], list[Route]],
+    *,
+    build: Callable[[], tuple[Settings, Services]] | None = None,
+) -> LambdaHandler:
+    """Return a Lambda handler of one route group.
+
+    Settings, services and application are made on the first call and kept: a
+    cold start pays for them, an import does not.
+
+    Args:
+        routes: The group's `routes`.
+        build: Makes settings and services; by default from the environment.
+    """
+
+    @functools.cache
+    def adapter() -> LambdaHandler:
+        settings, services = (build or _build_from_environment)()
+        return lambda_adapter(build_app(settings, services, routes(services), Shutdown()))
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        return adapter()(event, context)
+
+    return handler
+
+
+def _build_from_environment() -> tuple[Settings, Services]:
+    settings = load_settings(dotenv=DOTENV)
+    if settings.backend == "aws":
+        raise SettingsError("FLOOM_BACKEND=aws: this version has the local backend only")
+    return settings, Local(settings).services

@@ -1,0 +1,112 @@
+"""The data folder: one server at a time, and what that server remembers of itself."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Final
+
+from lib.clock import Clock, rfc3339
+
+_LOCK: Final = "server.lock"
+_IDENTITY: Final = "server.json"
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class DataFolderError(Exception):
+    """The folder cannot be used; the message is one line for the operator."""
+
+
+class DataFolder:
+    """Holds the folder until closed, against every other server.
+
+    The lock is the kernel's (flock(2)), so a killed server leaves none behind.
+
+    Args:
+        path: Created with mode 0700 where it is missing.
+
+    Attributes:
+        owner: Id of this server; the same after each restart on this folder.
+        same_boot: Whether the host has run on since the last start here.
+
+    Raises:
+        DataFolderError: another server has it, or it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = self._take_lock(clock)
+        except OSError as error:
+            raise DataFolderError(f"FLOOM_DATA_DIR={path}: {error.strerror}") from error
+        self.owner, self.same_boot = self._identify()
+
+    def close(self) -> None:
+        """Let another server have it."""
+        os.close(self._lock)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.path / "floom.sqlite3"
+
+    @property
+    def blobs(self) -> Path:
+        """Artifacts, uploads, large values."""
+        return self.path / "blobs"
+
+    @property
+    def runs(self) -> Path:
+        """Folders of attempts in progress."""
+        return self.path / "runs"
+
+    @property
+    def unfinished(self) -> Path:
+        """Uploads that are being sent."""
+        return self.path / "unfinished"
+
+    @property
+    def sandbox(self) -> Path:
+        """The zygote's socket."""
+        return self.path / "sandbox"
+
+    def _take_lock(self, clock: Clock) -> int:
+        file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(file, 200).decode(errors="replace").strip()
+            os.close(file)
+            raise DataFolderError(
+                f"{self.path} is in use by another server ({holder or 'starting'}); "
+                "stop it, or set FLOOM_DATA_DIR to another folder"
+            ) from None
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()}, since {rfc3339(clock.now())}\n".encode())
+        return file
+
+    def _identify(self) -> tuple[str, bool]:
+        path = self.path / _IDENTITY
+        boot_id = _BOOT_ID.read_text().strip() if sys.platform == "linux" else ""
+        try:
+            known = json.loads(path.read_text())
+            owner, same_boot = str(known["owner"]), known["boot_id"] == boot_id
+        except (FileNotFoundError, ValueError, KeyError):
+            owner, same_boot = f"srv_{secrets.token_hex(8)}", False
+        if not same_boot:
+            _write_durably(path, json.dumps({"owner": owner, "boot_id": boot_id}))
+        return owner, same_boot
+
+
+def _write_durably(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)

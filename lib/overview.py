@@ -1,0 +1,150 @@
+"""What `/system/overview` shows: counters, what is due, what needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from lib.clock import Clock
+from lib.manifest.schedule import next_fire_at
+from lib.manifest.triggers import ScheduleTrigger
+from lib.runs.catalogue import Catalogue, Entry
+from lib.storage.ports import RunStore
+from lib.storage.records import RunQuery, RunSummary, RunTotals, SandboxReport
+
+RECENT_RUNS: Final = 10
+MAX_SCHEDULED: Final = 200
+HORIZON: Final = timedelta(hours=24)
+
+AttentionKind = Literal[
+    "failing", "missing_secret", "missing_connection", "blocked", "disabled", "manifest_error",
+    "sandbox_degraded",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Something that somebody should look at."""
+
+    kind: AttentionKind
+    message: str
+    action_url: str
+    worker_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A slot in the next 24 hours."""
+
+    worker_id: str
+    title: str
+    cron: str
+    timezone: str
+    fires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One look at the whole workspace."""
+
+    totals: RunTotals
+    active_workers: int
+    recent_runs: tuple[RunSummary, ...]
+    scheduled: tuple[Scheduled, ...]
+    attention: tuple[Attention, ...]
+
+    @property
+    def next_fire_at(self) -> datetime | None:
+        """When the clock next starts a run."""
+        return self.scheduled[0].fires_at if self.scheduled else None
+
+
+class OverviewReader:
+    """Reads an overview from counters and the registry; never scans runs."""
+
+    def __init__(
+        self, *, catalogue: Catalogue, runs: RunStore, clock: Clock, sandbox: SandboxReport
+    ) -> None:
+        self._catalogue = catalogue
+        self._runs = runs
+        self._clock = clock
+        self._sandbox = sandbox
+
+    def read(self) -> Overview:
+        """Return the workspace as it is now."""
+        now = self._clock.now()
+        entries = self._catalogue.list()
+        slots = sorted(
+            (slot for entry in entries for slot in _slots(entry, now)),
+            key=lambda slot: (slot.fires_at, slot.worker_id),
+        )
+        attention = [each for entry in entries for each in _attention(entry)]
+        return Overview(
+            totals=self._runs.totals(now=now),
+            active_workers=sum(entry.status in _ACTIVE for entry in entries),
+            recent_runs=self._runs.list(RunQuery(), limit=RECENT_RUNS).rows,
+            scheduled=tuple(slots[:MAX_SCHEDULED]),
+            attention=(*_sandbox_attention(self._sandbox), *attention),
+        )
+
+
+_ACTIVE: Final = frozenset({"ready", "healthy", "needs_attention"})
+_FIRING: Final = _ACTIVE
+
+
+def _slots(entry: Entry, now: datetime) -> Iterator[Scheduled]:
+    """Yield the slots of a worker's schedules in the next 24 hours."""
+    manifest = entry.manifest
+    if manifest is None or entry.status not in _FIRING:
+        return
+    for trigger in manifest.triggers:
+        if not isinstance(trigger, ScheduleTrigger):
+            continue
+        at = next_fire_at(trigger.cron, trigger.timezone, now)
+        count = 0
+        while at is not None and at < now + HORIZON and count < MAX_SCHEDULED:
+            yield Scheduled(entry.worker.id, manifest.title, trigger.cron, trigger.timezone, at)
+            at = next_fire_at(trigger.cron, trigger.timezone, at)
+            count += 1
+
+
+def _attention(entry: Entry) -> Iterator[Attention]:
+    worker_id = entry.worker.id
+    url = f"/workers/{worker_id}"
+
+    def attention(kind: AttentionKind, message: str) -> Attention:
+        return Attention(kind, message, url, worker_id)
+
+    match entry.status:
+        case "error":
+            first = next(iter(entry.worker.loaded.errors), None)
+            reason = first.message if first else "the manifest cannot be read"
+            yield attention("manifest_error", f"{worker_id} does not load: {reason}")
+        case "disabled":
+            yield attention("disabled", f"{worker_id} is disabled.")
+        case "missing_secret":
+            names = ", ".join(entry.missing_secrets)
+            yield attention("missing_secret", f"{worker_id} needs secrets: {names}.")
+        case "missing_connection":
+            names = ", ".join(entry.missing_connections)
+            yield attention("missing_connection", f"{worker_id} needs connections: {names}.")
+        case "blocked":
+            names = ", ".join(entry.missing_inputs)
+            yield attention("blocked", f"{worker_id} is scheduled but lacks inputs: {names}.")
+        case "needs_attention":
+            count = entry.facts.failure_streak
+            yield attention("failing", f"The last {count} runs of {worker_id} failed.")
+
+
+def _sandbox_attention(report: SandboxReport) -> Iterator[Attention]:
+    missing = [
+        name
+        for name in ("files", "network", "processes", "privileges", "limits")
+        if getattr(report, name) == "none"
+    ]
+    if missing:
+        yield Attention(
+            "sandbox_degraded", f"Runs are not isolated in: {', '.join(missing)}.", "/docs"
+        )

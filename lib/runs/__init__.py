@@ -1,0 +1,1 @@
+"""Runs: their state machine, what they take and give, and the engine that executes them."""

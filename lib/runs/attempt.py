@@ -1,0 +1,161 @@
+"""One attempt of a run, from its claim to its recorded outcome, on one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lib.clock import Clock
+from lib.log import event
+from lib.manifest.models import Manifest
+from lib.runs import state
+from lib.runs.collection import Collection
+from lib.runs.live_log import LiveLog
+from lib.runs.preparation import AttemptFolder, Preparation, PreparationError
+from lib.runs.signals import RunSignals
+from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
+from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence
+from lib.storage.records import RunError, RunRecord
+from lib.workspace.registry import Registry
+
+log: Final = logging.getLogger(__name__)
+
+WAIT_SECONDS: Final = 5.0  # an upper bound only: the supervisor says when something happens
+
+
+@dataclass(frozen=True)
+class Collaborators:
+    """What every attempt works with."""
+
+    store: RunStore
+    logs: LogStore
+    secrets: SecretStore
+    registry: Registry
+    preparation: Preparation
+    collection: Collection
+    sandbox: Sandbox
+    signals: RunSignals
+    clock: Clock
+    runs_folder: Path
+
+
+class Attempt:
+    """Executes one claimed run.
+
+    Args:
+        run: As the claim left it; its fence is ours.
+    """
+
+    def __init__(self, run: RunRecord, collaborators: Collaborators) -> None:
+        self._run = run
+        self._with = collaborators
+        self._folder = AttemptFolder.of(collaborators.runs_folder, run)
+        self._lock = threading.Lock()
+        self._live: LiveRun | None = None
+        self._wanted_end = False
+        self._abandoned = False
+
+    @property
+    def run(self) -> RunRecord:
+        """The run as it was claimed."""
+        return self._run
+
+    def cancel(self) -> None:
+        """End the process tree now, or as soon as it exists; from any thread."""
+        with self._lock:
+            self._wanted_end = True
+            if self._live is not None:
+                self._live.cancel()
+
+    def abandon(self) -> None:
+        """End it and record nothing: the lease is somebody else's, or the server stops."""
+        self._abandoned = True
+        self.cancel()
+
+    def execute(self) -> None:
+        """Prepare, start, watch, record. Never raises."""
+        try:
+            self._record(self._execute())
+        except StaleFence:
+            event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
+        except Exception:
+            log.exception("attempt_failed")
+            self._record_quietly(_internal_error())
+        finally:
+            self._folder.remove()
+
+    def _execute(self) -> state.Event | None:
+        run = self._run
+        manifest = self._with.registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+        if manifest is None:
+            return self._failed("execution_error", "The worker's manifest does not load.")
+        try:
+            self._with.preparation.fill(self._folder, run, manifest)
+            live = self._start(manifest)
+        except PreparationError as error:
+            return self._failed("execution_error", f"The run could not be prepared: {error}.")
+        except SandboxUnavailable as error:
+            return self._failed("sandbox_unavailable", error.detail)
+        carrier = LiveLog(self._folder.meta, run_id=run.id, store=self._with.logs)
+        try:
+            self._watch(live, carrier)
+        finally:
+            live.close()
+        if self._abandoned:
+            return None
+        return self._with.collection.collect(run, self._folder, manifest)
+
+    def _start(self, manifest: Manifest) -> LiveRun:
+        run = self._run
+        secrets = self._with.secrets.values(manifest.secrets)
+        launch = Launch(
+            run_id=run.id,
+            fence=run.fence,
+            folder=self._folder.path,
+            command=self._with.preparation.command(manifest),
+            environment=self._with.preparation.environment(run, self._folder, secrets),
+            limits=run.policy.limits,
+            first_seq=self._with.logs.last_seq(run.id) + 1,
+        )
+        live = self._with.sandbox.start(launch)
+        with self._lock:
+            self._live = live
+            if self._wanted_end:
+                live.cancel()
+        return live
+
+    def _watch(self, live: LiveRun, carrier: LiveLog) -> None:
+        while (signal := live.wait(WAIT_SECONDS)) is not Signal.ENDED:
+            if signal is Signal.LOG and carrier.carry():
+                self._with.signals.notify(self._run.id)
+        carrier.carry()
+
+    def _record(self, outcome: state.Event | None) -> None:
+        if outcome is None:
+            return
+        now = self._with.clock.now()
+        run = self._with.store.change(
+            self._run.id, lambda current: state.transition(current, outcome, now)
+        )
+        self._with.signals.notify(run.id)
+        event(
+            log, logging.INFO, "run_ended", run_id=run.id, worker_id=run.worker_id,
+            status=run.status.value, code=run.error.code if run.error else None,
+            duration_ms=run.duration_ms,
+        )  # fmt: skip
+
+    def _record_quietly(self, error: RunError) -> None:
+        try:
+            self._record(state.Failed(self._run.fence, error))
+        except Exception:  # the lease runs out and recovery takes it
+            log.exception("outcome_not_recorded")
+
+    def _failed(self, code: str, message: str) -> state.Failed:
+        return state.Failed(self._run.fence, RunError(code, message))
+
+
+def _internal_error() -> RunError:
+    return RunError("internal_error", "The server failed to execute this run; see its log.")

@@ -1,0 +1,208 @@
+"""The workers as this server sees them: what git holds, and what it takes to run one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from lib.clock import Clock
+from lib.errors import Conflict, NotFound
+from lib.manifest.models import Manifest
+from lib.manifest.triggers import ScheduleTrigger
+from lib.storage.ports import RunStore, SecretStore, WorkerSettingsStore
+from lib.storage.records import WorkerFacts, WorkerSettings
+from lib.workspace.registry import Registry, Snapshot, Worker
+
+WorkerStatus = Literal[
+    "error", "archived", "disabled", "paused", "missing_secret", "missing_connection", "blocked",
+    "needs_attention", "ready", "healthy",
+]  # fmt: skip
+
+FAILURES_THAT_NEED_ATTENTION: Final = 3
+
+
+class WorkerNotFound(NotFound):
+    """No worker has this id."""
+
+    code = "worker_not_found"
+
+
+class WorkerBroken(Conflict):
+    """The worker's manifest does not load."""
+
+    code = "worker_broken"
+
+
+class WorkerDisabled(Conflict):
+    """The worker is disabled, archived or quarantined."""
+
+    code = "worker_disabled"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One worker with all that decides its status.
+
+    Attributes:
+        commit: The commit that the worker was read from.
+        missing_inputs: Required inputs without default or saved value.
+        missing_connections: Slugs of apps without an active connection.
+    """
+
+    worker: Worker
+    commit: str
+    settings: WorkerSettings
+    facts: WorkerFacts
+    missing_secrets: tuple[str, ...]
+    missing_connections: tuple[str, ...]
+    missing_inputs: tuple[str, ...]
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest, or None when nothing of it could be read."""
+        return self.worker.loaded.manifest
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the manifest has errors."""
+        return self.manifest is None or bool(self.worker.loaded.errors)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether runs may start."""
+        return self.settings.enabled and not self.worker.quarantined
+
+    @property
+    def status(self) -> WorkerStatus:
+        """The first status that holds, in the order of api.md section 2."""
+        manifest = self.manifest
+        if manifest is None or self.is_broken:
+            return "error"
+        checks: tuple[tuple[WorkerStatus, bool], ...] = (
+            ("archived", manifest.archived),
+            ("disabled", not self.enabled),
+            ("paused", manifest.paused),
+            ("missing_secret", bool(self.missing_secrets)),
+            ("missing_connection", bool(self.missing_connections)),
+            ("blocked", bool(self.missing_inputs) and is_scheduled(manifest)),
+            ("needs_attention", self.facts.failure_streak >= FAILURES_THAT_NEED_ATTENTION),
+            ("ready", self.facts.last_run is None),
+        )
+        return next((status for status, holds in checks if holds), "healthy")
+
+
+class Catalogue:
+    """Lists workers and finds one; reads afresh each time, from caches that follow the tip.
+
+    Args:
+        registry: The workers of the workspace's tip.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        settings: WorkerSettingsStore,
+        secrets: SecretStore,
+        runs: RunStore,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._secrets = secrets
+        self._runs = runs
+        self._clock = clock
+
+    def snapshot(self) -> Snapshot:
+        """Return the workers of the present tip, without what the instance adds."""
+        return self._registry.current()
+
+    def list(self) -> list[Entry]:
+        """Return every worker, by id."""
+        snapshot = self.snapshot()
+        facts = self._facts(self._settings.get_all())
+        return [_entry(snapshot, worker, facts) for _, worker in sorted(snapshot.workers.items())]
+
+    def get(self, worker_id: str) -> Entry:
+        """Return one worker. Raises WorkerNotFound."""
+        snapshot = self.snapshot()
+        worker = snapshot.workers.get(worker_id)
+        if worker is None:
+            raise WorkerNotFound(f"There is no worker {worker_id}; GET /workers lists them.")
+        return _entry(snapshot, worker, self._facts({worker_id: self._settings.get(worker_id)}))
+
+    def get_runnable(self, worker_id: str) -> tuple[Entry, Manifest]:
+        """Return a worker that may be started, and its manifest.
+
+        Raises:
+            WorkerNotFound, WorkerBroken, WorkerDisabled: in this order.
+        """
+        entry = self.get(worker_id)
+        manifest = entry.manifest
+        if manifest is None or entry.is_broken:
+            raise WorkerBroken(
+                f"The manifest of {worker_id} has errors; GET /workers/{worker_id} lists them."
+            )
+        if manifest.archived:
+            raise WorkerDisabled(f"Worker {worker_id} is archived; set archived: false to run it.")
+        if not entry.enabled:
+            raise WorkerDisabled(f"Worker {worker_id} is disabled; enable it to run it.")
+        return entry, manifest
+
+    def _facts(self, settings: Mapping[str, WorkerSettings]) -> _Facts:
+        return _Facts(
+            settings,
+            self._runs.worker_facts(now=self._clock.now()),
+            frozenset(secret.name for secret in self._secrets.list()),
+        )
+
+
+def is_scheduled(manifest: Manifest) -> bool:
+    """Whether the clock starts runs of this worker."""
+    return any(isinstance(trigger, ScheduleTrigger) for trigger in manifest.triggers)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the instance knows beside git."""
+
+    settings: Mapping[str, WorkerSettings]
+    runs: Mapping[str, WorkerFacts]
+    secret_names: frozenset[str]
+
+
+def _entry(snapshot: Snapshot, worker: Worker, facts: _Facts) -> Entry:
+    manifest = worker.loaded.manifest
+    own = facts.settings.get(worker.id, WorkerSettings())
+    return Entry(
+        worker=worker,
+        commit=snapshot.commit or "",
+        settings=own,
+        facts=facts.runs.get(worker.id, WorkerFacts()),
+        missing_secrets=_missing_secrets(manifest, facts.secret_names),
+        missing_connections=_missing_connections(manifest),
+        missing_inputs=_missing_inputs(manifest, own),
+    )
+
+
+def _missing_secrets(manifest: Manifest | None, stored: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name for name in manifest.secrets if name not in stored) if manifest else ()
+
+
+def _missing_connections(manifest: Manifest | None) -> tuple[str, ...]:
+    """Connections cannot be stored yet, so every declared app is missing."""
+    if manifest is None:
+        return ()
+    apps = (getattr(connection, "app", None) for connection in manifest.connections)
+    return tuple(dict.fromkeys(app for app in apps if app))
+
+
+def _missing_inputs(manifest: Manifest | None, settings: WorkerSettings) -> tuple[str, ...]:
+    if manifest is None:
+        return ()
+    return tuple(
+        spec.name
+        for spec in manifest.inputs
+        if spec.must_be_given and settings.saved_inputs.get(spec.name) is None
+    )

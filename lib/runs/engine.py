@@ -1,0 +1,73 @@
+"""The engine: recovery first, then the executor and the housekeeping beside it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, Self
+
+from lib.runs.executor import Executor
+from lib.runs.recovery import Recovery
+from lib.runs.retention import Retention
+
+log: Final = logging.getLogger(__name__)
+
+RECOVER_SECONDS: Final = 10.0  # an expired lease is settled within 30 s
+SWEEP_SECONDS: Final = 3600.0
+GRACE_SECONDS: Final = 0.5  # the kill grace of 3 s must fit into the 5 s of a stop as well
+
+
+class Engine:
+    """Executes runs in this process from `start` to `stop`.
+
+    Args:
+        owner: Id of this server; names its leases.
+    """
+
+    def __init__(
+        self, *, owner: str, executor: Executor, recovery: Recovery, retention: Retention
+    ) -> None:
+        self._owner = owner
+        self._executor = executor
+        self._recovery = recovery
+        self._retention = retention
+        self._stopping = threading.Event()
+        self._housekeepers = [
+            threading.Thread(target=self._repeat, args=each, name=f"housekeeper-{number}")
+            for number, each in enumerate(
+                (
+                    (recovery.recover_expired, RECOVER_SECONDS),
+                    (retention.sweep, SWEEP_SECONDS),
+                )
+            )
+        ]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Settle what an earlier life left, then take work."""
+        self._recovery.recover_own(self._owner)
+        self._executor.start()
+        for thread in self._housekeepers:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no more work; end what runs within four seconds and settle it."""
+        self._stopping.set()
+        self._recovery.interrupt(self._executor.stop(grace_seconds=GRACE_SECONDS))
+        for thread in self._housekeepers:
+            thread.join()
+
+    def _repeat(self, work: Callable[[], object], seconds: float) -> None:
+        while not self._stopping.is_set():
+            try:
+                work()
+            except Exception:  # a store that is down must not end the housekeeping
+                log.exception("housekeeping_failed")
+            self._stopping.wait(seconds)

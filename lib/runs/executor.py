@@ -1,0 +1,176 @@
+"""The executor: claims runs as soon as there are any, and executes each on a thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from lib.clock import Clock
+from lib.log import event
+from lib.runs import state
+from lib.runs.attempt import Attempt
+from lib.runs.signals import Bell, RunSignals
+from lib.storage.ports import RunStore, StoreUnavailable
+from lib.storage.records import Lease, RunChange, RunRecord, SandboxReport
+
+log: Final = logging.getLogger(__name__)
+
+LEASE_SECONDS: Final = 30
+RENEW_SECONDS: Final = 10.0
+CLAIM_RETRY_SECONDS: Final = 1.0  # while the store is down
+IDLE_SECONDS: Final = 30.0  # look again even if nobody rang
+RUNNER: Final = "local"
+
+
+class Executor:
+    """Executes up to `max_runs` runs at one time in this process.
+
+    Args:
+        owner: Id of this server; it names the leases.
+        attempt: Makes the attempt of a claimed run.
+        bell: Rings when a run may have become claimable.
+        report: What the sandbox holds.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        attempt: Callable[[RunRecord], Attempt],
+        bell: Bell,
+        signals: RunSignals,
+        clock: Clock,
+        owner: str,
+        report: SandboxReport,
+        max_runs: int,
+    ) -> None:
+        self._store = store
+        self._attempt = attempt
+        self._bell = bell
+        self._signals = signals
+        self._clock = clock
+        self._owner = owner
+        self._report = report
+        self._max_runs = max_runs
+        self._attempts: dict[str, Attempt] = {}
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._claiming = threading.Lock()
+        self._stopping = threading.Event()
+        self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher")
+        self._renewer = threading.Thread(target=self._renew, name="lease-renewer")
+
+    def start(self) -> None:
+        """Begin to claim and execute."""
+        self._dispatcher.start()
+        self._renewer.start()
+
+    def cancel(self, run_id: str) -> None:
+        """End the process tree of a run if it runs here."""
+        with self._claiming, self._lock:  # a run that is being claimed is not listed yet
+            attempt = self._attempts.get(run_id)
+        if attempt is not None:
+            attempt.cancel()
+
+    def stop(self, *, grace_seconds: float) -> list[RunRecord]:
+        """Take no more work, give what runs a moment, end the rest.
+
+        Returns:
+            The runs whose attempts were ended; recovery decides about them.
+        """
+        self._stopping.set()
+        self._bell.ring()
+        self._join_starters()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._attempts, grace_seconds)
+            left = list(self._attempts.values())
+        for attempt in left:
+            attempt.abandon()
+        for thread in tuple(self._threads):
+            thread.join()
+        return [attempt.run for attempt in left]
+
+    def _join_starters(self) -> None:
+        for thread in (self._dispatcher, self._renewer):
+            if thread.is_alive():
+                thread.join()
+
+    def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self._claim_and_begin():
+                    self._bell.wait(self._pause())
+            except StoreUnavailable as error:
+                event(log, logging.ERROR, "claim_failed", detail=error.detail)
+                self._stopping.wait(CLAIM_RETRY_SECONDS)
+
+    def _claim_and_begin(self) -> bool:
+        with self._claiming:
+            claimed = self._claim()
+            for run in claimed:
+                self._begin(run)
+        return bool(claimed)
+
+    def _claim(self) -> list[RunRecord]:
+        with self._lock:
+            free = self._max_runs - len(self._attempts)
+        return (
+            [] if free <= 0 else self._store.claim(self._started, now=self._clock.now(), limit=free)
+        )
+
+    def _started(self, run: RunRecord) -> RunChange:
+        now = self._clock.now()
+        claim = state.Started(
+            owner=self._owner,
+            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+            runner=RUNNER,
+            sandbox=self._report,
+        )
+        return state.transition(run, claim, now)
+
+    def _begin(self, run: RunRecord) -> None:
+        attempt = self._attempt(run)
+        thread = threading.Thread(target=self._execute, args=(attempt,), name=f"run-{run.id}")
+        with self._lock:
+            self._attempts[run.id] = attempt
+            self._threads.add(thread)
+        self._signals.notify(run.id)
+        thread.start()
+
+    def _execute(self, attempt: Attempt) -> None:
+        try:
+            attempt.execute()
+        finally:
+            with self._idle:
+                del self._attempts[attempt.run.id]
+                self._threads.discard(threading.current_thread())
+                self._idle.notify_all()
+            self._bell.ring()
+
+    def _pause(self) -> float:
+        """Return the seconds until a waiting retry is due, at most IDLE_SECONDS."""
+        due: datetime | None = self._store.next_due()
+        if due is None:
+            return IDLE_SECONDS
+        return min(IDLE_SECONDS, max(0.0, (due - self._clock.now()).total_seconds()))
+
+    def _renew(self) -> None:
+        while not self._stopping.wait(RENEW_SECONDS):
+            with self._lock:
+                attempts = dict(self._attempts)
+            leases = [Lease(run_id, attempt.run.fence) for run_id, attempt in attempts.items()]
+            try:
+                lost = self._renew_all(leases)
+            except StoreUnavailable as error:
+                event(log, logging.ERROR, "renewal_failed", detail=error.detail)
+                continue
+            for run_id in lost:
+                attempts[run_id].abandon()
+
+    def _renew_all(self, leases: list[Lease]) -> list[str]:
+        until = self._clock.now() + timedelta(seconds=LEASE_SECONDS)
+        return self._store.renew(leases, until=until) if leases else []

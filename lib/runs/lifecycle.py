@@ -1,0 +1,286 @@
+"""What callers do with runs: start, cancel, replay.
+
+Everything is decided before anything is written: a refused call leaves nothing
+behind. The run, its first event and the claim of an idempotency key are one
+transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from lib.clock import Clock
+from lib.errors import Conflict, Invalid
+from lib.ids import Ids
+from lib.manifest.models import Manifest
+from lib.runs import state
+from lib.runs.catalogue import Catalogue, Entry
+from lib.runs.collection import canonical
+from lib.runs.inputs import FileInputs, resolve_inputs
+from lib.runs.signals import Bell, RunSignals
+from lib.storage.content import ContentStore
+from lib.storage.ports import Creation, RunStore, UploadStore
+from lib.storage.records import (
+    Approval,
+    ApprovalStatus,
+    IdempotencyClaim,
+    Phase,
+    RunChange,
+    RunPolicy,
+    RunRecord,
+    RunStatus,
+    StoredAnswer,
+    Trigger,
+)
+from lib.workspace.errors import ObjectNotFound
+from lib.workspace.registry import Registry, Worker
+
+IDEMPOTENCY_LIFETIME: Final = timedelta(hours=24)
+DEFAULT_PRIORITY: Final = 5
+
+
+class MissingSecret(Invalid):
+    """A declared secret has no stored value."""
+
+    code = "missing_secret"
+
+
+class MissingConnection(Invalid):
+    """A declared app has no active connection."""
+
+    code = "missing_connection"
+
+
+class ReplayConflict(Conflict):
+    """The run cannot be replayed."""
+
+    code = "replay_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """One use of an idempotency key.
+
+    Attributes:
+        scope: SHA-256 of principal, route template, path ids and the key.
+        body_digest: SHA-256 of the canonical body.
+        answer: Makes the stored answer of the new run.
+    """
+
+    scope: str
+    body_digest: str
+    answer: Callable[[RunRecord], StoredAnswer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequest:
+    """A run that somebody or something wants."""
+
+    worker_id: str
+    inputs: Mapping[str, Any]
+    trigger: Trigger
+    priority: int = DEFAULT_PRIORITY
+    parent_run_id: str | None = None
+    key: KeyUse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """What a run keeps of its worker, whatever becomes of it later."""
+
+    worker: Worker
+    commit: str
+    manifest: Manifest
+    inputs: Mapping[str, Any]
+
+
+class Canceller(Protocol):
+    """Whoever can end the process tree of a running run."""
+
+    def cancel(self, run_id: str) -> None:
+        """End it if it runs here."""
+        ...
+
+
+class Lifecycle:
+    """Starts, cancels and replays runs.
+
+    Args:
+        bell: Rung when a run may be claimed.
+        canceller: Ends process trees.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        registry: Registry,
+        store: RunStore,
+        uploads: UploadStore,
+        content: ContentStore,
+        clock: Clock,
+        ids: Ids,
+        bell: Bell,
+        signals: RunSignals,
+        canceller: Canceller,
+    ) -> None:
+        self._catalogue = catalogue
+        self._registry = registry
+        self._store = store
+        self._uploads = uploads
+        self._files = FileInputs(uploads, content)
+        self._content = content
+        self._clock = clock
+        self._ids = ids
+        self._bell = bell
+        self._signals = signals
+        self._canceller = canceller
+
+    def start(self, request: StartRequest) -> Creation:
+        """Queue a new run of a worker's current tree.
+
+        Raises:
+            WorkerNotFound, WorkerBroken, WorkerDisabled, Invalid, MissingSecret,
+            MissingConnection, IdempotencyKeyReused, ConcurrencyReached: in this
+            order; nothing is written then.
+        """
+        entry, manifest = self._catalogue.get_runnable(request.worker_id)
+        values = resolve_inputs(manifest, request.inputs, entry.settings.saved_inputs)
+        _require_nothing_missing(entry)
+        now = self._clock.now()
+        used = self._files.check(manifest, values, now=now)
+        frozen = _Frozen(entry.worker, entry.commit, manifest, values)
+        run = self._new_run(request, frozen, now)
+        return self._create(run, used, request.key)
+
+    def replay(self, run_id: str, *, latest: bool, by: str) -> RunRecord:
+        """Queue a new run with the same inputs, at the same tree or the current one.
+
+        Raises:
+            RunNotFound, WorkerNotFound, WorkerDisabled, Invalid: as for a start.
+            ReplayConflict: the tree's manifest does not load any more.
+        """
+        old = self._store.get(run_id)
+        entry, current = self._catalogue.get_runnable(old.worker_id)
+        worker = entry.worker if latest else self._worker_of(old)
+        manifest = current if latest else worker.loaded.manifest
+        if manifest is None:
+            raise ReplayConflict(f"The worker of run {run_id} can no longer be read.")
+        given = {
+            name: value
+            for name, value in json.loads(self._content.load_json(old.inputs)).items()
+            if not _is_reserved(manifest, name)
+        }
+        values = resolve_inputs(manifest, given, {})
+        _require_nothing_missing(entry)
+        now = self._clock.now()
+        used = self._files.check(manifest, values, now=now)
+        request = StartRequest(
+            worker_id=old.worker_id,
+            inputs=values,
+            trigger=Trigger("replay", old.id, by),
+            priority=old.priority,
+            parent_run_id=old.id,
+        )
+        commit = entry.commit if latest else old.commit
+        run = self._new_run(request, _Frozen(worker, commit, manifest, values), now)
+        created = self._create(run, used, None).run
+        assert created is not None  # noqa: S101 - only a key's replay has none
+        return created
+
+    def can_replay(self, run: RunRecord) -> bool:
+        """Whether the tree that the run executed can still be read."""
+        try:
+            return self._worker_of(run).loaded.manifest is not None
+        except ObjectNotFound:
+            return False
+
+    def cancel(self, run_id: str) -> RunRecord:
+        """End a run: at once where no process runs, else its process tree first.
+
+        Raises:
+            RunNotFound, RunStateConflict: it has ended already.
+        """
+        now = self._clock.now()
+        approvals = self._store.list_approvals(run_id)
+
+        def decide(run: RunRecord) -> RunChange:
+            change = state.transition(run, state.CancelRequested(), now)
+            if run.status is not RunStatus.PENDING_APPROVAL:
+                return change
+            return replace(change, approval=_cancelled(approvals, now))
+
+        run = self._store.change(run_id, decide)
+        if run.status is RunStatus.RUNNING:
+            self._canceller.cancel(run_id)
+        self._signals.notify(run_id)
+        return run
+
+    def _worker_of(self, run: RunRecord) -> Worker:
+        return self._registry.worker_at(run.worker_id, run.worker_sha)
+
+    def _new_run(self, request: StartRequest, frozen: _Frozen, now: datetime) -> RunRecord:
+        run_id = self._ids.new("run")
+        manifest = frozen.manifest
+        phase = Phase.PROPOSE if manifest.approvals else None
+        inputs = {**frozen.inputs, "decision": "proposed"} if phase else frozen.inputs
+        return RunRecord(
+            id=run_id,
+            worker_id=frozen.worker.id,
+            worker_sha=frozen.worker.sha,
+            commit=frozen.commit,
+            status=RunStatus.QUEUED,
+            phase=phase,
+            trigger=request.trigger,
+            priority=request.priority,
+            parent_run_id=request.parent_run_id,
+            created_at=now,
+            queued_at=now,
+            inputs=self._content.store_json(canonical(inputs)),
+            effect_key=run_id,
+            manifest_digest=frozen.worker.loaded.digest,
+            policy=RunPolicy(
+                manifest.limits, manifest.retry, manifest.concurrency, manifest.approvals
+            ),
+        )
+
+    def _create(self, run: RunRecord, used: list[str], key: KeyUse | None) -> Creation:
+        change = state.first_change(run)
+        claim = None if key is None else _claim(key, change.run)
+        if used:  # before the run exists: an upload that is kept for nothing does no harm
+            self._uploads.mark_used(used, at=run.created_at)
+        creation = self._store.create(change, claim=claim)
+        if creation.run is not None:
+            self._bell.ring()
+        return creation
+
+
+def _require_nothing_missing(entry: Entry) -> None:
+    if entry.missing_secrets:
+        names = ", ".join(entry.missing_secrets)
+        raise MissingSecret(f"Store the secrets that {entry.worker.id} declares first: {names}.")
+    if entry.missing_connections:
+        apps = ", ".join(entry.missing_connections)
+        raise MissingConnection(f"Connect the apps that {entry.worker.id} declares first: {apps}.")
+
+
+def _claim(key: KeyUse, run: RunRecord) -> IdempotencyClaim:
+    expires_at = run.created_at + IDEMPOTENCY_LIFETIME
+    return IdempotencyClaim(key.scope, key.body_digest, expires_at, key.answer(run))
+
+
+def _is_reserved(manifest: Manifest, name: str) -> bool:
+    spec = manifest.find_input(name)
+    return name == "decision" or (spec is not None and spec.is_reserved)
+
+
+def _cancelled(approvals: list[Approval], now: datetime) -> Approval | None:
+    pending = (a for a in approvals if a.status is ApprovalStatus.PENDING)
+    approval = next(pending, None)
+    if approval is None:
+        return None
+    return replace(approval, status=ApprovalStatus.CANCELLED, decided_at=now)

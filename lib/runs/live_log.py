@@ -1,0 +1,57 @@
+"""Carries an attempt's log from the supervisor's file into the log store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from lib.clock import from_milliseconds
+from lib.sandbox.wire import LOG_FILE
+from lib.storage.ports import LogStore
+from lib.storage.records import LogLevel, LogLine, LogStream
+
+BATCH_BYTES: Final = 1024 * 1024
+_LEVELS: Final[dict[LogStream, LogLevel]] = {
+    "stdout": "info",
+    "stderr": "warning",
+    "system": "info",
+}
+
+
+class LiveLog:
+    """Reads what was added to a log file and appends it to the store.
+
+    Args:
+        meta: The attempt's `meta` folder.
+    """
+
+    def __init__(self, meta: Path, *, run_id: str, store: LogStore) -> None:
+        self._path = meta / LOG_FILE
+        self._run_id = run_id
+        self._store = store
+        self._offset = 0
+
+    def carry(self) -> bool:
+        """Carry over whole lines added since; return whether there were any."""
+        carried = False
+        while lines := self._read():
+            self._store.append(self._run_id, lines)
+            carried = True
+        return carried
+
+    def _read(self) -> list[LogLine]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(BATCH_BYTES)
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]  # a killed supervisor may leave half a line
+        self._offset += len(whole)
+        return [_parse(line) for line in whole.splitlines()]
+
+
+def _parse(line: bytes) -> LogLine:
+    seq, at_ms, stream, message = json.loads(line)
+    return LogLine(seq, from_milliseconds(at_ms), _LEVELS[stream], stream, message)

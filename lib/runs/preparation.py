@@ -1,0 +1,170 @@
+"""The folder and the environment of one attempt."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lib.manifest.models import Manifest
+from lib.runs.folder import UnsafePath, WorkFolder
+from lib.sandbox.runtimes import Runtimes
+from lib.storage.content import ContentStore
+from lib.storage.ports import UploadStore
+from lib.storage.records import RunRecord
+from lib.workspace.workspace import BundleFile, Workspace
+
+INPUTS_FILE: Final = "inputs.json"
+OUT_FOLDER: Final = "out"
+LINK_MODE: Final = 0o120000  # git's mode of a symbolic link
+_OWN_FILES: Final = frozenset({INPUTS_FILE, "result.json"})  # never taken from a bundle
+EXECUTABLE_MODE: Final = 0o100755
+
+
+class PreparationError(Exception):
+    """The folder cannot be made as the worker needs it; the message says why."""
+
+
+@dataclass(frozen=True)
+class AttemptFolder:
+    """`<data>/runs/<run>/<fence>`: `work` for the worker, `meta` for the supervisor."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, root: Path, run: RunRecord) -> AttemptFolder:
+        """Return the folder of the run's present claim; each claim has its own."""
+        return cls(root / run.id / str(run.fence))
+
+    @property
+    def work(self) -> Path:
+        """The working directory."""
+        return self.path / "work"
+
+    @property
+    def meta(self) -> Path:
+        """What the supervisor writes."""
+        return self.path / "meta"
+
+    def create(self) -> None:
+        """Make it afresh. Only this user may enter."""
+        self.remove()
+        self.work.mkdir(mode=0o700, parents=True)
+        self.meta.mkdir(mode=0o700)
+
+    def remove(self) -> None:
+        """Remove it with all that a worker left, however deep; idempotent."""
+        remove_tree(self.path)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder and everything in it; no error when it is not there."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except (RecursionError, OSError):  # nested deeper than Python walks, or odd modes
+        subprocess.run(["rm", "-rf", "--", str(path)], check=False, env={})
+
+
+class Preparation:
+    """Fills attempt folders.
+
+    Args:
+        workspace: Where bundles and contexts are read.
+        content: Where the bytes of uploads are.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        content: ContentStore,
+        uploads: UploadStore,
+        runtimes: Runtimes,
+    ) -> None:
+        self._workspace = workspace
+        self._content = content
+        self._uploads = uploads
+        self._runtimes = runtimes
+
+    def fill(self, folder: AttemptFolder, run: RunRecord, manifest: Manifest) -> None:
+        """Write bundle, inputs and an empty `out/` into a fresh folder.
+
+        Raises:
+            PreparationError: a file of the bundle or an input cannot be placed.
+        """
+        folder.create()
+        with WorkFolder(folder.work) as work:
+            try:
+                self._write_bundle(work, run.worker_sha)
+                inputs = self._place_files(work, manifest, self._inputs(run))
+            except (UnsafePath, FileExistsError) as error:
+                raise PreparationError(str(error)) from error
+            work.make_folder(OUT_FOLDER)
+            work.write(INPUTS_FILE, _json_bytes(inputs))
+
+    def command(self, manifest: Manifest) -> tuple[str, ...]:
+        """Return the command to execute, runtimes as absolute paths."""
+        return self._runtimes.command(manifest.command or ())
+
+    def environment(
+        self, run: RunRecord, folder: AttemptFolder, secrets: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return all variables of the process; see runs.md section 4."""
+        return {
+            **secrets,
+            "PATH": self._runtimes.search_path,
+            "HOME": str(folder.work),
+            "TMPDIR": str(folder.work / ".tmp"),
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONUNBUFFERED": "1",
+            "FLOOM_RUN_ID": run.id,
+            "FLOOM_WORKER_ID": run.worker_id,
+            "FLOOM_ATTEMPT": str(run.attempt),
+            "FLOOM_PHASE": "" if run.phase is None else run.phase.value,
+            "FLOOM_IDEMPOTENCY_KEY": run.effect_key,
+        }
+
+    def _inputs(self, run: RunRecord) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self._content.load_json(run.inputs))
+        return values
+
+    def _write_bundle(self, work: WorkFolder, sha: str) -> None:
+        work.make_folder(".tmp")
+        for file in self._workspace.bundle(sha):
+            if file.path not in _OWN_FILES and not file.path.startswith(f"{OUT_FOLDER}/"):
+                _write_file(work, file)
+
+    def _place_files(
+        self, work: WorkFolder, manifest: Manifest, inputs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Put each file input where the manifest says; its value becomes that path."""
+        placed = dict(inputs)
+        for spec in manifest.inputs:
+            if spec.is_file and isinstance(inputs.get(spec.name), str):
+                upload = self._uploads.get(inputs[spec.name])
+                path = spec.path or f"inputs/{spec.name}/{upload.name}"
+                with self._content.open(upload.sha256) as source:
+                    work.copy_from(path, source)
+                placed[spec.name] = path
+        return placed
+
+
+def _write_file(work: WorkFolder, file: BundleFile) -> None:
+    if file.mode == LINK_MODE:
+        work.link(file.path, file.data.decode(errors="surrogateescape"))
+    elif file.mode & 0o170000 == 0o100000:
+        mode = 0o755 if file.mode == EXECUTABLE_MODE else 0o644
+        work.write(file.path, file.data, mode=mode)
+    else:
+        raise UnsafePath(f"{file.path} is a submodule, which workers cannot have")
+
+
+def _json_bytes(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,133 @@
+"""Recovery: what becomes of runs whose executor went away.
+
+After a restart on the same data folder the server looks at the runs that it
+left before any lease rule applies: an exit record is collected; a run whose
+process never came to be is queued again; a process that still lives is ended,
+and the run is interrupted. Runs of other owners follow their lease.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from lib.clock import Clock
+from lib.log import event
+from lib.runs import state
+from lib.runs.collection import Collection
+from lib.runs.live_log import LiveLog
+from lib.runs.preparation import AttemptFolder, remove_tree
+from lib.runs.signals import Bell, RunSignals
+from lib.sandbox.port import Sandbox
+from lib.storage.ports import LogStore, RunStore, StaleFence
+from lib.storage.records import RunRecord, RunStatus
+from lib.workspace.registry import Registry
+
+log: Final = logging.getLogger(__name__)
+
+BATCH: Final = 100
+RESTARTED: Final = "The server was restarted while the run was running."
+STOPPED: Final = "The server was stopped while the run was running."
+LEASE_LOST: Final = "The server that ran this stopped renewing its lease."
+
+
+class Recovery:
+    """Settles runs that nobody executes any more.
+
+    Args:
+        runs_folder: Where attempt folders are.
+        same_boot: Whether the host has run without interruption since this
+            server last wrote: only then does a missing mark prove anything.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: RunStore,
+        logs: LogStore,
+        registry: Registry,
+        collection: Collection,
+        sandbox: Sandbox,
+        clock: Clock,
+        signals: RunSignals,
+        bell: Bell,
+        runs_folder: Path,
+        same_boot: bool,
+    ) -> None:
+        self._store = store
+        self._logs = logs
+        self._registry = registry
+        self._collection = collection
+        self._sandbox = sandbox
+        self._clock = clock
+        self._signals = signals
+        self._bell = bell
+        self._runs_folder = runs_folder
+        self._same_boot = same_boot
+
+    def recover_own(self, owner: str) -> int:
+        """Settle every run that an earlier life of this server left; return how many."""
+        runs = self._store.list_leased(owner)
+        finished = {run.id for run in runs if self._sandbox.find_exit(self._folder(run).path)}
+        self._sandbox.end_orphans(
+            [self._folder(run).path for run in runs if run.id not in finished]
+        )
+        for run in runs:
+            self._settle(run, self._verdict(run, was_finished=run.id in finished))
+        self._sweep_folders()
+        return len(runs)
+
+    def recover_expired(self) -> int:
+        """Settle runs whose lease ran out, whoever held it; return how many."""
+        runs = self._store.list_expired(now=self._clock.now(), limit=BATCH)
+        for run in runs:
+            self._settle(run, state.Interrupted(run.fence, LEASE_LOST))
+        return len(runs)
+
+    def interrupt(self, runs: Sequence[RunRecord]) -> None:
+        """Settle runs whose attempts this server has just ended."""
+        for run in runs:
+            self._settle(run, state.Interrupted(run.fence, STOPPED))
+
+    def _folder(self, run: RunRecord) -> AttemptFolder:
+        return AttemptFolder.of(self._runs_folder, run)
+
+    def _verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event:
+        folder = self._folder(run)
+        LiveLog(folder.meta, run_id=run.id, store=self._logs).carry()
+        if was_finished:
+            return self._collected(run, folder)
+        if self._same_boot and not self._sandbox.has_started(folder.path):
+            return state.NeverStarted(run.fence)
+        return state.Interrupted(run.fence, RESTARTED)
+
+    def _collected(self, run: RunRecord, folder: AttemptFolder) -> state.Event:
+        manifest = self._registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+        if manifest is None:
+            return state.Interrupted(run.fence, RESTARTED)
+        return self._collection.collect(run, folder, manifest)
+
+    def _settle(self, run: RunRecord, verdict: state.Event) -> None:
+        now = self._clock.now()
+        try:
+            settled = self._store.change(
+                run.id, lambda current: state.transition(current, verdict, now)
+            )
+        except (StaleFence, state.RunStateConflict):
+            return  # somebody else was first
+        self._folder(run).remove()
+        self._signals.notify(run.id)
+        if settled.status is RunStatus.QUEUED:
+            self._bell.ring()
+        event(
+            log, logging.WARNING, "run_recovered", run_id=run.id,
+            verdict=type(verdict).__name__, status=settled.status.value,
+        )  # fmt: skip
+
+    def _sweep_folders(self) -> None:
+        """Remove folders of attempts that ended just before the server did."""
+        if self._runs_folder.is_dir():
+            for folder in self._runs_folder.iterdir():
+                remove_tree(folder)

@@ -1,0 +1,84 @@
+"""Wake-ups inside one process, so that nothing polls.
+
+Threads of the engine ring; coroutines of the web layer and the dispatcher's
+thread wait. A missed ring costs time only: every waiter looks at the store
+first, and again after its timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Bell:
+    """A bell that one thread waits for; rings before the wait are not lost."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def ring(self) -> None:
+        """Wake the waiting thread, or spare it its next wait."""
+        self._event.set()
+
+    def wait(self, timeout_seconds: float | None) -> None:
+        """Return after a ring or the timeout."""
+        self._event.wait(timeout_seconds)
+        self._event.clear()
+
+
+class Listener:
+    """A coroutine's ear for one run; made by `RunSignals.listen`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Return whether something happened to the run within the timeout."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True
+
+    def ring(self) -> None:
+        """Wake the coroutine, from any thread; no error when its loop is closed."""
+        try:
+            self._loop.call_soon_threadsafe(self._event.set)
+        except RuntimeError:
+            return
+
+
+class RunSignals:
+    """Who wants to know when something happens to a run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+
+    def notify(self, run_id: str) -> None:
+        """Wake all that listen for this run."""
+        with self._lock:
+            listeners = tuple(self._listeners.get(run_id, ()))
+        for listener in listeners:
+            listener.ring()
+
+    @contextmanager
+    def listen(self, run_id: str) -> Iterator[Listener]:
+        """Listen from here on; look at the store after this, not before."""
+        listener = Listener()
+        with self._lock:
+            self._listeners[run_id].add(listener)
+        try:
+            yield listener
+        finally:
+            with self._lock:
+                self._listeners[run_id].discard(listener)
+                if not self._listeners[run_id]:
+                    del self._listeners[run_id]

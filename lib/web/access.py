@@ -1,0 +1,48 @@
+"""The one explicit list of routes on which credentials are not looked at.
+
+Everything that is not here needs a credential, an unknown path included.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ANY: Final = "*"
+
+PUBLIC_ROUTES: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("GET", "/healthz"),
+        ("GET", "/docs"),
+        ("GET", "/docs/{asset}"),
+        ("GET", "/openapi.json"),
+        ("GET", "/schemas/{name}"),
+        ("GET", "/problems"),
+        ("GET", "/problems/{code}"),
+        ("GET", "/auth/magic/{token}"),
+        ("POST", "/auth/magic/{token}"),
+        ("GET", "/share/{token}"),
+        ("GET", "/approvals/public/{token}"),
+        ("POST", "/approvals/public/{token}"),
+        ("GET", "/approvals/public/{token}/approve"),
+        ("POST", "/approvals/public/{token}/approve"),
+        ("GET", "/approvals/public/{token}/reject"),
+        ("POST", "/approvals/public/{token}/reject"),
+        # Signed by their sender; the handler checks the signature.
+        ("POST", "/composio-events"),
+        ("POST", "/webhooks/{worker_id}"),
+        # The console's static files.
+        ("GET", "/"),
+        ("GET", "/favicon.ico"),
+        ("GET", "/console"),
+        ("GET", "/console/{path:path}"),
+    }
+)
+
+
+PUBLIC_TEMPLATES: Final = frozenset(template for _, template in PUBLIC_ROUTES)
+
+
+def is_public(method: str, template: str) -> bool:
+    """Return whether nobody needs to say who they are; HEAD counts as GET."""
+    wanted = "GET" if method == "HEAD" else method
+    return (wanted, template) in PUBLIC_ROUTES or (ANY, template) in PUBLIC_ROUTES

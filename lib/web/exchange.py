@@ -1,0 +1,126 @@
+"""One request and its answer, as the kernel follows them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lib import log
+from lib.auth.authenticator import Authenticator
+from lib.auth.principal import Principal
+from lib.clock import Clock
+from lib.web import headers
+from lib.web.problems import Failure
+from lib.web.proxies import TrustedProxies
+from lib.web.shutdown import Shutdown
+from lib.web.threads import Pool
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Send = Callable[[Any], Awaitable[None]]
+
+SCOPE_KEY: Final = "floom.exchange"
+ACCESS: Final = logging.getLogger("floom.access")
+# Unique without asking the system for randomness at each request.
+_PROCESS: Final = secrets.token_hex(8)
+_numbers: Final = itertools.count(1)
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What all requests of one application share."""
+
+    authenticator: Authenticator
+    clock: Clock
+    proxies: TrustedProxies
+    shutdown: Shutdown
+    pool: Pool
+
+
+class Exchange:
+    """Completes the answer's headers and writes the access log.
+
+    Attributes:
+        kernel: What all requests share.
+        method: HTTP method.
+        path: Path as it was called, alias included; the router's is rewritten.
+        request_id: Taken from the request where it has a fit one.
+        principal: The caller, once they are known; None on public routes.
+        template: URI template of the route, once there is one.
+        status: Status that was sent; 0 before that.
+        is_secure: Whether the client's connection is TLS.
+    """
+
+    __slots__ = (
+        "_send",
+        "_started",
+        "is_secure",
+        "kernel",
+        "method",
+        "path",
+        "principal",
+        "request_id",
+        "status",
+        "template",
+    )
+
+    def __init__(self, kernel: Kernel, scope: Scope, send: Send) -> None:
+        self.kernel = kernel
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.request_id = f"{_PROCESS}-{next(_numbers):x}"
+        self.principal: Principal | None = None
+        self.template: str | None = None
+        self.status = 0
+        self.is_secure = False
+        self._send = send
+        self._started = time.perf_counter()
+
+    def adopt_request_id(self, header: bytes) -> None:
+        """Take over the caller's request id, if it is fit for headers and logs."""
+        if _REQUEST_ID.fullmatch(header):
+            self.request_id = header.decode()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send one ASGI message; not a coroutine itself, which saves a hop."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = headers.complete(
+                message["headers"], self.request_id.encode(), is_secure=self.is_secure
+            )
+        return self._send(message)
+
+    async def fail(self, failure: Failure) -> None:
+        """Answer with a problem, where the framework cannot."""
+        body = failure.render(self.request_id)
+        fields = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        await self.send(
+            {"type": "http.response.start", "status": failure.status, "headers": fields}
+        )
+        await self.send({"type": "http.response.body", "body": body})
+
+    def log(self) -> None:
+        """Write the access log's line: the route's template, never the path."""
+        if not ACCESS.isEnabledFor(logging.INFO):
+            return
+        log.event(
+            ACCESS,
+            logging.INFO,
+            "request",
+            method=self.method,
+            route=self.template,
+            status=self.status,
+            ms=round((time.perf_counter() - self._started) * 1000, 1),
+            request_id=self.request_id,
+            principal=self.principal.user_id if self.principal else None,
+        )

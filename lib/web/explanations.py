@@ -1,0 +1,362 @@
+"""What each error code means, for the pages under `/problems/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One documented error code.
+
+    Attributes:
+        code: Stable, snake_case; the last part of the problem's `type`.
+        status: HTTP status it is answered with.
+        title: A few words, the same for each occurrence (RFC 9457).
+        explanation: What happened and what to do, for a reader of the page.
+    """
+
+    code: str
+    status: int
+    title: str
+    explanation: str
+
+
+_TABLE: Final = (
+    # The kernel's own.
+    Problem(
+        "malformed_request",
+        400,
+        "Malformed request",
+        "The request cannot be read: the JSON is broken or ambiguous, a header has a bad form, or "
+        "an id in the path does not look like one. Correct the request; repeating it will not help.",
+    ),
+    Problem(
+        "unauthenticated",
+        401,
+        "Not signed in",
+        "There is no credential, or the one that was sent is not accepted. Send `Authorization: "
+        "Bearer fpt_...` or the header `x-floom-secret`, or sign in. The first credential present "
+        "decides: a bad one is not rescued by another.",
+    ),
+    Problem(
+        "forbidden",
+        403,
+        "Not allowed",
+        "The caller is known but may not do this. Some routes are for administrators only.",
+    ),
+    Problem(
+        "cross_origin",
+        403,
+        "Cross-origin request",
+        "A browser sent this change from a page of another origin. Changes are taken only from "
+        "this server's own pages, or from clients that are not browsers.",
+    ),
+    Problem(
+        "not_found",
+        404,
+        "Not found",
+        "There is no such thing, or the caller may not see it.",
+    ),
+    Problem(
+        "route_not_found",
+        404,
+        "No such route",
+        "No endpoint has this path. `/docs` lists them all.",
+    ),
+    Problem(
+        "method_not_allowed",
+        405,
+        "Method not allowed",
+        "The path exists but not with this method; the header `Allow` lists those it has.",
+    ),
+    Problem(
+        "not_acceptable",
+        406,
+        "Not acceptable",
+        "No answer of this endpoint has a media type that the header `Accept` allows.",
+    ),
+    Problem(
+        "conflict",
+        409,
+        "Conflict",
+        "The thing is not in the state that the request needs. Read it again, then decide.",
+    ),
+    Problem(
+        "precondition_failed",
+        409,
+        "Changed meanwhile",
+        "What is stored is no longer what the change builds on; nothing was written. Try again.",
+    ),
+    Problem(
+        "payload_too_large",
+        413,
+        "Body too large",
+        "The body is over the endpoint's cap: 256 KiB unless its description names another. Large "
+        "files go through `POST /uploads`.",
+    ),
+    Problem(
+        "unsupported_media_type",
+        415,
+        "Unsupported media type",
+        "The body is not of the media type that is due here: mostly `application/json`, in UTF-8.",
+    ),
+    Problem(
+        "range_not_satisfiable",
+        416,
+        "Range not satisfiable",
+        "The header `Range` asks for bytes that the file does not have.",
+    ),
+    Problem(
+        "wrong_host",
+        421,
+        "Wrong host",
+        "The header `Host` names another server. Use the public address, `localhost`, or add the "
+        "name to FLOOM_ALLOWED_HOSTS. The rule keeps other sites' pages from reaching this server "
+        "by a name of theirs.",
+    ),
+    Problem(
+        "validation_failed",
+        422,
+        "Validation failed",
+        "The request can be read, but values in it are not allowed. `errors` lists each one: a "
+        "JSON Pointer into the body, `query:name` or `header:name`, and what is allowed there.",
+    ),
+    Problem(
+        "rate_limited",
+        429,
+        "Too many requests",
+        "Wait for the number of seconds in the header `Retry-After`, then try again.",
+    ),
+    Problem(
+        "internal_error",
+        500,
+        "Unexpected failure",
+        "Something failed that should not. Nothing in the request is known to be wrong. The log of "
+        "the server has the reason under the request id.",
+    ),
+    Problem(
+        "unavailable",
+        503,
+        "Unavailable",
+        "A store or provider that this needs does not answer now. Try again in a moment.",
+    ),
+    Problem(
+        "not_configured",
+        503,
+        "Not configured",
+        "The feature needs a setting that this server does not have; `detail` names the variable.",
+    ),
+    Problem(
+        "store_unavailable",
+        503,
+        "The store is unavailable",
+        "The store cannot be read or written now; nothing was changed. Try again in a moment.",
+    ),
+    Problem(
+        "database_newer",
+        503,
+        "The database is newer than this program",
+        "The database file was written by a newer version. Start that version, or restore a copy.",
+    ),
+    Problem(
+        "sandbox_unavailable",
+        503,
+        "No sandbox",
+        "The isolation that the settings require cannot be had on this host. `GET /system/sandbox` "
+        "tells which layers hold.",
+    ),
+    Problem("bad_blob_key", 422, "Not the key of a blob", "The text cannot name a stored blob."),
+    Problem("blob_not_found", 404, "No such blob", "No stored blob has this key, or it expired."),
+    # Idempotency.
+    Problem(
+        "idempotency_key_reused",
+        422,
+        "Idempotency key reused",
+        "The same Idempotency-Key was used within 24 hours with another body. A new request needs "
+        "a new key.",
+    ),
+    Problem(
+        "idempotency_key_in_use",
+        409,
+        "Idempotency key in use",
+        "The first request with this Idempotency-Key has not finished. Try again in a moment.",
+    ),
+    # Workers.
+    Problem(
+        "worker_not_found",
+        404,
+        "No such worker",
+        "No worker has this id. `GET /workers` lists all.",
+    ),
+    Problem(
+        "worker_broken",
+        409,
+        "The worker's manifest does not load",
+        "The manifest has errors; `GET /workers/{id}` lists them with file and line.",
+    ),
+    Problem(
+        "worker_disabled",
+        409,
+        "The worker is disabled",
+        "The worker is disabled, archived or quarantined. Enable it first.",
+    ),
+    Problem(
+        "worker_conflict",
+        409,
+        "The worker has changed",
+        "`expected_sha` is not the current tree of the worker. Read its files again and repeat the "
+        "change on top of them.",
+    ),
+    Problem(
+        "capability_requires_admin",
+        403,
+        "An administrator must make this change",
+        "The worker declares, or would declare, a secret, connection, tool, call or egress. Only "
+        "an administrator may change its files, because they could print any secret.",
+    ),
+    Problem(
+        "secret_path",
+        422,
+        "A file that may hold secrets",
+        "A path in the request is on the deny list of files that hold secrets, such as `.env`. "
+        "Store the value as a secret and declare its name in the manifest.",
+    ),
+    Problem(
+        "share_not_found",
+        404,
+        "No such share",
+        "The share token is unknown, malformed or revoked.",
+    ),
+    Problem("commit_not_found", 404, "No such commit", "The workspace has no commit with this id."),
+    Problem("upload_not_found", 404, "No such upload", "The upload is unknown, used or expired."),
+    # Runs.
+    Problem("run_not_found", 404, "No such run", "No run has this id, or it is past retention."),
+    Problem(
+        "run_state_conflict",
+        409,
+        "The run is in another state",
+        "The run's status does not allow this move, such as to cancel a run that has finished.",
+    ),
+    Problem(
+        "missing_secret",
+        422,
+        "A secret is missing",
+        "The worker declares a secret that has no stored value. An administrator sets it with "
+        "`PUT /connections/secrets/{name}`.",
+    ),
+    Problem(
+        "missing_connection",
+        422,
+        "A connection is missing",
+        "The worker declares a connection, and no active one of that app exists.",
+    ),
+    Problem(
+        "artifact_not_found", 404, "No such artifact", "The run has no artifact with this name."
+    ),
+    Problem(
+        "feedback_not_found",
+        404,
+        "No such feedback",
+        "The run has no feedback with this id, and the request brings no content to store.",
+    ),
+    Problem("feedback_conflict", 409, "The feedback exists", "The feedback id is already used."),
+    Problem("run_exists", 409, "The run exists", "There is a run with this id already."),
+    Problem(
+        "replay_conflict",
+        409,
+        "The run cannot be replayed",
+        "The worker is gone or disabled, or the tree that the run used is no longer there. Start "
+        "a new run, or replay with `latest`.",
+    ),
+    Problem(
+        "concurrency_conflict",
+        409,
+        "The worker runs as often as it may",
+        "The manifest limits how many runs there may be at once and skips further ones. Wait for "
+        "one to end.",
+    ),
+    Problem(
+        "upload_conflict",
+        409,
+        "The upload is complete",
+        "The bytes of this upload are there already. Create another one for other bytes.",
+    ),
+    # Approvals.
+    Problem("approval_not_found", 404, "No such approval", "The approval or its link is unknown."),
+    Problem(
+        "approval_conflict",
+        409,
+        "The approval is decided",
+        "The run does not wait for a decision: it is decided, expired or cancelled.",
+    ),
+    Problem(
+        "approval_changed",
+        409,
+        "The proposal has changed",
+        "The proposal was edited after it was read. Read it again; earlier votes are void.",
+    ),
+    # The workspace.
+    Problem(
+        "workspace_conflict",
+        409,
+        "The workspace has changed",
+        "The tree moved, or holds something else than the change builds on. Read it again and "
+        "repeat the change on top of it.",
+    ),
+    Problem(
+        "workspace_unavailable",
+        503,
+        "The workspace is unavailable",
+        "The workspace's repository cannot be used now: refused, unreadable or not writable.",
+    ),
+    Problem("path_not_found", 404, "No such path", "The tree has nothing at this path."),
+    Problem("object_not_found", 404, "No such object", "The repository has no object of this id."),
+    Problem(
+        "invalid_path",
+        422,
+        "A path that cannot be stored",
+        "Git, or a careful file system, could not hold this path. Rename the file.",
+    ),
+    # Connections, secrets, issues, accounts.
+    Problem("connection_not_found", 404, "No such connection", "No connection has this id."),
+    Problem("secret_not_found", 404, "No such secret", "No secret is stored under this name."),
+    Problem("issue_not_found", 404, "No such issue", "The workspace has no issue with this id."),
+    Problem(
+        "issue_conflict", 409, "The issue has changed", "Somebody changed the issue meanwhile."
+    ),
+    Problem("problem_not_found", 404, "No such error code", "No error of this API has this code."),
+    Problem("schema_not_found", 404, "No such schema", "`/schemas/worker.json` is the only one."),
+    Problem("page_not_found", 404, "No such page", "The reference has no file of this name."),
+    Problem("user_not_found", 404, "No such user", "No account has this id."),
+    Problem(
+        "user_conflict", 409, "Not possible for this user", "The last admin cannot be demoted."
+    ),
+    Problem("token_not_found", 404, "No such token", "The token is unknown, expired or revoked."),
+    Problem("trigger_not_found", 404, "No such trigger", "No worker waits for this event."),
+    Problem("link_not_found", 404, "No such link", "The review link is unknown or was used."),
+    Problem(
+        "magic_link_invalid",
+        400,
+        "The sign-in link is not valid",
+        "The link is malformed, was used, or is older than 15 minutes. Ask for a new one.",
+    ),
+)
+
+_known: Final = {problem.code: problem for problem in _TABLE}
+
+PROBLEMS: Final[Mapping[str, Problem]] = MappingProxyType(_known)
+"""Every documented code: those above and those that operations declare."""
+
+
+def add(problem: Problem) -> None:
+    """Document a further code; the same one again changes nothing.
+
+    Raises:
+        ValueError: the code has another meaning already.
+    """
+    if _known.setdefault(problem.code, problem) != problem:
+        raise ValueError(f"the error code {problem.code} is explained twice")

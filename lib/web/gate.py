@@ -1,0 +1,98 @@
+"""The one middleware: host, origin and credentials, before any resource.
+
+Default deny: whatever is not on the list of public routes needs a caller, a
+path that no route has included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import falcon.asgi
+
+from lib.auth.credentials import SESSION_COOKIE, Credentials
+from lib.web.access import PUBLIC_TEMPLATES, is_public
+from lib.web.exchange import Exchange, Kernel
+from lib.web.hosts import Hosts
+from lib.web.origins import UNSAFE_METHODS, Origins
+from lib.web.request import Request
+from lib.web.threads import blocking
+
+_SESSION: Final = SESSION_COOKIE.encode()
+
+
+class Gate:
+    """Lets a request through to its resource, or raises."""
+
+    def __init__(self, kernel: Kernel, hosts: Hosts, origins: Origins) -> None:
+        self._kernel = kernel
+        self._hosts = hosts
+        self._origins = origins
+
+    async def process_resource(
+        self,
+        request: Request,
+        _response: falcon.asgi.Response,
+        _resource: object,
+        _params: dict[str, Any],
+    ) -> None:
+        """Find out who is calling, unless the route is public."""
+        exchange = self._admit(request)
+        template = exchange.template = request.uri_template
+        if template in PUBLIC_TEMPLATES and is_public(request.method, template):
+            return
+        credentials = credentials_of(request.raw_headers)
+        judge = self._kernel.authenticator.authenticate
+        if credentials.are_stored:
+            exchange.principal = await blocking(judge, credentials)
+        else:
+            exchange.principal = judge(credentials)
+
+    async def refuse_unknown(self, request: Request) -> None:
+        """Let a request to an unknown path on, to its 404, or raise.
+
+        Raises:
+            FloomError: what a route that is not public would have raised.
+        """
+        self._admit(request)
+        judge = self._kernel.authenticator.authenticate
+        request.exchange.principal = await blocking(judge, credentials_of(request.raw_headers))
+
+    def _admit(self, request: Request) -> Exchange:
+        """Check what holds for every path: the host, and a browser's origin."""
+        exchange, headers, path = request.exchange, request.raw_headers, request.path
+        if b"x-request-id" in headers:
+            exchange.adopt_request_id(headers[b"x-request-id"])
+        scheme = self._kernel.proxies.scheme(request.scope, headers)
+        exchange.is_secure = scheme == "https"
+        if path != "/healthz":  # a load balancer asks by address
+            self._hosts.check(headers.get(b"host"))
+        if request.method in UNSAFE_METHODS and not _is_signed_delivery(path):
+            self._origins.check(headers, scheme)
+        return exchange
+
+    async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
+        """Close the pool of threads; they start again when there is work."""
+        self._kernel.pool.close()
+
+
+def credentials_of(headers: Mapping[bytes, bytes]) -> Credentials:
+    """Return what a request's headers present."""
+    return Credentials(
+        headers.get(b"authorization"),
+        _session(headers[b"cookie"]) if b"cookie" in headers else None,
+        headers.get(b"x-floom-secret"),
+    )
+
+
+def _session(cookie: bytes) -> bytes | None:
+    for part in cookie.replace(b",", b";").split(b";"):
+        name, separator, value = part.strip().partition(b"=")
+        if separator and name == _SESSION:
+            return value
+    return None
+
+
+def _is_signed_delivery(path: str) -> bool:
+    return path == "/composio-events" or path.startswith("/webhooks/")

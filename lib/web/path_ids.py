@@ -1,0 +1,42 @@
+"""The form of each id that may stand in a path, by the parameter's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from lib import ids
+from lib.auth.principal import LOCAL_USER_ID
+from lib.errors import MalformedRequest
+
+PATTERNS: Final[Mapping[str, str]] = {
+    "worker_id": ids.WORKER_ID_PATTERN,
+    "run_id": ids.pattern("run"),
+    "approval_id": ids.pattern("apr"),
+    "feedback_id": r"^[A-Za-z0-9._:-]{1,55}$",
+    "artifact_id": ids.pattern("art"),
+    "connection_id": ids.pattern("con"),
+    "upload_id": ids.pattern("upl"),
+    "comment_id": ids.pattern("cmt"),
+    "user_id": f"^(?:usr_{ids.ULID_PATTERN}|{LOCAL_USER_ID})$",
+    "token_id": ids.pattern("tok"),
+    "audit_id": ids.pattern("aud"),
+    "trigger_id": ids.pattern("trg"),
+    "issue_id": r"^ISSUE-[0-9]{4,18}$",
+}
+
+_COMPILED: Final = {name: re.compile(pattern, re.ASCII) for name, pattern in PATTERNS.items()}
+
+
+def check(params: Mapping[str, object]) -> None:
+    """Check the path parameters of a request that have a known form.
+
+    Raises:
+        MalformedRequest: one has another form. Nothing with such an id exists,
+            but the caller is told of the slip rather than of an absence.
+    """
+    for name, value in params.items():
+        pattern = _COMPILED.get(name)
+        if pattern is not None and not pattern.fullmatch(str(value)):
+            raise MalformedRequest(f"The {name} in the path must match {PATTERNS[name]}.")

@@ -1,0 +1,75 @@
+"""uvicorn, stopped the way a server with open streams must be."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+
+from lib.web.app import App
+from lib.web.shutdown import Shutdown
+
+GRACE_SECONDS: Final = 1  # for requests in flight; streams and polls end at once
+BACKLOG: Final = 2048
+
+
+class Server(uvicorn.Server):
+    """Serves one application on one socket until SIGINT or SIGTERM.
+
+    Event streams and long polls hear of the end before uvicorn waits for them,
+    and the process then goes on to its own orderly end instead of dying by the
+    signal.
+
+    Args:
+        app: The application.
+        shutdown: Begun at the signal.
+    """
+
+    def __init__(self, app: App, *, shutdown: Shutdown) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                lifespan="on",
+                proxy_headers=False,  # the gate decides which peers may say who they forward for
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._on_signal = shutdown.begin
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Wake all that wait, then stop as uvicorn does."""
+        self._on_signal()
+        super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals without raising them again at the end."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before: dict[int, Any] = {n: signal.signal(n, self.handle_exit) for n in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        OSError: the address is in use, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server(
+        (host.strip("[]"), port), family=family, backlog=BACKLOG, reuse_port=False
+    )
+    listener.setblocking(False)
+    return listener

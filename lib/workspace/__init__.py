@@ -1,0 +1,15 @@
+"""The workspace: one git repository whose tree is the only source.
+
+`lib.workspace.workspace.Workspace` is the way in; `lib.workspace.registry`
+reads the workers of a commit. The layers, from the bottom:
+
+```
+deny_list, git_paths      which names may be kept at all
+tree_objects, commit_objects, deltas, packs    git's bytes
+object_store, ref, locks, repository           what lies under `.git`
+tree_view, tree_edits     reading and changing a tree by id
+folder, scan, stat_cache, materialised, write_out   the folder beside it
+committer, reload, seed   one commit path, and what uses it
+workspace, registry       the public entries
+```
+"""

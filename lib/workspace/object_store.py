@@ -1,0 +1,159 @@
+"""Reads objects by id, from packs and loose files, through a small cache."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Protocol
+
+from dulwich.errors import ApplyDeltaError
+from dulwich.object_store import DiskObjectStore
+
+from lib.workspace.commit_objects import CommitInfo, parse_commit
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
+from lib.workspace.tree_objects import EMPTY_TREE, Kind
+
+CACHE_BYTES: Final = 32 * 1024 * 1024
+MAX_CACHED_OBJECT_BYTES: Final = 1024 * 1024
+MAX_KNOWN_SIZES: Final = 200_000
+PACK_CACHE_BYTES: Final = 2 * 1024 * 1024  # dulwich's, for each pack: bases of deltas
+
+_KINDS: Final[dict[int, Kind]] = {1: "commit", 2: "tree", 3: "blob"}
+
+
+class ObjectSource(Protocol):
+    """Where contents come from: the store, or a group of commits in the making."""
+
+    def read(self, sha: str, kind: Kind) -> bytes:
+        """Return an object's content.
+
+        Raises:
+            ObjectNotFound: there is none, or it is of another kind.
+        """
+        ...
+
+
+class ByteCache:
+    """Least recently used contents up to a number of bytes; any thread may call."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._held = 0
+        self._items: OrderedDict[str, tuple[Kind, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, sha: str) -> tuple[Kind, bytes] | None:
+        """Return kind and content, and count it as used."""
+        with self._lock:
+            found = self._items.get(sha)
+            if found is not None:
+                self._items.move_to_end(sha)
+            return found
+
+    def put(self, sha: str, kind: Kind, data: bytes) -> None:
+        """Keep a content; large ones are not worth their room."""
+        if len(data) > MAX_CACHED_OBJECT_BYTES:
+            return
+        with self._lock:
+            if sha in self._items:
+                return
+            self._items[sha] = kind, data
+            self._held += len(data)
+            while self._held > self._limit:
+                _, (_, old) = self._items.popitem(last=False)
+                self._held -= len(old)
+
+
+class ObjectStore:
+    """The repository's objects. Any thread may read.
+
+    A pack that went away (merged, or a person's `git gc`) makes the list of
+    packs be read again; an object is missing only after that.
+
+    Args:
+        objects: The folder `.git/objects`.
+    """
+
+    def __init__(self, objects: Path) -> None:
+        self._disk = DiskObjectStore(str(objects), delta_base_cache_limit=PACK_CACHE_BYTES)
+        self._cache = ByteCache(CACHE_BYTES)
+        self._sizes: dict[str, int] = {}
+        # dulwich closes packs on a rescan, also those another thread reads from
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close every pack; idempotent."""
+        with self._lock:
+            self._disk.close()
+
+    def read(self, sha: str, kind: Kind) -> bytes:
+        """Return an object's content; the empty tree is always there.
+
+        Raises:
+            ObjectNotFound: there is none, or it is of another kind.
+            WorkspaceUnavailable: its bytes cannot be read.
+        """
+        if sha == EMPTY_TREE and kind == "tree":
+            return b""
+        found = self._cache.find(sha)
+        if found is None:
+            found = self._load(sha)
+            self._cache.put(sha, *found)
+        if found[0] != kind:
+            raise ObjectNotFound(f"The object {sha} is a {found[0]}, not a {kind}.")
+        return found[1]
+
+    def commit(self, sha: str) -> CommitInfo:
+        """Return a commit's header."""
+        return parse_commit(self.read(sha, "commit"))
+
+    def has(self, sha: str) -> bool:
+        """Return whether the repository holds an object with this id."""
+        try:
+            return sha == EMPTY_TREE or self._cache.find(sha) is not None or bool(self._load(sha))
+        except ObjectNotFound:
+            return False
+
+    def blob_size(self, sha: str) -> int:
+        """Return a file's size in bytes."""
+        size = self._sizes.get(sha)
+        if size is None:
+            size = len(self.read(sha, "blob"))
+            if len(self._sizes) >= MAX_KNOWN_SIZES:
+                self._sizes.clear()
+            self._sizes[sha] = size
+        return size
+
+    def keep(self, contents: Iterable[tuple[str, Kind, bytes]]) -> None:
+        """Put what was just written into the cache."""
+        for sha, kind, data in contents:
+            self._cache.put(sha, kind, data)
+
+    def _load(self, sha: str) -> tuple[Kind, bytes]:
+        try:
+            name = bytes.fromhex(sha).hex().encode()
+            with self._lock:
+                number, data = self._disk.get_raw(name)  # type: ignore[arg-type]
+            return _KINDS[number], bytes(data)
+        except (KeyError, ValueError, AssertionError) as ex:
+            raise ObjectNotFound(f"The workspace has no object {sha[:64]}.") from ex
+        except (OSError, zlib.error, ApplyDeltaError) as ex:
+            raise WorkspaceUnavailable(
+                f"The workspace's object {sha} cannot be read; check the disk and `git fsck`."
+            ) from ex
+
+
+class Overlay:
+    """A store with objects on top that are not written yet."""
+
+    def __init__(self, store: ObjectSource, added: dict[str, bytes]) -> None:
+        self._store = store
+        self._added = added
+
+    def read(self, sha: str, kind: Kind) -> bytes:
+        """Return an object's content, the added ones first."""
+        data = self._added.get(sha)
+        return data if data is not None else self._store.read(sha, kind)

@@ -1,0 +1,118 @@
+"""The branch `main`: read at each request, moved by compare-and-set.
+
+Git's own protocol (`main.lock`, created exclusively, renamed over `main`), so
+that a person's `git push` and our writers never undo one another. The new value
+is complete and on disk before the lock's name appears: it is held for
+microseconds, and a lock with two names is known for ours.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+from lib.workspace.durable import fsync_folder, write_file
+
+BRANCH: Final = "refs/heads/main"
+FOREIGN_LOCK_SECONDS: Final = 5.0  # git holds a ref's lock for milliseconds
+
+_SCRATCH_PREFIX: Final = "ref-"
+_ID: Final = re.compile(r"[0-9a-f]{40}\Z")
+_POLL_SECONDS: Final = 0.002
+
+
+class RefUnreadable(OSError):
+    """The branch's file holds something else than a commit id."""
+
+
+class Ref:
+    """Main's tip.
+
+    Args:
+        git_dir: The folder `.git`.
+        scratch: A folder on the same file system.
+    """
+
+    def __init__(self, git_dir: Path, scratch: Path) -> None:
+        self._git_dir = git_dir
+        self._path = git_dir / BRANCH
+        self._lock = self._path.with_name(self._path.name + ".lock")
+        self._scratch = scratch
+
+    def read(self) -> str | None:
+        """Return the tip's commit id, or None before the first commit.
+
+        Raises:
+            RefUnreadable: the file is damaged.
+            OSError: it cannot be read.
+        """
+        try:
+            text = self._path.read_text("ascii", "replace").strip()
+        except FileNotFoundError:
+            # packed by `git gc` meanwhile? it writes packed-refs before it deletes this
+            return self._read_packed()
+        if not _ID.match(text):
+            raise RefUnreadable(f"{self._path} holds {text[:60]!r}, which is no commit id")
+        return text
+
+    def move(self, old: str | None, new: str, *, durable: bool) -> bool:
+        """Move from `old` to `new`; False when it is elsewhere by now.
+
+        Atomic; on disk when it returns. The caller holds the turnstile.
+
+        Raises:
+            OSError: the new value cannot be written; the old one stands.
+        """
+        value = self._scratch / f"{_SCRATCH_PREFIX}{secrets.token_hex(8)}"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(value, new.encode() + b"\n", durable=durable)
+        try:
+            if not self._take(value):
+                return False
+            if self.read() != old:
+                self._lock.unlink()
+                return False
+            self._lock.replace(self._path)
+        finally:
+            value.unlink(missing_ok=True)
+        if durable:
+            fsync_folder(self._path.parent)
+        return True
+
+    def remove_leftovers(self) -> None:
+        """Free what a killed writer of ours held. The caller holds the turnstile."""
+        if self._is_ours():
+            self._lock.unlink(missing_ok=True)
+        for value in self._scratch.glob(_SCRATCH_PREFIX + "*"):
+            value.unlink(missing_ok=True)
+
+    def _is_ours(self) -> bool:
+        try:
+            return self._lock.stat().st_nlink > 1
+        except FileNotFoundError:
+            return False
+
+    def _take(self, value: Path) -> bool:
+        """Give `value` the lock's name; wait for a push, and outlast a dead one."""
+        deadline = time.monotonic() + FOREIGN_LOCK_SECONDS
+        while True:
+            try:
+                self._lock.hardlink_to(value)
+            except FileExistsError:
+                if time.monotonic() > deadline:
+                    self._lock.unlink(missing_ok=True)
+                    return False
+                time.sleep(_POLL_SECONDS)
+            else:
+                return True
+
+    def _read_packed(self) -> str | None:
+        try:
+            lines = (self._git_dir / "packed-refs").read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            return None
+        found = (line.split(" ", 1)[0] for line in lines if line.endswith(f" {BRANCH}"))
+        return next((text for text in found if _ID.match(text)), None)

@@ -1,0 +1,314 @@
+"""The workspace of one server: its tree, its history, and the folder on disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lib.clock import Clock
+from lib.log import event
+from lib.workspace import seed as seeding
+from lib.workspace.bundles import BundleCache, BundleFile
+from lib.workspace.commit_objects import FLOOM, Author, CommitInfo
+from lib.workspace.committer import Change, CommitResult, Committer, Publisher, Request
+from lib.workspace.folder import Folder
+from lib.workspace.git_paths import shown
+from lib.workspace.reload import Reload, changed_workers
+from lib.workspace.repository import Repository, explained
+from lib.workspace.scan import Scanner, Skipped
+from lib.workspace.stat_cache import StatCache
+from lib.workspace.tree_edits import Delete, Edit, Put, PutTree
+from lib.workspace.tree_objects import EMPTY_TREE
+from lib.workspace.tree_view import FileEntry, TreeView
+from lib.workspace.write_out import WorkTree
+
+__all__ = [
+    "Author",
+    "BundleFile",
+    "Change",
+    "CommitInfo",
+    "CommitResult",
+    "Delete",
+    "Edit",
+    "FileEntry",
+    "Put",
+    "PutTree",
+    "ReloadResult",
+    "Skipped",
+    "TreeView",
+    "Workspace",
+]
+
+HELD_REASON: Final = "was edited on disk while it changed in git"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReloadResult:
+    """What a reload led to.
+
+    Attributes:
+        commit: The new commit, None when the disk held nothing new.
+        changed: Ids of workers that were added or changed.
+        removed: Ids of workers that are gone.
+        skipped: Paths that were left out, and why.
+    """
+
+    commit: str | None
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+class Workspace:
+    """Any thread may call any method. Made by `open`."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        folder: Folder,
+        state_dir: Path,
+        clock: Clock,
+        publisher: Publisher | None = None,
+    ) -> None:
+        self._repository = repository
+        self._folder = folder
+        self._work_tree = WorkTree(repository.store, folder, state_dir / "materialised")
+        self._cache = StatCache(state_dir / "stat_cache.json")
+        self._scanner = Scanner(folder, self._cache)
+        self._scanning = threading.Lock()
+        self._bundles = BundleCache(repository.store)
+        self._written_tip: str | None = None
+        self._committer = Committer(
+            repository, work_tree=self._work_tree, clock=clock, publisher=publisher
+        )
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        *,
+        state_dir: Path,
+        engine_root: Path,
+        seed: Path | None,
+        clock: Clock,
+        publisher: Publisher | None = None,
+    ) -> Workspace:
+        """Open the workspace of a folder, making it on first use.
+
+        Finishes a write-out that was interrupted, then records what people added
+        or changed meanwhile as one commit. Never records a deletion: an
+        unmounted or half restored folder must not become one.
+
+        Args:
+            root: The folder; its repository is `<root>/.git`.
+            state_dir: The data folder, for what is known of `root` on this host.
+            engine_root: Our own checkout, which is refused as a root.
+            seed: Folder of shipped workers for a new workspace without any.
+            clock: Dates the commits.
+            publisher: Makes commits durable elsewhere before they count.
+
+        Raises:
+            WorkspaceUnavailable: the folder is refused, or cannot be used; the
+                message says what to do.
+        """
+        with explained(f"The workspace folder {root} cannot be used"):
+            root.mkdir(parents=True, exist_ok=True)
+            state_dir.mkdir(parents=True, exist_ok=True)
+        repository = Repository.open(root, engine_root=engine_root, durable=publisher is None)
+        folder = Folder(root, repository.scratch)
+        workspace = cls(
+            repository, folder=folder, state_dir=state_dir, clock=clock, publisher=publisher
+        )
+        try:
+            workspace._start(seed)
+        except BaseException:
+            workspace.close()
+            raise
+        return workspace
+
+    def close(self) -> None:
+        """Finish commits that wait, and release the repository; idempotent."""
+        self._committer.close()
+        with suppress(OSError), self._scanning:
+            self._cache.save()
+        self._repository.close()
+
+    def tip(self) -> str | None:
+        """Return main's commit; None before the first one.
+
+        Raises:
+            WorkspaceUnavailable: the repository cannot be read.
+        """
+        return self._repository.tip()
+
+    def refresh(self) -> str | None:
+        """Return main's commit, after writing out a tip that a push brought.
+
+        Costs one small read while main stands. Does not wait for a writer: that
+        writes out what it finds.
+
+        Raises:
+            WorkspaceUnavailable: the repository cannot be read.
+        """
+        tip = self.tip()
+        if tip is not None and tip != self._written_tip:
+            self._write_out_moved()
+        return tip
+
+    def commit(
+        self,
+        change: Change,
+        message: str | Callable[[], str],
+        author: Author,
+        *,
+        trailers: Mapping[str, str] | None = None,
+    ) -> CommitResult:
+        """Apply a change to the tip; durable, and its files written, on return.
+
+        All of it or nothing. No change, no commit.
+
+        Args:
+            change: From the tip's tree to edits. Called in the committer's
+                thread, and again on a moved tip: it computes there whatever
+                depends on the tree, and it must not call the workspace.
+            message: First line at most 72 characters; or a function, called
+                after `change`.
+            author: Who is behind the change.
+            trailers: Lines `Key: value` at the message's end.
+
+        Raises:
+            WorkspaceConflict: a path was edited on disk and not reloaded, or
+                other writers kept main busy for 10 s.
+            WorkspaceUnavailable: the repository cannot be written.
+            InvalidPath: an edit that no tree may hold.
+            Exception: whatever `change` raises, which fails nobody else.
+        """
+        return self._committer.commit(Request(change, message, author, trailers, from_disk=False))
+
+    def reload(self, author: Author, force: bool = False) -> ReloadResult:
+        """Commit what people changed in the folder since it was last written.
+
+        Idempotent: with nothing new on disk there is no commit.
+
+        Args:
+            author: Who asked for it.
+            force: Also where more than half of the workers would be deleted.
+
+        Raises:
+            WorkspaceConflict: a path changed on disk and in git, or too many
+                workers would go; nothing is written.
+            WorkspaceUnavailable: the folder cannot be read, or the repository
+                not be written.
+        """
+        self.refresh()
+        return self._reload(author, force=force, additions_only=False)
+
+    def view(self, commit: str | None = None) -> TreeView:
+        """Return a commit's tree, by default the tip's; empty before the first commit.
+
+        Raises:
+            ObjectNotFound: there is no such commit.
+        """
+        if commit is None:
+            return self.tree(self._repository.tree_of(self.tip()))
+        return self.tree(self.commit_info(commit).tree)
+
+    def tree(self, tree_id: str) -> TreeView:
+        """Return any tree of the repository by its id; reading it may raise ObjectNotFound."""
+        return TreeView(self._repository.store, tree_id)
+
+    def list_files(self, tree_id: str) -> tuple[FileEntry, ...]:
+        """Return all that a tree holds, symlinks and gitlinks with their modes.
+
+        Raises:
+            ObjectNotFound: there is no such tree.
+        """
+        store = self._repository.store
+        return tuple(
+            FileEntry(
+                path, entry.mode, entry.id, store.blob_size(entry.id) if entry.has_blob else 0
+            )
+            for path, entry in self.tree(tree_id).walk()
+        )
+
+    def bundle(self, worker_sha: str) -> tuple[BundleFile, ...]:
+        """Return every file of a worker's tree with its bytes, by path.
+
+        Symlinks (their target as data) and gitlinks (no data) are there with
+        their modes: refuse them.
+
+        Raises:
+            ObjectNotFound: there is no such tree.
+        """
+        return self._bundles.get(worker_sha)
+
+    def commit_info(self, commit: str) -> CommitInfo:
+        """Return a commit's header.
+
+        Raises:
+            ObjectNotFound: there is no such commit.
+        """
+        return self._repository.store.commit(commit)
+
+    def history(self, commit: str | None = None) -> Iterator[tuple[str, CommitInfo]]:
+        """Yield a commit, by default the tip, and its first parents, newest first."""
+        at = commit or self.tip()
+        while at is not None:
+            info = self.commit_info(at)
+            yield at, info
+            at = info.parents[0] if info.parents else None
+
+    def _start(self, seed: Path | None) -> None:
+        outcome = explained("The workspace folder cannot be brought up to date")
+        with outcome, self._repository.turnstile.held():
+            if self.tip() is None:
+                seeding.plant(self._repository, None if self._has_workers() else seed)
+            self._work_tree.begin()
+            self._bring_to(self.tip())
+        for each in self._reload(FLOOM, force=True, additions_only=True).skipped:
+            event(
+                _log, logging.WARNING, "workspace_path_skipped", path=each.path, reason=each.reason
+            )
+
+    def _has_workers(self) -> bool:
+        return (self._folder.root / "workers").exists()
+
+    def _write_out_moved(self) -> None:
+        try:
+            with self._repository.turnstile.held_if_free() as free:
+                if free:
+                    self._bring_to(self.tip())
+        except OSError as ex:  # the tip can be read all the same
+            event(_log, logging.ERROR, "workspace_write_out_failed", error=str(ex))
+
+    def _bring_to(self, tip: str | None) -> None:
+        if tip is not None:
+            self._work_tree.bring_to(self._repository.tree_of(tip))
+            self._written_tip = tip
+
+    def _reload(self, author: Author, *, force: bool, additions_only: bool) -> ReloadResult:
+        with self._scanning, explained("The workspace folder cannot be read"):
+            base = self._work_tree.base()  # before the scan: what is committed meanwhile is no edit
+            scan = self._scanner.scan()
+        reload = Reload(self._folder, scan, base, force=force, additions_only=additions_only)
+        request = Request(reload.change, reload.subject, author, None, from_disk=True)
+        result = self._committer.commit(request)
+        skipped = (*scan.skipped, *self._held(reload))
+        if not result.created or result.commit is None:
+            return ReloadResult(None, (), (), skipped)
+        parent = self.commit_info(result.commit).parents
+        changed, removed = changed_workers(
+            self.view(parent[0]) if parent else self.tree(EMPTY_TREE), self.tree(result.tree)
+        )
+        return ReloadResult(result.commit, tuple(changed), tuple(removed), skipped)
+
+    def _held(self, reload: Reload) -> list[Skipped]:
+        return [Skipped(shown(path), HELD_REASON) for path in sorted(reload.conflicts)]

@@ -1,0 +1,201 @@
+"""Crashes and stops: nothing acknowledged is lost, nothing runs twice unasked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.server import ROOT, ServerProcess
+
+EFFECT = (
+    "import json, os, sys, time\n"
+    "inputs = json.load(open('inputs.json'))\n"
+    "with open(inputs['ledger'], 'a') as ledger:\n"
+    "    ledger.write(os.environ['FLOOM_RUN_ID'] + '\\n')\n"
+    "print('one line')\n"
+    "time.sleep(inputs['seconds'])\n"
+)
+INPUTS = (
+    "exec:\n"
+    "  inputs: [{name: ledger, type: string, required: true},"
+    " {name: seconds, type: number, default: 0.3}]\n"
+)
+
+
+def kill_loop(tmp_path: Path, *, kills: int, runs: int) -> None:
+    """Kill the server again and again under running workers, then judge each run."""
+    ledger = tmp_path / "ledger"
+    ledger.touch()
+    server = ServerProcess(tmp_path / "var").start()
+    server.add_worker("effect", INPUTS, run_py=EFFECT)
+    server.add_worker(
+        "again",
+        INPUTS + "retry: {max_attempts: 10, delay_seconds: 0, on: [interrupted]}\n",
+        run_py=EFFECT,
+    )
+    server.reload()
+    acknowledged: dict[str, str] = {}
+    for _ in range(kills):
+        for n in range(runs):
+            worker = "again" if n % 5 == 0 else "effect"
+            run_id = server.start_run(worker, ledger=str(ledger), seconds=0.05 + n % 4 * 0.1)
+            acknowledged[run_id] = worker
+        server.kill()
+        server.start()
+    ended = {run_id: server.finished(run_id, seconds=120) for run_id in acknowledged}
+    times = Counter(ledger.read_text().split())
+    for run_id, run in ended.items():
+        if acknowledged[run_id] == "again":
+            assert run["status"] == "completed", run
+            continue
+        assert times[run_id] <= 1, run_id
+        if run["status"] == "completed":
+            assert times[run_id] == 1
+            assert [line["message"] for line in run["logs"]] == ["one line"]
+        else:
+            assert run["status"] == "failed"
+            assert run["error"]["code"] == "interrupted"
+    assert set(times) <= set(acknowledged)
+    assert server.client.get("/system/overview").json()["stats"]["running"] == 0
+    assert server.stop() == 0
+
+
+def test_kill_9_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    kill_loop(tmp_path, kills=4, runs=12)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_kill_9_twenty_times_under_fifty_runs(tmp_path: Path) -> None:
+    kill_loop(tmp_path, kills=20, runs=50)
+
+
+def test_restart_at_once_on_the_same_port_after_kill_9(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "var") as server:
+        server.add_worker("effect", INPUTS, run_py=EFFECT)
+        server.reload()
+        run_id = server.start_run("effect", ledger=str(tmp_path / "ledger"), seconds=30)
+        server.until(lambda: server.get(run_id), lambda run: bool(run["started_at"]))
+        port = server.port
+        server.kill()
+        server.start()
+        assert server.port == port
+        run = server.finished(run_id)
+        assert run["error"]["code"] == "interrupted"
+
+
+def test_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "var") as server:
+        assert server.process is not None
+        other = subprocess.run(
+            [sys.executable, str(ROOT / "local_server.py")],
+            env={"FLOOM_DATA_DIR": str(server.data), "FLOOM_PORT": "0", "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert other.returncode == 2
+        assert f"process {server.process.pid}" in other.stderr
+        assert len(other.stderr.splitlines()) == 1
+        assert server.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"FLOOM_PORT": "many"}, "FLOOM_PORT"),
+        ({"FLOOM_SECRET": "short"}, "FLOOM_SECRET"),
+        ({"FLOOM_HOST": "0.0.0.0"}, "FLOOM_SECRET"),
+        ({"FLOOM_SANDBOX": "maybe"}, "FLOOM_SANDBOX"),
+        ({"FLOOM_TRUSTED_PROXIES": "x"}, "FLOOM_TRUSTED_PROXIES"),
+    ],
+)
+def test_bad_setting_is_one_line_and_exit_2(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "local_server.py")],
+        env={"FLOOM_DATA_DIR": str(tmp_path / "var"), "PATH": os.defpath, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert said in ended.stderr
+    assert "short" not in ended.stderr.replace("should", "")
+    assert not (tmp_path / "var").exists()
+
+
+def test_port_in_use_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "var") as server:
+        other = subprocess.run(
+            [sys.executable, str(ROOT / "local_server.py")],
+            env={
+                "FLOOM_DATA_DIR": str(tmp_path / "other"),
+                "FLOOM_PORT": str(server.port),
+                "PATH": os.defpath,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert other.returncode == 2
+        assert str(server.port) in other.stderr
+        assert len(other.stderr.splitlines()) == 1
+
+
+def test_sigterm_ends_streams_polls_and_runs_within_5_seconds(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "var").start()
+    server.add_worker("effect", INPUTS, run_py=EFFECT)
+    server.reload()
+    run_id = server.start_run("effect", ledger=str(tmp_path / "ledger"), seconds=60)
+    server.until(lambda: server.get(run_id), lambda run: bool(run["logs"]))
+    open_streams = threading.Barrier(22)
+
+    def follow() -> None:
+        with (
+            httpx.Client(base_url=server.url, timeout=60) as client,
+            client.stream("GET", f"/runs/{run_id}/events") as answer,
+        ):
+            lines = answer.iter_lines()
+            next(lines)
+            open_streams.wait(30)
+            for _ in lines:
+                pass
+
+    def poll() -> None:
+        open_streams.wait(30)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            client.get(f"/runs/{run_id}/logs", params={"after": 10, "wait": 20})
+
+    threads = [threading.Thread(target=follow) for _ in range(20)]
+    threads.append(threading.Thread(target=poll))
+    for thread in threads:
+        thread.start()
+    open_streams.wait(30)
+    begun = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - begun < 8  # 5 s promised; the margin is for busy machines
+    for thread in threads:
+        thread.join(30)
+    with server:
+        assert server.finished(run_id)["error"]["code"] == "interrupted"
+
+
+def test_ctrl_c_exits_0(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "var").start()
+    assert server._end(signal.SIGINT) == 0
+    assert "Traceback" not in server.errors.read_text()

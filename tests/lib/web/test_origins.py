@@ -1,0 +1,74 @@
+"""Which pages may send changes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.web.origins import Origins
+from lib.web.problems import CrossOrigin
+
+ORIGINS = Origins("https://floom.example")
+
+
+def check(scheme="http", host=b"localhost:8000", **headers):
+    named = {name.replace("_", "-").encode(): value for name, value in headers.items()}
+    ORIGINS.check({b"host": host} | named, scheme)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": b"http://localhost:8000"},
+        {"origin": b"HTTP://LOCALHOST:8000"},
+        {"origin": b"https://floom.example"},
+        {"origin": b"https://floom.example:443"},
+        {"sec_fetch_site": b"same-origin"},
+        {"sec_fetch_site": b"none"},
+        {"sec_fetch_site": b"same-origin", "origin": b"http://localhost:8000"},
+        # A form of ours: pages without a referrer send the origin as null.
+        {"sec_fetch_site": b"same-origin", "origin": b"null"},
+        {"origin": b"http://localhost", "host": b"localhost:80"},
+        {"origin": b"https://localhost", "host": b"localhost", "scheme": "https"},
+    ],
+)
+def test_own_pages_and_clients_that_are_no_browsers_may(headers):
+    check(**headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": b"null"},
+        {"origin": b""},
+        {"origin": b"http://evil.example"},
+        {"origin": b"https://localhost:8000"},
+        {"origin": b"http://localhost"},
+        {"origin": b"http://localhost:80000"},
+        {"origin": b"http://127.0.0.1:8000"},
+        {"origin": b"http://floom.example"},
+        {"origin": b"https://floom.example.evil.example"},
+        {"origin": b"https://floom.example,https://floom.example"},
+        {"origin": b"\xff"},
+        {"origin": b"localhost:8000"},
+        {"sec_fetch_site": b"cross-site"},
+        {"sec_fetch_site": b"same-site"},
+        {"sec_fetch_site": b""},
+        {"sec_fetch_site": b"same-origin,cross-site"},
+        {"sec_fetch_site": b"cross-site", "origin": b"http://localhost:8000"},
+        {"sec_fetch_site": b"same-origin", "origin": b"http://evil.example"},
+        {"sec_fetch_site": b"none", "origin": b"null"},
+    ],
+)
+def test_other_sites_may_not(headers):
+    with pytest.raises(CrossOrigin):
+        check(**headers)
+
+
+@given(st.binary(max_size=60))
+def test_no_other_bytes_pass_for_our_origin(origin):
+    known = {b"http://localhost:8000", b"https://floom.example", b"https://floom.example:443"}
+    if origin.decode("latin-1").strip().lower().encode("latin-1") in known:
+        return
+    with pytest.raises(CrossOrigin):
+        check(origin=origin)
