@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -50,8 +51,7 @@ def _rate(workspace: Workspace, callers: int) -> float:
 
     def call() -> None:
         while time.perf_counter() < until:
-            edit = _issue(next(numbers))
-            workspace.commit(lambda _: [edit], f"issues: create {edit.path[-13:-3]}", AUTHOR)
+            _create(workspace, next(numbers))
             done.append(1)
 
     started = time.perf_counter()
@@ -61,6 +61,11 @@ def _rate(workspace: Workspace, callers: int) -> float:
     for thread in threads:
         thread.join()
     return len(done) / (time.perf_counter() - started)
+
+
+def _create(workspace: Workspace, number: int) -> None:
+    edit = _issue(number)
+    workspace.commit(lambda _: [edit], f"issues: create ISSUE-{number:04}", AUTHOR)
 
 
 def _reload_rows(folder: Path) -> list[str]:
@@ -106,9 +111,9 @@ def _open(folder: Path) -> Workspace:
     )
 
 
-def _timed(call: object) -> float:
+def _timed(call: Callable[[], object]) -> float:
     started = time.perf_counter()
-    call()  # type: ignore[operator]
+    call()
     return time.perf_counter() - started
 
 

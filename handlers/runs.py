@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AwareDatetime, Field
 
 from handlers.run_views import (
     LogLineView,
@@ -47,18 +47,12 @@ SHOWN_LOG_LINES: Final = 1_000
 MAX_LOG_WAIT_SECONDS: Final = 20
 
 
-def _split(value: object) -> object:
-    return value.split(",") if isinstance(value, str) else value
-
-
 class RunsQuery(PageQuery):
     """Filters of the list of runs."""
 
     worker_id: str | None = Field(None, pattern=WORKER_ID_PATTERN)
-    status: Annotated[frozenset[RunStatus], BeforeValidator(_split)] = Field(
-        frozenset(),
-        description="One or more, separated by commas.",
-        json_schema_extra={"type": "string", "examples": ["queued,running"]},
+    status: frozenset[RunStatus] = Field(
+        frozenset(), description="One or more, separated by commas."
     )
     trigger: TriggerType | None = None
     since: AwareDatetime | None = Field(None, description="Created at or after.")

@@ -137,6 +137,7 @@ class _LocalParts:
         )
         self.sandbox = LocalSandbox(self.folder.sandbox, mode=settings.sandbox_mode)
         on_exit.callback(self.sandbox.close)
+        self.sandbox.prepare()
         self.bell = Bell()
         self.signals = RunSignals()
         self.catalogue = Catalogue(

@@ -10,17 +10,21 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
-from typing import IO, Any, Literal
+from typing import IO, Any, Final, Literal
 
 from lib.clock import from_milliseconds, rfc3339
 
-_FIELDS = "floom_fields"
+_FIELDS: Final = "floom_fields"
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 def event(logger: logging.Logger, level: int, name: str, **fields: Any) -> None:
     """Log the event `name` with its fields."""
     if logger.isEnabledFor(level):
-        logger.log(level, name, extra={_FIELDS: fields})
+        # Not `logger.log`: that walks the stack for a file and a line nobody shows.
+        record = logging.LogRecord(logger.name, level, "", 0, name, None, None)
+        setattr(record, _FIELDS, fields)
+        logger.handle(record)
 
 
 class JsonFormatter(logging.Formatter):
@@ -37,7 +41,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _ENCODER.encode(line)
 
 
 class TextFormatter(logging.Formatter):

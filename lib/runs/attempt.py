@@ -71,7 +71,7 @@ class Attempt:
                 self._live.cancel()
 
     def abandon(self) -> None:
-        """End it and record nothing: the lease is somebody else's, or the server stops."""
+        """End it without an outcome: the lease is somebody else's, or the server stops."""
         self._abandoned = True
         self.cancel()
 
@@ -96,7 +96,7 @@ class Attempt:
             self._with.preparation.fill(self._folder, run, manifest)
             live = self._start(manifest)
         except PreparationError as error:
-            return self._failed("execution_error", f"The run could not be prepared: {error}.")
+            return self._failed(error.code, f"The run could not be prepared: {error}.")
         except SandboxUnavailable as error:
             return self._failed("sandbox_unavailable", error.detail)
         carrier = LiveLog(self._folder.meta, run_id=run.id, store=self._with.logs)
@@ -104,9 +104,10 @@ class Attempt:
             self._watch(live, carrier)
         finally:
             live.close()
-        if self._abandoned:
-            return None
-        return self._with.collection.collect(run, self._folder, manifest)
+        outcome = self._with.collection.collect(run, self._folder, manifest)
+        # One that ended by itself just before it was abandoned has done its work.
+        ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
+        return None if self._abandoned and ended_by_us else outcome
 
     def _start(self, manifest: Manifest) -> LiveRun:
         run = self._run

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +20,32 @@ from lib.workspace.workspace import BundleFile, Workspace
 
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
+CONTEXT_FOLDER: Final = "context"
 LINK_MODE: Final = 0o120000  # git's mode of a symbolic link
 _OWN_FILES: Final = frozenset({INPUTS_FILE, "result.json"})  # never taken from a bundle
 EXECUTABLE_MODE: Final = 0o100755
 
 
 class PreparationError(Exception):
-    """The folder cannot be made as the worker needs it; the message says why."""
+    """The attempt cannot be prepared as the worker needs it; the message says why.
+
+    Attributes:
+        code: What the run fails with.
+    """
+
+    code = "execution_error"
+
+
+class RuntimeMissing(PreparationError):
+    """This host does not have the interpreter that the worker needs."""
+
+    code = "runtime_missing"
+
+
+class AgentNotSupported(PreparationError):
+    """The worker is an agent, which this version does not execute."""
+
+    code = "agent_not_supported"
 
 
 @dataclass(frozen=True)
@@ -96,12 +115,14 @@ class Preparation:
         """Write bundle, inputs and an empty `out/` into a fresh folder.
 
         Raises:
-            PreparationError: a file of the bundle or an input cannot be placed.
+            PreparationError: a file of the bundle, a context or an input
+                cannot be placed.
         """
         folder.create()
         with WorkFolder(folder.work) as work:
             try:
                 self._write_bundle(work, run.worker_sha)
+                self._write_contexts(work, run.commit, manifest)
                 inputs = self._place_files(work, manifest, self._inputs(run))
             except (UnsafePath, FileExistsError) as error:
                 raise PreparationError(str(error)) from error
@@ -109,8 +130,18 @@ class Preparation:
             work.write(INPUTS_FILE, _json_bytes(inputs))
 
     def command(self, manifest: Manifest) -> tuple[str, ...]:
-        """Return the command to execute, runtimes as absolute paths."""
-        return self._runtimes.command(manifest.command or ())
+        """Return the command to execute, runtimes as absolute paths.
+
+        Raises:
+            AgentNotSupported, RuntimeMissing: this server cannot execute it.
+        """
+        if manifest.command is None:
+            raise AgentNotSupported("Agents are not executed by this version, only scripts are")
+        if manifest.runtime not in self._runtimes.names:
+            raise RuntimeMissing(
+                f"This host has no {manifest.runtime}; install it and restart the server"
+            )
+        return self._runtimes.command(manifest.command)
 
     def environment(
         self, run: RunRecord, folder: AttemptFolder, secrets: Mapping[str, str]
@@ -140,6 +171,18 @@ class Preparation:
         for file in self._workspace.bundle(sha):
             if file.path not in _OWN_FILES and not file.path.startswith(f"{OUT_FOLDER}/"):
                 _write_file(work, file)
+
+    def _write_contexts(self, work: WorkFolder, commit: str, manifest: Manifest) -> None:
+        """Place shared folders of the workspace, as they were at the run's commit."""
+        for context in manifest.contexts:
+            if context.source != "local":
+                raise PreparationError(f"Context {context.name} comes from outside the workspace")
+            tree = self._workspace.view(commit).tree_id(f"contexts/{context.name}")
+            if tree is None:
+                raise PreparationError(f"The workspace has no context {context.name}")
+            for file in self._workspace.bundle(tree):
+                path = f"{CONTEXT_FOLDER}/{context.name}/{file.path}"
+                _write_file(work, replace(file, path=path))
 
     def _place_files(
         self, work: WorkFolder, manifest: Manifest, inputs: dict[str, Any]

@@ -39,7 +39,8 @@ class Recovery:
     Args:
         runs_folder: Where attempt folders are.
         same_boot: Whether the host has run without interruption since this
-            server last wrote: only then does a missing mark prove anything.
+            server last wrote: only then does a mark, or its absence, prove
+            anything.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Recovery:
     def recover_own(self, owner: str) -> int:
         """Settle every run that an earlier life of this server left; return how many."""
         runs = self._store.list_leased(owner)
-        finished = {run.id for run in runs if self._sandbox.find_exit(self._folder(run).path)}
+        finished = {run.id for run in runs if self._has_exit(run)}
         self._sandbox.end_orphans(
             [self._folder(run).path for run in runs if run.id not in finished]
         )
@@ -93,6 +94,13 @@ class Recovery:
 
     def _folder(self, run: RunRecord) -> AttemptFolder:
         return AttemptFolder.of(self._runs_folder, run)
+
+    def _has_exit(self, run: RunRecord) -> bool:
+        """Whether the attempt's end is on record.
+
+        After a reboot no such record counts: the worker's files may be half there.
+        """
+        return self._same_boot and self._sandbox.find_exit(self._folder(run).path) is not None
 
     def _verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event:
         folder = self._folder(run)

@@ -60,6 +60,11 @@ class LocalSandbox:
         """Return what this version holds: each process's own limits, the tree's end."""
         return SandboxReport(limits="rlimits")
 
+    def prepare(self) -> None:
+        """Start the zygote, so that the first run does not wait for it."""
+        if self._mode != "require" and sys.platform == "linux":
+            self._connect().close()
+
     def start(self, launch: Launch) -> LiveRun:
         """Start one attempt; see the port."""
         if self._mode == "require":

@@ -91,7 +91,7 @@ class Supervisor:
     def _write_started(self) -> None:
         pid = os.getpid()
         mark = {"pid": pid, "start_time": linux.start_time(pid), "boot_id": linux.boot_id()}
-        wire.write_durably(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
+        wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
     def _watch(self, child: Child) -> int:
         """Pump output and check limits until the worker's first process ends."""
@@ -212,7 +212,7 @@ class Supervisor:
             dropped_lines=self._log.dropped_lines,
             stderr_tail=self._log.stderr_tail,
         )
-        wire.write_durably(self._meta, wire.EXIT_FILE, asdict(record))
+        wire.write_whole(self._meta, wire.EXIT_FILE, asdict(record))
         self._tell(wire.EXIT)
 
     def _flush(self) -> None:

@@ -6,11 +6,11 @@ a JSON object. The connection is the run's for as long as both live:
 server -> supervisor    `cancel\n`
 supervisor -> server    `started\n`, `log\n` after each flush, `exit\n`, end of stream
 
-Everything that must outlive either side is a file in `<folder>/meta`:
+What must outlive either side is a file in `<folder>/meta`:
 
 started.json   written before the worker's process exists: who supervises
 log.ndjson     the log so far: one `[seq, milliseconds, stream, message]` a line
-exit.json      written last, by fsync and rename: how it ended
+exit.json      written last: how it ended
 
 The worker sees `<folder>/work` only.
 """
@@ -117,18 +117,21 @@ class ExitRecord:
     stderr_tail: str
 
 
-def write_durably(folder_fd: int, name: str, value: dict[str, Any]) -> None:
-    """Write a JSON file below `folder_fd` whole or not at all: temp, fsync, rename, fsync."""
+def write_whole(folder_fd: int, name: str, value: dict[str, Any]) -> None:
+    """Write a JSON file below `folder_fd` whole or not at all, by rename.
+
+    It survives every process, but not the host: that needs two syncs of 3 ms,
+    and would prove nothing, because the worker's own files are not synced. So
+    after a reboot nobody believes these files (`lib/runs/recovery.py`).
+    """
     temporary = f".{name}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(temporary, flags, 0o600, dir_fd=folder_fd)
     try:
         os.write(file, json.dumps(value).encode())
-        os.fsync(file)
     finally:
         os.close(file)
     os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
-    os.fsync(folder_fd)
 
 
 def _receive_exactly(connection: socket.socket, count: int) -> bytes:

@@ -24,7 +24,7 @@ from lib.workspace.git_paths import shown
 from lib.workspace.object_store import Overlay
 from lib.workspace.pack_merge import merge_if_due
 from lib.workspace.packs import Pack, PackBuilder
-from lib.workspace.repository import Repository
+from lib.workspace.repository import Repository, explained
 from lib.workspace.tree_edits import Edit, apply_edits
 from lib.workspace.tree_view import TreeView, changes
 from lib.workspace.write_out import Base, WorkTree
@@ -218,9 +218,10 @@ class Committer:
         with self._repository.turnstile.held():
             # from here on a caller can no longer give up
             live = [each for each in requests if each.answer.set_running_or_notify_cancel()]
-            while live and time.monotonic() < deadline:
-                if self._try(live):
-                    return
+            with explained("The workspace cannot be written"):
+                while live and time.monotonic() < deadline:
+                    if self._try(live):
+                        return
         _fail(live, WorkspaceConflict("Others kept moving main; try again in a moment."))
 
     def _try(self, live: list[Request]) -> bool:
@@ -229,11 +230,13 @@ class Committer:
         self._write_out(draft.tree, frozenset())
         applied = self._apply(draft, [each for each in live if not each.answer.done()])
         if draft.tip != draft.parent and draft.tip is not None:
-            group = Group(draft.parent, draft.tip, draft.pack.build())
-            if not self._publish(group):
+            synced = self._publish(Group(draft.parent, draft.tip, draft.pack.build()))
+            if synced is None:
                 return False
             self._repository.store.keep(draft.pack.contents())
+            draft.source.hand_over()
             self._write_out(draft.tree, applied.settled)
+            synced.result()
         for request, result in applied.answers:
             request.answer.set_result(result)
         return True
@@ -283,28 +286,22 @@ class Committer:
                 "reload the workspace, or restore the file, first."
             )
 
-    def _publish(self, group: Group) -> bool:
-        """Write the pack and move the branch; nothing stays of it when that fails."""
+    def _publish(self, group: Group) -> Future[None] | None:
+        """Write the pack and move the branch; nothing stays of it when that fails.
+
+        Returns:
+            When the branch will be on disk; None where another tip came first.
+        """
         moved = False
         try:
-            self._repository.install(group.pack)
-            moved = self._move(group)
-        except OSError as ex:
-            # the move may have happened, and only its fsync failed
-            moved = self._repository.tip() == group.tip
-            raise WorkspaceUnavailable(
-                f"The workspace cannot be written: {ex.strerror or ex}."
-            ) from ex
+            value = self._repository.install(group.pack, group.tip)
+            if self._publisher is None or self._publisher.publish(group):
+                moved = self._repository.ref.move(group.parent, value)
+            value.unlink(missing_ok=True)
         finally:
             if not moved:
-                group.pack.remove(self._repository.packs)
-        return moved
-
-    def _move(self, group: Group) -> bool:
-        if self._publisher is not None and not self._publisher.publish(group):
-            return False
-        durable = self._repository.durable
-        return self._repository.ref.move(group.parent, group.tip, durable=durable)
+                self._repository.discard(group.pack, group.tip)
+        return self._repository.syncer.begin(self._repository.ref.folder) if moved else None
 
     def _write_out(self, tree: str, settled: frozenset[str]) -> None:
         """Bring the folder to the tip. What fails is tried again before the next group."""

@@ -8,6 +8,7 @@ can be listed and deleted, but never be written by us.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from lib.workspace.errors import InvalidPath
@@ -73,6 +74,7 @@ def is_under(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(folder + "/")
 
 
+@lru_cache(maxsize=4_096)  # names repeat: every worker has a worker.yml
 def _segment_refusal(segment: str) -> str | None:
     if not segment:
         return "has an empty segment"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -14,10 +14,11 @@ from dulwich.object_store import DiskObjectStore
 
 from lib.workspace.commit_objects import CommitInfo, parse_commit
 from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
-from lib.workspace.tree_objects import EMPTY_TREE, Kind
+from lib.workspace.tree_objects import EMPTY_TREE, Kind, TreeEntry, parse_entries
 
 CACHE_BYTES: Final = 32 * 1024 * 1024
 MAX_CACHED_OBJECT_BYTES: Final = 1024 * 1024
+MAX_CACHED_ENTRIES: Final = 100_000  # about 20 MB
 MAX_KNOWN_SIZES: Final = 200_000
 PACK_CACHE_BYTES: Final = 2 * 1024 * 1024  # dulwich's, for each pack: bases of deltas
 
@@ -33,6 +34,18 @@ class ObjectSource(Protocol):
         Raises:
             ObjectNotFound: there is none, or it is of another kind.
         """
+        ...
+
+    def tree(self, sha: str) -> Mapping[bytes, TreeEntry]:
+        """Return a tree's entries by name.
+
+        Raises:
+            ObjectNotFound: there is no such tree.
+        """
+        ...
+
+    def keep_tree(self, sha: str, entries: Mapping[bytes, TreeEntry]) -> None:
+        """Remember what a tree parses to, which its maker knows without parsing."""
         ...
 
 
@@ -67,6 +80,34 @@ class ByteCache:
                 self._held -= len(old)
 
 
+class TreeCache:
+    """Least recently used parsed trees, up to a number of entries; any thread may call."""
+
+    def __init__(self, limit_entries: int) -> None:
+        self._limit = limit_entries
+        self._held = 0
+        self._items: OrderedDict[str, Mapping[bytes, TreeEntry]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, sha: str) -> Mapping[bytes, TreeEntry] | None:
+        """Return a tree's entries, and count it as used."""
+        with self._lock:
+            found = self._items.get(sha)
+            if found is not None:
+                self._items.move_to_end(sha)
+            return found
+
+    def put(self, sha: str, entries: Mapping[bytes, TreeEntry]) -> None:
+        """Keep a parsed tree; nobody may change it from here on."""
+        with self._lock:
+            if sha in self._items:
+                return
+            self._items[sha] = entries
+            self._held += len(entries)
+            while self._held > self._limit:
+                self._held -= len(self._items.popitem(last=False)[1])
+
+
 class ObjectStore:
     """The repository's objects. Any thread may read.
 
@@ -80,6 +121,7 @@ class ObjectStore:
     def __init__(self, objects: Path) -> None:
         self._disk = DiskObjectStore(str(objects), delta_base_cache_limit=PACK_CACHE_BYTES)
         self._cache = ByteCache(CACHE_BYTES)
+        self._trees = TreeCache(MAX_CACHED_ENTRIES)
         self._sizes: dict[str, int] = {}
         # dulwich closes packs on a rescan, also those another thread reads from
         self._lock = threading.Lock()
@@ -105,6 +147,23 @@ class ObjectStore:
         if found[0] != kind:
             raise ObjectNotFound(f"The object {sha} is a {found[0]}, not a {kind}.")
         return found[1]
+
+    def tree(self, sha: str) -> Mapping[bytes, TreeEntry]:
+        """Return a tree's entries by name.
+
+        Raises:
+            ObjectNotFound: there is no such tree.
+            WorkspaceUnavailable: its bytes cannot be read.
+        """
+        found = self._trees.find(sha)
+        if found is None:
+            found = parse_entries(self.read(sha, "tree"))
+            self._trees.put(sha, found)
+        return found
+
+    def keep_tree(self, sha: str, entries: Mapping[bytes, TreeEntry]) -> None:
+        """Remember what a tree parses to."""
+        self._trees.put(sha, entries)
 
     def commit(self, sha: str) -> CommitInfo:
         """Return a commit's header."""
@@ -149,11 +208,30 @@ class ObjectStore:
 class Overlay:
     """A store with objects on top that are not written yet."""
 
-    def __init__(self, store: ObjectSource, added: dict[str, bytes]) -> None:
+    def __init__(self, store: ObjectSource, added: Mapping[str, bytes]) -> None:
         self._store = store
         self._added = added
+        self._trees: dict[str, Mapping[bytes, TreeEntry]] = {}
 
     def read(self, sha: str, kind: Kind) -> bytes:
         """Return an object's content, the added ones first."""
         data = self._added.get(sha)
         return data if data is not None else self._store.read(sha, kind)
+
+    def tree(self, sha: str) -> Mapping[bytes, TreeEntry]:
+        """Return a tree's entries by name, the added ones first."""
+        if sha not in self._added:
+            return self._store.tree(sha)
+        if sha not in self._trees:
+            self._trees[sha] = parse_entries(self._added[sha])
+        return self._trees[sha]
+
+    def keep_tree(self, sha: str, entries: Mapping[bytes, TreeEntry]) -> None:
+        """Remember what an added tree parses to."""
+        self._trees[sha] = entries
+
+    def hand_over(self) -> None:
+        """Give parsed trees to the store, now that it has the objects."""
+        for sha, entries in self._trees.items():
+            if sha in self._added:
+                self._store.keep_tree(sha, entries)

@@ -63,7 +63,9 @@ def _merge_smallest(repository: Repository) -> bool:
     if len(copied) < _FACTOR:
         return False
     merged = _merge(list(copied.values()))
-    merged.install(repository.packs, scratch, durable=True)
+    repository.syncer.sync(merged.stage(scratch))
+    merged.link(scratch, repository.packs)
+    repository.syncer.sync([repository.packs])
     for path in copied:
         if path.stem != merged.name:
             _remove(path)

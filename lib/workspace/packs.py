@@ -8,17 +8,16 @@ whoever finds one knows that its pack may lack the index.
 from __future__ import annotations
 
 import hashlib
+import struct
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from dulwich.pack import write_pack_index_v2
-
 from lib.workspace.deltas import make_delta
-from lib.workspace.durable import fsync_folder, write_file
+from lib.workspace.durable import write_file
 from lib.workspace.tree_objects import Kind, object_id
 
 MAX_CHAIN: Final = 32  # deltas on deltas; a reader walks all of them
@@ -28,6 +27,7 @@ READ_ONLY: Final = 0o444
 _TYPES: Final[dict[str, int]] = {"commit": 1, "tree": 2, "blob": 3}
 _REF_DELTA: Final = 7
 HEADER_BYTES: Final = 12
+_MAX_SMALL_OFFSET: Final = 2**31 - 1  # in a pack index; larger ones go to its second table
 
 
 @dataclass(frozen=True)
@@ -44,34 +44,31 @@ class Pack:
     data: bytes
     index: bytes
 
-    def install(self, folder: Path, scratch: Path, *, durable: bool) -> None:
-        """Put both files into `folder`; idempotent, and atomic for readers.
+    def stage(self, scratch: Path) -> list[Path]:
+        """Write both files into `scratch` and return their paths; not synced.
 
         Raises:
-            OSError: they cannot be written; nothing is left behind.
+            OSError: they cannot be written.
         """
-        paths = [(folder / f"{self.name}{suffix}", suffix) for suffix in (".pack", ".idx")]
-        try:
-            for (path, _), data in zip(paths, (self.data, self.index), strict=True):
-                write_file(scratch / path.name, data, mode=READ_ONLY, durable=durable)
-            for path, _ in paths:
-                _link(scratch / path.name, path)
-            if durable:
-                fsync_folder(folder)
-        except OSError:
-            self.remove(folder)
-            raise
-        finally:
-            self.forget(scratch)
+        paths = [scratch / f"{self.name}.pack", scratch / f"{self.name}.idx"]
+        for path, data in zip(paths, (self.data, self.index), strict=True):
+            write_file(path, data, mode=READ_ONLY, durable=False)
+        return paths
+
+    def link(self, scratch: Path, folder: Path) -> None:
+        """Give staged files their names in `folder`, index last; the scratch names go.
+
+        Raises:
+            OSError: they cannot be linked.
+        """
+        for suffix in (".pack", ".idx"):
+            _link(scratch / f"{self.name}{suffix}", folder / f"{self.name}{suffix}")
+        self.remove(scratch)
 
     def remove(self, folder: Path) -> None:
         """Take both files away again, index first; idempotent."""
         for suffix in (".idx", ".pack"):
             (folder / f"{self.name}{suffix}").unlink(missing_ok=True)
-
-    def forget(self, scratch: Path) -> None:
-        """Remove the scratch names, index first; idempotent."""
-        self.remove(scratch)
 
 
 class PackBuilder:
@@ -151,9 +148,32 @@ def assemble(body: list[bytes], entries: list[tuple[bytes, int, int]]) -> Pack:
     """
     data = b"".join((b"PACK\0\0\0\x02", len(body).to_bytes(4, "big"), *body))
     checksum = hashlib.sha1(data).digest()  # noqa: S324  # git's format
-    index = BytesIO()
-    write_pack_index_v2(index, sorted(entries), checksum)
-    return Pack(f"pack-{checksum.hex()}", data + checksum, index.getvalue())
+    return Pack(f"pack-{checksum.hex()}", data + checksum, _index(sorted(entries), checksum))
+
+
+def _index(entries: list[tuple[bytes, int, int]], checksum: bytes) -> bytes:
+    """Return a version 2 index; dulwich's writer takes a fifth of a small commit's time."""
+    names = [name for name, _, _ in entries]
+    fanout = [bisect_right(names, bytes([first]) + b"\xff" * 20) for first in range(256)]
+    offsets = [offset for _, offset, _ in entries]
+    large = [offset for offset in offsets if offset > _MAX_SMALL_OFFSET]
+    places = iter(range(len(large)))
+    small = [
+        offset if offset <= _MAX_SMALL_OFFSET else _MAX_SMALL_OFFSET + 1 + next(places)
+        for offset in offsets
+    ]
+    body = b"".join(
+        (
+            b"\xfftOc\0\0\0\x02",
+            struct.pack(">256L", *fanout),
+            *names,
+            struct.pack(f">{len(entries)}L", *(crc for _, _, crc in entries)),
+            struct.pack(f">{len(small)}L", *small),
+            struct.pack(f">{len(large)}Q", *large),
+            checksum,
+        )
+    )
+    return body + hashlib.sha1(body).digest()  # noqa: S324  # git's format
 
 
 def remove_unfinished(folder: Path, scratch: Path) -> None:

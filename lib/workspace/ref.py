@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lib.workspace.durable import fsync_folder, write_file
+from lib.workspace.durable import write_file
 
 BRANCH: Final = "refs/heads/main"
 FOREIGN_LOCK_SECONDS: Final = 5.0  # git holds a ref's lock for milliseconds
@@ -58,29 +58,36 @@ class Ref:
             raise RefUnreadable(f"{self._path} holds {text[:60]!r}, which is no commit id")
         return text
 
-    def move(self, old: str | None, new: str, *, durable: bool) -> bool:
-        """Move from `old` to `new`; False when it is elsewhere by now.
-
-        Atomic; on disk when it returns. The caller holds the turnstile.
+    def stage(self, new: str) -> Path:
+        """Write a new value into scratch and return its path; not synced.
 
         Raises:
-            OSError: the new value cannot be written; the old one stands.
+            OSError: it cannot be written.
         """
         value = self._scratch / f"{_SCRATCH_PREFIX}{secrets.token_hex(8)}"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(value, new.encode() + b"\n", durable=durable)
-        try:
-            if not self._take(value):
-                return False
-            if self.read() != old:
-                self._lock.unlink()
-                return False
-            self._lock.replace(self._path)
-        finally:
-            value.unlink(missing_ok=True)
-        if durable:
-            fsync_folder(self._path.parent)
+        write_file(value, new.encode() + b"\n", durable=False)
+        return value
+
+    def move(self, old: str | None, value: Path) -> bool:
+        """Move from `old` to a staged value; False when it is elsewhere by now.
+
+        Atomic; on disk once `folder` is synced. The caller holds the turnstile.
+
+        Raises:
+            OSError: it cannot be moved; the old value stands.
+        """
+        if not self._take(value):
+            return False
+        if self.read() != old:
+            self._lock.unlink()
+            return False
+        self._lock.replace(self._path)
         return True
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the branch's file."""
+        return self._path.parent
 
     def remove_leftovers(self) -> None:
         """Free what a killed writer of ours held. The caller holds the turnstile."""

@@ -166,8 +166,8 @@ def _obstacles(tip: TreeView, path: str) -> Iterator[str]:
 
 def _known(base: Base) -> Iterator[tuple[str, TreeEntry]]:
     for top in SCOPE:
-        for path, _ in base.view.walk(top):
-            if path not in base.held and (entry := base.find(path)):
+        for path, found in base.view.walk(top):
+            if path not in base.held and (entry := on_disk(path, found)):
                 yield path, entry
     for path in base.held:
         if is_in_scope(path) and (entry := base.find(path)):

@@ -14,7 +14,7 @@ from typing import Final
 
 from dulwich.config import ConfigFile
 
-from lib.workspace.durable import fsync_folder, replace_file
+from lib.workspace.durable import Syncer, fsync_path, replace_file
 from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.locks import Turnstile
 from lib.workspace.object_store import ObjectStore
@@ -57,7 +57,7 @@ class Repository:
         self.store = ObjectStore(self.git_dir / "objects")
         self.ref = Ref(self.git_dir, self.scratch)
         self.turnstile = Turnstile(self.git_dir / "floom")
-        self.durable = durable
+        self.syncer = Syncer(enabled=durable)
 
     @classmethod
     def open(cls, root: Path, *, engine_root: Path, durable: bool = True) -> Repository:
@@ -84,7 +84,8 @@ class Repository:
         return repository
 
     def close(self) -> None:
-        """Close open packs; idempotent."""
+        """Close open packs and end threads; idempotent."""
+        self.syncer.close()
         self.store.close()
 
     def tip(self) -> str | None:
@@ -109,13 +110,31 @@ class Repository:
                 f"The branch main in {self.git_dir} names {tip}, which is missing; see `git fsck`."
             ) from ex
 
-    def install(self, pack: Pack) -> None:
-        """Put a pack in place. The caller holds the turnstile.
+    def install(self, pack: Pack, tip: str) -> Path:
+        """Put a pack in place, on disk, and return a staged value for the branch.
+
+        The caller holds the turnstile, and `discard`s the pack if the branch
+        does not move after all.
 
         Raises:
-            OSError: it cannot be written; nothing is left behind.
+            OSError: it cannot be written.
         """
-        pack.install(self.packs, self.scratch, durable=self.durable)
+        value = self.ref.stage(tip)
+        self.syncer.sync([*pack.stage(self.scratch), value])
+        pack.link(self.scratch, self.packs)
+        self.syncer.sync([self.packs])
+        return value
+
+    def discard(self, pack: Pack, tip: str) -> None:
+        """Take away what `install` left of a pack whose tip did not become main's."""
+        try:
+            if self.ref.read() == tip:
+                return  # it did, and only what came after failed
+        except OSError:
+            return  # it may have: an unused pack costs less than a missing one
+        for folder in (self.packs, self.scratch):
+            pack.remove(folder)
+        self.ref.remove_leftovers()
 
     def remove_leftovers(self) -> None:
         """Clean up after a killed writer. The caller holds the turnstile."""
@@ -161,7 +180,7 @@ def _create(git_dir: Path) -> None:
         (git_dir / name).mkdir(parents=True, exist_ok=True)
     _create_file(git_dir / "config", _CONFIG)
     _create_file(git_dir / "HEAD", f"ref: {BRANCH}\n".encode())  # last: git looks for it
-    fsync_folder(git_dir)
+    fsync_path(git_dir)
 
 
 def _create_file(path: Path, data: bytes) -> None:

@@ -53,9 +53,11 @@ def plant(repository: Repository, shipped: Path | None) -> str:
                 tree=tree, parent=None, author=FLOOM, at=AUTHORED_AT, message=message, txn=False
             ),
         )
-        repository.install(builder.build())
-        if not repository.ref.move(None, commit, durable=repository.durable):
+        value = repository.install(builder.build(), commit)
+        if not repository.ref.move(None, value):
             raise WorkspaceUnavailable("Somebody pushed to the new workspace; start again.")
+        value.unlink()
+        repository.syncer.sync([repository.ref.folder])
     return commit
 
 

@@ -20,7 +20,6 @@ from lib.workspace.tree_objects import (
     FOLDER,
     Kind,
     TreeEntry,
-    find_entry,
     object_id,
 )
 
@@ -146,9 +145,9 @@ def _check(source: ObjectSource, node: _Node, old: TreeEntry | None, path: str) 
     here = node.entry or here
     if here is not None and not here.is_folder and _puts_below(node):
         raise InvalidPath(f"{shown(path)!r} is a file; there can be nothing below it.")
-    raw = source.read(here.id, "tree") if here and here.is_folder and node.children else b""
+    known = source.tree(here.id) if here and here.is_folder and node.children else {}
     for name, child in node.children.items():
-        _check(source, child, find_entry(raw, name), f"{path}/{decode(name)}".lstrip("/"))
+        _check(source, child, known.get(name), f"{path}/{decode(name)}".lstrip("/"))
 
 
 def _puts_below(node: _Node) -> bool:
@@ -161,15 +160,18 @@ def _write(
     here = node.entry or (None if node.delete else old)
     if not node.children or (here is not None and not here.is_folder):
         return here
-    raw = source.read(here.id, "tree") if here else b""
-    found = {name: find_entry(raw, name) for name in node.children}
+    known = source.tree(here.id) if here else {}
     written = {
-        name: _write(source, sink, child, found[name]) for name, child in node.children.items()
+        name: _write(source, sink, child, known.get(name)) for name, child in node.children.items()
     }
-    differing = {name: entry for name, entry in written.items() if entry != found[name]}
+    differing = {name: entry for name, entry in written.items() if entry != known.get(name)}
     if not differing:
         return here
-    data = tree_objects.rewrite(raw, differing)
-    return (
-        TreeEntry(FOLDER, sink.add("tree", data, base=here.id if here else None)) if data else None
-    )
+    raw = source.read(here.id, "tree") if here else b""
+    data = tree_objects.rewrite(raw, known, differing)
+    if not data:
+        return None
+    sha = sink.add("tree", data, base=here.id if here else None)
+    merged = {**known, **differing}
+    source.keep_tree(sha, {name: entry for name, entry in merged.items() if entry is not None})
+    return TreeEntry(FOLDER, sha)

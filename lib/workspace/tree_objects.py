@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from dulwich.objects import parse_tree
 
@@ -26,9 +25,8 @@ ID_BYTES: Final = 20
 Kind = Literal["blob", "tree", "commit"]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeEntry:
-    """What a name stands for in one folder.
+class TreeEntry(NamedTuple):
+    """What a name stands for in one folder; a tuple, for there are many.
 
     Attributes:
         mode: Git's: one of the constants of this module, or an old git's
@@ -65,44 +63,44 @@ def object_id(kind: Kind, data: bytes) -> str:
     return hashlib.sha1(b"%s %d\0" % (kind.encode(), len(data)) + data).hexdigest()  # noqa: S324  # git's
 
 
-def entries(raw: bytes) -> Iterator[tuple[bytes, TreeEntry]]:
-    """Yield names and entries of a tree, in its order."""
-    for name, mode, sha in parse_tree(raw, ID_BYTES):
-        yield name, TreeEntry(mode, sha.decode())
+def parse_entries(raw: bytes) -> dict[bytes, TreeEntry]:
+    """Return the entries of a tree by name, in its order."""
+    return {name: TreeEntry(mode, sha.decode()) for name, mode, sha in parse_tree(raw, ID_BYTES)}
 
 
-def find_entry(raw: bytes, name: bytes) -> TreeEntry | None:
-    """Return the entry of one name."""
-    span = _find(raw, name)
-    return _entry_at(raw, span) if span else None
+def rewrite(
+    raw: bytes, known: Mapping[bytes, TreeEntry], changes: Mapping[bytes, TreeEntry | None]
+) -> bytes:
+    """Return a tree with entries put, or with None removed; the rest untouched.
 
-
-def rewrite(raw: bytes, changes: Mapping[bytes, TreeEntry | None]) -> bytes:
-    """Return a tree with entries put, or with None removed; the rest untouched."""
+    Args:
+        raw: The tree.
+        known: The same, parsed.
+        changes: By name.
+    """
     if len(changes) > _SPLICE_LIMIT:
-        return _rebuild(raw, changes)
+        return _rebuild({**known, **changes})
     for name, entry in changes.items():
-        raw = _splice(raw, name, entry)
+        raw = _splice(raw, name, known.get(name), entry)
     return raw
 
 
-_SPLICE_LIMIT: Final = 16  # beyond it one parse and sort is cheaper than as many scans
+_SPLICE_LIMIT: Final = 16  # beyond it one sort is cheaper than as many scans
 
 _Span = tuple[int, int]
 
 
-def _splice(raw: bytes, name: bytes, entry: TreeEntry | None) -> bytes:
-    old = _find(raw, name)
-    if old is not None and (entry is None or _entry_at(raw, old).is_folder == entry.is_folder):
-        return raw[: old[0]] + _encode(name, entry) + raw[old[1] :]
-    if old is not None:  # a file became a folder, or a folder a file: it sorts elsewhere
-        raw = raw[: old[0]] + raw[old[1] :]
+def _splice(raw: bytes, name: bytes, old: TreeEntry | None, entry: TreeEntry | None) -> bytes:
+    if old is not None:
+        start, end = _find(raw, name, old)
+        if entry is None or old.is_folder == entry.is_folder:
+            return raw[:start] + _encode(name, entry) + raw[end:]
+        raw = raw[:start] + raw[end:]  # file and folder sort differently
     at = _insertion_point(raw, name, entry)
     return raw[:at] + _encode(name, entry) + raw[at:]
 
 
-def _rebuild(raw: bytes, changes: Mapping[bytes, TreeEntry | None]) -> bytes:
-    merged: dict[bytes, TreeEntry | None] = {**dict(entries(raw)), **changes}
+def _rebuild(merged: Mapping[bytes, TreeEntry | None]) -> bytes:
     kept = [(name, entry) for name, entry in merged.items() if entry is not None]
     kept.sort(key=lambda item: _sort_key(item[0], item[1]))
     return b"".join(_encode(name, entry) for name, entry in kept)
@@ -118,40 +116,33 @@ def _sort_key(name: bytes, entry: TreeEntry) -> bytes:
     return name + b"/" if entry.is_folder else name
 
 
-def _find(raw: bytes, name: bytes) -> _Span | None:
-    """Find an entry's bytes. A scan in C, then entry by entry only if it is there.
-
-    The bytes of an id may look like a name, so a hit is believed only when the
-    walk from the start arrives at it.
-    """
-    hit = raw.find(b" %s\0" % name)
-    if hit < 0:
-        return None
-    start = 0
-    while start < len(raw):
-        space = raw.index(b" ", start)
-        end = raw.index(b"\0", space) + 1 + ID_BYTES
-        if space >= hit and raw[space + 1 : end - ID_BYTES - 1] == name:
-            return start, end
-        start = end
-    return None
+def _find(raw: bytes, name: bytes, entry: TreeEntry) -> _Span:
+    """Find an entry that is there. In C, unless the end of another looks the same."""
+    wanted = _encode(name, entry)
+    if raw.count(wanted) == 1:
+        start = raw.index(wanted)
+        return start, start + len(wanted)
+    return next(span for span in _spans(raw) if _name_at(raw, span) == name)
 
 
 def _insertion_point(raw: bytes, name: bytes, entry: TreeEntry | None) -> int:
     if entry is None:
         return len(raw)
     key = _sort_key(name, entry)
+    for span in _spans(raw):
+        other = _name_at(raw, span)
+        if (other + b"/" if raw.startswith(b"40000 ", span[0]) else other) > key:
+            return span[0]
+    return len(raw)
+
+
+def _spans(raw: bytes) -> Iterator[_Span]:
     start = 0
     while start < len(raw):
-        space = raw.index(b" ", start)
-        nul = raw.index(b"\0", space)
-        other = raw[space + 1 : nul] + (b"/" if raw[start:space] == b"40000" else b"")
-        if other > key:
-            return start
-        start = nul + 1 + ID_BYTES
-    return start
+        end = raw.index(b"\0", start) + 1 + ID_BYTES
+        yield start, end
+        start = end
 
 
-def _entry_at(raw: bytes, span: _Span) -> TreeEntry:
-    mode = int(raw[span[0] : raw.index(b" ", span[0])], 8)
-    return TreeEntry(mode, raw[span[1] - ID_BYTES : span[1]].hex())
+def _name_at(raw: bytes, span: _Span) -> bytes:
+    return raw[raw.index(b" ", span[0]) + 1 : span[1] - ID_BYTES - 1]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lib.workspace import tree_objects
 from lib.workspace.errors import PathNotFound
 from lib.workspace.git_paths import decode, encode, shown
 from lib.workspace.object_store import ObjectSource
@@ -46,7 +45,7 @@ class TreeView:
         entry = TreeEntry(FOLDER, self.id)
         for segment in path.split("/") if path else ():
             found = (
-                tree_objects.find_entry(self._source.read(entry.id, "tree"), encode(segment))
+                self._source.tree(entry.id).get(encode(segment))
                 if entry.is_folder and segment
                 else None
             )
@@ -80,7 +79,7 @@ class TreeView:
         """Yield names and entries of one folder, in git's order; nothing if absent."""
         tree_id = self.tree_id(path)
         if tree_id is not None:
-            for name, entry in tree_objects.entries(self._source.read(tree_id, "tree")):
+            for name, entry in self._source.tree(tree_id).items():
                 yield decode(name), entry
 
     def walk(self, path: str = "") -> Iterator[tuple[str, TreeEntry]]:
@@ -96,7 +95,7 @@ class TreeView:
             if not here.is_folder:
                 yield place, here
                 continue
-            inside = tree_objects.entries(self._source.read(here.id, "tree"))
+            inside = self._source.tree(here.id).items()
             below = [(f"{place}/{decode(name)}".lstrip("/"), each) for name, each in inside]
             pending.extend(reversed(below))
 
@@ -127,12 +126,10 @@ def _below(
     source: ObjectSource, path: str, before: TreeEntry | None, after: TreeEntry | None
 ) -> Iterator[tuple[str, TreeEntry | None, TreeEntry | None]]:
     left, right = _folder(source, before), _folder(source, after)
-    for name in sorted(left.keys() | right.keys(), reverse=True):
-        if left.get(name) != right.get(name):
-            yield f"{path}/{decode(name)}".lstrip("/"), left.get(name), right.get(name)
+    differing = {name for name, _ in left.items() ^ right.items()}
+    for name in sorted(differing, reverse=True):
+        yield f"{path}/{decode(name)}".lstrip("/"), left.get(name), right.get(name)
 
 
-def _folder(source: ObjectSource, entry: TreeEntry | None) -> dict[bytes, TreeEntry]:
-    if entry is None or not entry.is_folder:
-        return {}
-    return dict(tree_objects.entries(source.read(entry.id, "tree")))
+def _folder(source: ObjectSource, entry: TreeEntry | None) -> Mapping[bytes, TreeEntry]:
+    return source.tree(entry.id) if entry is not None and entry.is_folder else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -177,9 +178,11 @@ def test_sigterm_ends_streams_polls_and_runs_within_5_seconds(tmp_path: Path) ->
                 pass
 
     def poll() -> None:
-        open_streams.wait(30)
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            client.get(f"/runs/{run_id}/logs", params={"after": 10, "wait": 20})
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            path = f"/runs/{run_id}/logs?after=10&wait=20"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            open_streams.wait(30)
+            assert connection.recv(64).startswith(b"HTTP/1.1 200")
 
     threads = [threading.Thread(target=follow) for _ in range(20)]
     threads.append(threading.Thread(target=poll))
