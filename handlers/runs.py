@@ -13,10 +13,10 @@ from handlers.run_views import (
     RunDetailView,
     RunSummaryView,
     RunView,
+    SummaryRenderer,
     approval_view,
     artifact_view,
     log_lines,
-    run_summary,
     run_view,
 )
 from lib.bootstrap import Services, lambda_handler
@@ -98,6 +98,7 @@ class Runs:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.runs
+        self._renderer = SummaryRenderer()
 
     @operation(
         "listRuns",
@@ -114,7 +115,7 @@ class Runs:
         after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
         page = await blocking(self._store.list, query.filters(), limit=query.limit, after=after)
         cursor = encode_cursor([page.next_key]) if page.next_key else None
-        return PageReply([run_summary(run) for run in page.rows], cursor)
+        return PageReply(self._renderer.render(page.rows), cursor)
 
     @operation(
         "getRun",

@@ -121,16 +121,29 @@ class Catalogue:
     def list(self) -> list[Entry]:
         """Return every worker, by id."""
         snapshot = self.snapshot()
-        facts = self._facts(self._settings.get_all())
+        facts = _Facts(
+            self._settings.get_all(),
+            self._runs.worker_facts(now=self._clock.now()),
+            self._secret_names(),
+        )
         return [_entry(snapshot, worker, facts) for _, worker in sorted(snapshot.workers.items())]
 
     def get(self, worker_id: str) -> Entry:
         """Return one worker. Raises WorkerNotFound."""
+        facts = self._runs.find_worker_facts(worker_id, now=self._clock.now())
+        return self._entry(worker_id, facts)
+
+    def _entry(self, worker_id: str, facts: WorkerFacts | None) -> Entry:
         snapshot = self.snapshot()
         worker = snapshot.workers.get(worker_id)
         if worker is None:
             raise WorkerNotFound(f"There is no worker {worker_id}; GET /workers lists them.")
-        return _entry(snapshot, worker, self._facts({worker_id: self._settings.get(worker_id)}))
+        known = _Facts(
+            {worker_id: self._settings.get(worker_id)},
+            {} if facts is None else {worker_id: facts},
+            self._secret_names(),
+        )
+        return _entry(snapshot, worker, known)
 
     def get_runnable(self, worker_id: str) -> tuple[Entry, Manifest]:
         """Return a worker that may be started, and its manifest.
@@ -138,7 +151,7 @@ class Catalogue:
         Raises:
             WorkerNotFound, WorkerBroken, WorkerDisabled: in this order.
         """
-        entry = self.get(worker_id)
+        entry = self._entry(worker_id, None)  # no counter decides whether it may run
         manifest = entry.manifest
         if manifest is None or entry.is_broken:
             raise WorkerBroken(
@@ -150,12 +163,8 @@ class Catalogue:
             raise WorkerDisabled(f"Worker {worker_id} is disabled; enable it to run it.")
         return entry, manifest
 
-    def _facts(self, settings: Mapping[str, WorkerSettings]) -> _Facts:
-        return _Facts(
-            settings,
-            self._runs.worker_facts(now=self._clock.now()),
-            frozenset(secret.name for secret in self._secrets.list()),
-        )
+    def _secret_names(self) -> frozenset[str]:
+        return frozenset(secret.name for secret in self._secrets.list())
 
 
 def is_scheduled(manifest: Manifest) -> bool:

@@ -208,6 +208,10 @@ class RunStore(Protocol):
         """Return the counters of every worker that ever ran."""
         ...
 
+    def find_worker_facts(self, worker_id: str, *, now: datetime) -> WorkerFacts | None:
+        """Return the counters of one worker; None if it never ran."""
+        ...
+
     def totals(self, *, now: datetime) -> RunTotals:
         """Return the workspace's counters, without scanning runs."""
         ...

@@ -137,6 +137,7 @@ class Committer:
         work_tree: The folder that follows the branch; None where there is none.
         publisher: Called before the branch moves; None for a repository that is
             the only copy.
+        deadline_seconds: How long a change may wait, and be applied again.
     """
 
     def __init__(
@@ -146,7 +147,9 @@ class Committer:
         work_tree: WorkTree | None,
         clock: Clock,
         publisher: Publisher | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
+        self._deadline_seconds = deadline_seconds
         self._repository = repository
         self._work_tree = work_tree
         self._clock = clock
@@ -164,7 +167,7 @@ class Committer:
         """Apply a change and wait until its commit, and its files, are on disk.
 
         Raises:
-            WorkspaceConflict: the turn did not come within `DEADLINE_SECONDS`.
+            WorkspaceConflict: the turn did not come within the deadline.
             WorkspaceUnavailable: it is closed, or the disk cannot be written.
             Exception: whatever the change raised.
         """
@@ -174,7 +177,7 @@ class Committer:
             self._waiting.append(request)
             self._changed.notify_all()
         try:
-            return request.answer.result(DEADLINE_SECONDS)
+            return request.answer.result(self._deadline_seconds)
         except TimeoutError as ex:
             if request.answer.done() and not request.answer.cancelled():
                 return request.answer.result()  # the change's own TimeoutError, or just in time
@@ -214,7 +217,7 @@ class Committer:
 
     def _process(self, requests: list[Request]) -> None:
         """Publish a group, again and again while others move the branch."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + self._deadline_seconds
         with self._repository.turnstile.held():
             # from here on a caller can no longer give up
             live = [each for each in requests if each.answer.set_running_or_notify_cancel()]

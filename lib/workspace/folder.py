@@ -27,6 +27,10 @@ class NotRegular(OSError):
     """A link, folder, FIFO, socket or device where a regular file is due."""
 
 
+class IsFolder(NotRegular):
+    """A folder where a regular file is due."""
+
+
 class TooLarge(OSError):
     """The file is larger than the caller takes."""
 
@@ -132,6 +136,8 @@ def read_at(parent: int, name: str, *, limit_bytes: int | None = None) -> tuple[
         raise _explained(parent, name, ex) from ex
     try:
         status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsFolder(0, kind_of(status.st_mode))
         if not stat.S_ISREG(status.st_mode):
             raise NotRegular(0, kind_of(status.st_mode))
         return _read_all(descriptor, limit_bytes), git_mode(status.st_mode)

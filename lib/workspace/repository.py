@@ -8,7 +8,7 @@ could fall out of step with our commits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -132,9 +132,10 @@ class Repository:
                 return  # it did, and only what came after failed
         except OSError:
             return  # it may have: an unused pack costs less than a missing one
-        for folder in (self.packs, self.scratch):
-            pack.remove(folder)
-        self.ref.remove_leftovers()
+        with suppress(OSError):  # the first failure is the one to tell
+            pack.remove(self.scratch)
+            self.ref.remove_leftovers()
+            pack.remove(self.packs)
 
     def remove_leftovers(self) -> None:
         """Clean up after a killed writer. The caller holds the turnstile."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from lib.log import event
 from lib.workspace import materialised
-from lib.workspace.folder import Folder, NotRegular
+from lib.workspace.folder import Folder, IsFolder, NotRegular
 from lib.workspace.git_paths import refusal, shown
 from lib.workspace.materialised import Materialised
 from lib.workspace.object_store import ObjectStore
@@ -98,7 +98,7 @@ class WorkTree:
             base: As `base()` returned it, the turnstile held since.
             paths: Each with the entry that is about to be committed.
         """
-        return [path for path, new in paths if not self._may_write(path, base.find(path), new)]
+        return [path for path, new in paths if not self._may_write(base, path, new)]
 
     def base(self) -> Base:
         """Return what the disk is to be compared with."""
@@ -120,12 +120,14 @@ class WorkTree:
         ]
         return sorted(planned, key=lambda step: step[2] is not None)
 
-    def _may_write(self, path: str, old: TreeEntry | None, new: TreeEntry | None) -> bool:
+    def _may_write(self, base: Base, path: str, new: TreeEntry | None) -> bool:
+        old, new = base.find(path), on_disk(path, new)
         try:
-            present = self._present(path)
+            return self._present(path) in (old, new)
+        except IsFolder:  # its files are differences of their own, if it is ours
+            return base.has_folder(path)
         except OSError:
-            return on_disk(path, new) is None and old is None
-        return present in (old, on_disk(path, new))
+            return new is None and old is None
 
     def _bring(
         self, path: str, old: TreeEntry | None, new: TreeEntry | None, *, torn: bool = False
@@ -173,6 +175,10 @@ class Base:
     def find(self, path: str) -> TreeEntry | None:
         """Return the file that the folder had at `path` when it was last written."""
         return on_disk(path, self.held[path] if path in self.held else self.view.find(path))
+
+    def has_folder(self, path: str) -> bool:
+        """Return whether `path` was a folder when the folder was last written."""
+        return self.view.tree_id(path) is not None
 
 
 def on_disk(path: str, entry: TreeEntry | None) -> TreeEntry | None:

@@ -164,6 +164,10 @@ class MemoryRunStore:
         with self._lock:
             return self._counters.worker_facts(self._runs.values(), now)
 
+    def find_worker_facts(self, worker_id: str, *, now: datetime) -> WorkerFacts | None:
+        """Return the counters of one worker; None if it never ran."""
+        return self.worker_facts(now=now).get(worker_id)
+
     def totals(self, *, now: datetime) -> RunTotals:
         """Return the workspace's counters."""
         with self._lock:

@@ -48,6 +48,17 @@ SELECT counts.worker_id, sum(created), sum(completed), sum(failed)
 FROM counts CROSS JOIN hours ON hours.worker_id = counts.worker_id AND hour BETWEEN ? AND ?
 WHERE counts.worker_id > '' GROUP BY counts.worker_id
 """
+FIND_WORKER = """
+SELECT failure_streak, (
+    SELECT summary FROM runs INDEXED BY runs_by_worker
+    WHERE worker_id = counts.worker_id ORDER BY id DESC LIMIT 1
+)
+FROM counts WHERE worker_id = ?
+"""
+FIND_WEEK = """
+SELECT coalesce(sum(created), 0), coalesce(sum(completed), 0), coalesce(sum(failed), 0)
+FROM hours WHERE worker_id = ? AND hour BETWEEN ? AND ?
+"""
 LIST_HOURS = """
 SELECT hour, created, completed, failed FROM hours
 WHERE worker_id = '' AND hour BETWEEN ? AND ?
@@ -96,6 +107,19 @@ def worker_facts(connection: sqlite3.Connection, now: datetime) -> Mapping[str, 
         worker_id: _facts(summary, streak, sums.get(worker_id, (0, 0, 0)))
         for worker_id, streak, summary in connection.execute(LIST_WORKERS)
     }
+
+
+def find_worker_facts(
+    connection: sqlite3.Connection, worker_id: str, now: datetime
+) -> WorkerFacts | None:
+    """Return one worker's figures; `connection` sees one state throughout."""
+    found = connection.execute(FIND_WORKER, (worker_id,)).fetchone()
+    if found is None:
+        return None
+    week = last_hours(now, HOURS_A_WEEK)
+    sums = connection.execute(FIND_WEEK, (worker_id, week[0], week[-1])).fetchone()
+    streak, summary = found
+    return _facts(summary, streak, sums)
 
 
 def totals(connection: sqlite3.Connection, now: datetime) -> RunTotals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ MAX_READERS: Final = 8
 PAGES_PER_RECLAIM: Final = 4096  # 16 MiB of the file, some 30 ms of the writer
 _BUSY_SECONDS: Final = 5.0  # how long to wait for another process that writes
 _CACHED_STATEMENTS: Final = 256
+_RETRY_SECONDS: Final = 0.01
 
 
 class SqliteDatabase:
@@ -107,7 +109,7 @@ class SqliteDatabase:
         try:
             # Only an empty file takes this setting; what retention frees can be given back.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")  # acknowledged means on disk
             connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: fewer, longer stops
             connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -138,3 +140,20 @@ def _give_back_pages(connection: sqlite3.Connection) -> None:
         # One page a call: the statement frees a page a step and has no columns,
         # and such statements are stepped once by `sqlite3`.
         connection.execute("PRAGMA incremental_vacuum(1)")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging, once for all time.
+
+    Of several that open a new file at the same moment SQLite turns away all but
+    one at once, whatever their time-out says: waiting could be a deadlock.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)

@@ -124,6 +124,11 @@ class SqliteRunStore:
         with self._database.snapshot() as connection:
             return counters.worker_facts(connection, now)
 
+    def find_worker_facts(self, worker_id: str, *, now: datetime) -> WorkerFacts | None:
+        """Return the counters of one worker; None if it never ran."""
+        with self._database.snapshot() as connection:
+            return counters.find_worker_facts(connection, worker_id, now)
+
     def totals(self, *, now: datetime) -> RunTotals:
         """Return the workspace's counters, without scanning runs."""
         with self._database.snapshot() as connection:

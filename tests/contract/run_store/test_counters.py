@@ -35,6 +35,7 @@ def play(runs: RunStore, samples: Samples, worker_id: str, end: RunStatus) -> st
 class TestWorkerFacts:
     def test_a_worker_that_never_ran_has_none(self, runs: RunStore, samples: Samples) -> None:
         assert runs.worker_facts(now=samples.now) == {}
+        assert runs.find_worker_facts("a", now=samples.now) is None
 
     def test_figures_by_worker(self, runs: RunStore, samples: Samples) -> None:
         play(runs, samples, "a", S.COMPLETED)
@@ -44,6 +45,7 @@ class TestWorkerFacts:
         runs.create(samples.new("b"))
 
         facts = runs.worker_facts(now=samples.now)
+        assert {name: runs.find_worker_facts(name, now=samples.now) for name in facts} == facts
 
         assert facts["a"] == WorkerFacts(
             last_run=LastRun(last, S.CANCELLED, created_at, 40),

@@ -44,6 +44,8 @@ STATEMENTS = {
     "expired claims": (claims.LIST_EXPIRED, "claims_by_end"),
     "workers": (counters.LIST_WORKERS, "runs_by_worker"),
     "weeks": (counters.LIST_WEEKS, "PRIMARY KEY"),
+    "one worker": (counters.FIND_WORKER, "runs_by_worker"),
+    "one week": (counters.FIND_WEEK, "PRIMARY KEY"),
     "hours": (counters.LIST_HOURS, "PRIMARY KEY"),
     "log": (logs.LIST_CHUNKS, "log_chunks_by_run"),
     "log tail": (logs.LIST_LAST_CHUNKS, "log_chunks_by_run"),
