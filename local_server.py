@@ -24,15 +24,16 @@ def main() -> int:
         settings = load_settings(dotenv=DOTENV)
         log.configure(form=settings.effective_log_format, level=settings.log_level)
         return serve(settings)
-    except OSError as error:
-        return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     except (SettingsError, DataFolderError, WorkspaceUnavailable, StoreUnavailable) as error:
         return _refuse(str(error))
 
 
 def serve(settings: Settings) -> int:
     """Compose everything, serve, and take it down again in order."""
-    listener = listen(settings.host, settings.port)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     shutdown = Shutdown()
     with Local(settings) as local:

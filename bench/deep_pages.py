@@ -26,7 +26,8 @@ FEW = 1_000
 MANY = 1_000_000
 PAGE_ROWS = 50
 DEEP_PAGE = 10_000
-PAGES_AROUND = 200
+PAGES_BELOW = 190
+ROWS_APART = 50 * PAGE_ROWS  # a page of one of fifty workers: no row is read twice
 ROUNDS = 9
 SECONDS = 0.1
 FILTERS = {
@@ -56,7 +57,7 @@ def server_with(count: int) -> Iterator[tuple[int, list[str]]]:
         folder = Path(name)
         (folder / "data").mkdir()
         with SqliteDatabase(folder / "data/floom.sqlite3") as database:
-            ids = storage._load(database, storage.Maker(), count, RunStatus.COMPLETED)
+            ids = storage.load(database, storage.Maker(), count, RunStatus.COMPLETED)
         with servers.floom_on(folder, FLOOM_RETENTION_DAYS="0") as server:
             yield server.port, ids
 
@@ -64,15 +65,14 @@ def server_with(count: int) -> Iterator[tuple[int, list[str]]]:
 def pages(port: int, ids: list[str]) -> Iterator[tuple[str, Load]]:
     """Yield what to read of the many."""
     end = len(ids) - PAGE_ROWS * (DEEP_PAGE - 1)
-    below = [
-        encode_cursor([each]) for each in ids[end : end - PAGES_AROUND * PAGE_ROWS : -PAGE_ROWS]
-    ]
+    starts = ids[end : end - PAGES_BELOW * ROWS_APART : -ROWS_APART]
+    below = [encode_cursor([each]) for each in starts]
     for name, query in FILTERS.items():
         target = f"/runs?limit={PAGE_ROWS}{query}"
         deep = [f"{target}&cursor={cursor}" for cursor in below]
         yield f"page 1 of {MANY:,}, {name}", reading(port, [target])
         yield f"page {DEEP_PAGE:,}, {name}, again", reading(port, deep[:1])
-        yield f"page {DEEP_PAGE:,}, {name}, new", reading(port, deep)
+        yield f"page {DEEP_PAGE:,} and below, {name}, new", reading(port, deep)
 
 
 def reading(port: int, targets: list[str]) -> Load:

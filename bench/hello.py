@@ -52,7 +52,8 @@ def main() -> str:
         )
     base = next(iter(took.values()))
     rows = [(name, ms(each), ratio(each, base)) for name, each in took.items()]
-    return f"{table(['hello-worker', 'median', 'of bare'], rows)}\n\n{steps.table()}"
+    results = table(["hello-worker", "median", "of bare"], rows)
+    return f"{results}\n\n{steps.table()}\n\nHeld by the sandbox: {steps.sandbox}."
 
 
 def in_turns(calls: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -137,6 +138,7 @@ class Steps:
     """
 
     taken: dict[str, list[float]] = field(default_factory=dict)
+    sandbox: str = ""
 
     def add(self, finished: Finished, http: HTTPConnection) -> float:
         """Take the steps of one run; return its seconds in all."""
@@ -151,6 +153,7 @@ class Steps:
             ("end of the process, exit record, collect", _seconds(lines[-1]["at"])),
             ("end committed, answer", _seconds(run["finished_at"])),
         )
+        self.sandbox = ", ".join(f"{name}: {by}" for name, by in run["sandbox"].items())
         ends = [*(at for _, at in times[1:]), finished.answered_at]
         for (name, begun), ended in zip(times, ends, strict=True):
             self.taken.setdefault(name, []).append(ended - begun)

@@ -127,7 +127,7 @@ def steps() -> Iterator[tuple[str, str]]:
 def claims() -> tuple[str, str]:
     maker = Maker()
     with _database() as database:
-        _load(database, maker, QUEUED, RunStatus.QUEUED)
+        load(database, maker, QUEUED, RunStatus.QUEUED)
         runs = SqliteRunStore(database)
         return f"claim one of {QUEUED:,} queued", _micros(lambda: _claim(runs, maker))
 
@@ -135,8 +135,8 @@ def claims() -> tuple[str, str]:
 def lists() -> Iterator[tuple[str, str]]:
     """Compare pages with page 1 of few runs, measured in turns."""
     with _database() as small, _database() as large:
-        few = _load(small, Maker(), FEW_RUNS, RunStatus.COMPLETED)
-        ids = _load(large, Maker(), MANY_RUNS, RunStatus.COMPLETED)
+        few = load(small, Maker(), FEW_RUNS, RunStatus.COMPLETED)
+        ids = load(large, Maker(), MANY_RUNS, RunStatus.COMPLETED)
         deep = ids[-PAGE_ROWS * (DEEP_PAGE - 1) :: PAGE_ROWS][:ROUNDS]
         base = Reading(SqliteRunStore(small), RunQuery(), few[-1:])
         runs = SqliteRunStore(large)
@@ -233,7 +233,7 @@ class _database(SqliteDatabase):  # noqa: N801 - used as a context manager only
         self._folder.cleanup()
 
 
-def _load(database: SqliteDatabase, maker: Maker, count: int, status: RunStatus) -> list[str]:
+def load(database: SqliteDatabase, maker: Maker, count: int, status: RunStatus) -> list[str]:
     """Put rows straight into the table, a batch a transaction; return their ids."""
     ids: list[str] = []
     template = maker.run(status)

@@ -87,6 +87,7 @@ class RunView(RunSummaryView):
 
     inputs: dict[str, Any]
     outputs: dict[str, Any] | None
+    cancel_requested_at: Timestamp | None
 
 
 class LogLineView(ResponseModel):
@@ -189,7 +190,12 @@ def run_view(run: RunRecord, content: ContentStore) -> RunView:
     """Return a run with its values."""
     outputs = None if run.outputs is None else json.loads(content.load_json(run.outputs))
     inputs = json.loads(content.load_json(run.inputs))
-    return RunView(**dict(run_summary(run)), inputs=inputs, outputs=outputs)
+    return RunView(
+        **dict(run_summary(run)),
+        inputs=inputs,
+        outputs=outputs,
+        cancel_requested_at=run.cancel_requested_at,
+    )
 
 
 def artifact_view(artifact: Artifact) -> ArtifactView:

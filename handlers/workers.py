@@ -18,8 +18,9 @@ from handlers.worker_views import (
     worker_summary,
     worker_view,
 )
-from lib.auth.principal import Principal
+from lib.auth.principal import Principal, Role
 from lib.bootstrap import Services, lambda_handler
+from lib.errors import Forbidden
 from lib.runs.catalogue import WorkerStatus
 from lib.runs.inputs import check_saved_inputs
 from lib.runs.lifecycle import DEFAULT_PRIORITY, StartRequest
@@ -31,7 +32,8 @@ from lib.web.paging import PageQuery, decode_cursor, encode_cursor
 from lib.web.preferences import Wait, wait_preference
 from lib.web.route import Route
 from lib.web.threads import blocking
-from lib.workspace.workspace import Author
+from lib.workspace.registry import QUARANTINE
+from lib.workspace.workspace import Author, Delete
 
 TAG: Final = "Workers"
 RECENT_RUNS: Final = 10
@@ -141,11 +143,15 @@ class Workers:
         summary="Enable a worker, or save inputs for it",
         body=WorkerChange,
         responses={200: WorkerView},
-        errors=["worker_not_found", "validation_failed"],
+        errors=["worker_not_found", "validation_failed", "forbidden"],
     )
     async def on_patch_item(self, call: Call[None, WorkerChange], worker_id: str) -> WorkerView:
-        """Settings of this server. Git and the worker's files stay as they are."""
-        await blocking(self._change, worker_id, call.body)
+        """Settings of this server; the worker's files stay as they are.
+
+        Enabling a worker that was imported and is in quarantine needs an
+        administrator, and is a commit.
+        """
+        await blocking(self._change, call.principal, worker_id, call.body)
         return await blocking(self._view, worker_id)
 
     def _view(self, worker_id: str) -> WorkerView:
@@ -155,10 +161,21 @@ class Workers:
         recent = [run_summary(run) for run in runs]
         return worker_view(entry, files, recent, self._services.clock.now())
 
-    def _change(self, worker_id: str, change: WorkerChange) -> None:
+    def _change(self, principal: Principal, worker_id: str, change: WorkerChange) -> None:
         entry = self._catalogue.get(worker_id)
         saved = check_saved_inputs(entry.manifest, change.saved_inputs or {})
+        if change.enabled and entry.worker.quarantined:
+            self._lift_quarantine(principal, worker_id)
         self._services.worker_settings.change(worker_id, partial(_merge, change, saved))
+
+    def _lift_quarantine(self, principal: Principal, worker_id: str) -> None:
+        if principal.role is not Role.ADMIN:
+            raise Forbidden("Ask an administrator: this worker was imported and is in quarantine.")
+        self._services.workspace.commit(
+            lambda _: [Delete(f"{QUARANTINE}/{worker_id}")],
+            f"worker: enable {worker_id}",
+            author_of(principal),
+        )
 
 
 class WorkerRuns:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
@@ -33,7 +33,7 @@ from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Uploads
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.runtimes import Runtimes
-from lib.settings import Settings, SettingsError, load_settings
+from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
 from lib.storage.ports import LogStore, RunStore, SecretStore, WorkerSettingsStore
 from lib.storage.records import SandboxReport
@@ -43,9 +43,6 @@ from lib.web.route import Route
 from lib.web.shutdown import Shutdown
 from lib.workspace.registry import Registry
 from lib.workspace.workspace import Workspace
-
-if TYPE_CHECKING:
-    from lib.storage.sqlite import SqliteDatabase
 
 ENGINE_ROOT: Final = Path(__file__).resolve().parent.parent
 SHIPPED_WORKERS: Final = ENGINE_ROOT / "workers"
@@ -101,10 +98,10 @@ class Local:
         self._exit.close()
 
 
-class _LocalParts:
-    """The parts of a local server, made in order."""
+class _LocalStores:
+    """SQLite and files under the data folder."""
 
-    def __init__(self, settings: Settings, clock: Clock, on_exit: ExitStack) -> None:
+    def __init__(self, folder: DataFolder, clock: Clock, on_exit: ExitStack) -> None:
         from lib.storage.files import FileBlobStore
         from lib.storage.memory import MemorySecretStore
         from lib.storage.sqlite import (
@@ -115,19 +112,26 @@ class _LocalParts:
             SqliteWorkerSettingsStore,
         )
 
+        self.database = SqliteDatabase(folder.database)
+        on_exit.callback(self.database.close)
+        self.runs = SqliteRunStore(self.database)
+        self.logs = SqliteLogStore(self.database)
+        self.uploads = SqliteUploadStore(self.database)
+        self.worker_settings = SqliteWorkerSettingsStore(self.database)
+        self.secrets = MemorySecretStore()
+        self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock))
+
+
+class _LocalParts:
+    """The parts of a local server, made in order."""
+
+    def __init__(self, settings: Settings, clock: Clock, on_exit: ExitStack) -> None:
         self.settings = settings
         self.clock = clock
         self.ids = Ids(clock)
         self.folder = DataFolder(settings.data_dir, clock=clock)
         on_exit.callback(self.folder.close)
-        self.database: SqliteDatabase = SqliteDatabase(self.folder.database)
-        on_exit.callback(self.database.close)
-        self.runs = SqliteRunStore(self.database)
-        self.logs = SqliteLogStore(self.database)
-        self.upload_store = SqliteUploadStore(self.database)
-        self.worker_settings = SqliteWorkerSettingsStore(self.database)
-        self.secrets = MemorySecretStore()
-        self.content = ContentStore(FileBlobStore(self.folder.blobs, clock=clock))
+        self.stores = _LocalStores(self.folder, clock, on_exit)
         self.runtimes = Runtimes.find()
         self.workspace = self._open_workspace()
         on_exit.callback(self.workspace.close)
@@ -140,32 +144,20 @@ class _LocalParts:
         self.sandbox.prepare()
         self.bell = Bell()
         self.signals = RunSignals()
-        self.catalogue = Catalogue(
-            registry=self.registry,
-            settings=self.worker_settings,
-            secrets=self.secrets,
-            runs=self.runs,
-            clock=clock,
-        )
-        self.collection = Collection(
-            sandbox=self.sandbox,
-            content=self.content,
-            logs=self.logs,
-            clock=clock,
-            ids=self.ids,
-        )
+        self.catalogue = self._catalogue()
+        self.collection = self._collection()
         self.executor = self._executor()
 
     def services(self) -> Services:
         return Services(
             base_url=self.settings.base_url,
             clock=self.clock,
-            runs=self.runs,
-            logs=self.logs,
-            content=self.content,
+            runs=self.stores.runs,
+            logs=self.stores.logs,
+            content=self.stores.content,
             uploads=self._uploads(),
-            worker_settings=self.worker_settings,
-            secrets=self.secrets,
+            worker_settings=self.stores.worker_settings,
+            secrets=self.stores.secrets,
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self._lifecycle(),
@@ -176,8 +168,8 @@ class _LocalParts:
 
     def engine(self) -> Engine:
         recovery = Recovery(
-            store=self.runs,
-            logs=self.logs,
+            store=self.stores.runs,
+            logs=self.stores.logs,
             registry=self.registry,
             collection=self.collection,
             sandbox=self.sandbox,
@@ -188,19 +180,37 @@ class _LocalParts:
             same_boot=self.folder.same_boot,
         )
         retention = Retention(
-            store=self.runs,
-            logs=self.logs,
-            uploads=self.upload_store,
-            content=self.content,
+            store=self.stores.runs,
+            logs=self.stores.logs,
+            uploads=self.stores.uploads,
+            content=self.stores.content,
             clock=self.clock,
             days=self.settings.retention_days,
-            reclaim=self.database.reclaim,
+            reclaim=self.stores.database.reclaim,
         )
         return Engine(
             owner=self.folder.owner,
             executor=self.executor,
             recovery=recovery,
             retention=retention,
+        )
+
+    def _catalogue(self) -> Catalogue:
+        return Catalogue(
+            registry=self.registry,
+            settings=self.stores.worker_settings,
+            secrets=self.stores.secrets,
+            runs=self.stores.runs,
+            clock=self.clock,
+        )
+
+    def _collection(self) -> Collection:
+        return Collection(
+            sandbox=self.sandbox,
+            content=self.stores.content,
+            logs=self.stores.logs,
+            clock=self.clock,
+            ids=self.ids,
         )
 
     def _open_workspace(self) -> Workspace:
@@ -214,14 +224,14 @@ class _LocalParts:
 
     def _executor(self) -> Executor:
         collaborators = Collaborators(
-            store=self.runs,
-            logs=self.logs,
-            secrets=self.secrets,
+            store=self.stores.runs,
+            logs=self.stores.logs,
+            secrets=self.stores.secrets,
             registry=self.registry,
             preparation=Preparation(
                 workspace=self.workspace,
-                content=self.content,
-                uploads=self.upload_store,
+                content=self.stores.content,
+                uploads=self.stores.uploads,
                 runtimes=self.runtimes,
             ),
             collection=self.collection,
@@ -231,7 +241,7 @@ class _LocalParts:
             runs_folder=self.folder.runs,
         )
         return Executor(
-            store=self.runs,
+            store=self.stores.runs,
             attempt=lambda run: Attempt(run, collaborators),
             bell=self.bell,
             signals=self.signals,
@@ -245,9 +255,9 @@ class _LocalParts:
         return Lifecycle(
             catalogue=self.catalogue,
             registry=self.registry,
-            store=self.runs,
-            uploads=self.upload_store,
-            content=self.content,
+            store=self.stores.runs,
+            uploads=self.stores.uploads,
+            content=self.stores.content,
             clock=self.clock,
             ids=self.ids,
             bell=self.bell,
@@ -257,8 +267,8 @@ class _LocalParts:
 
     def _uploads(self) -> Uploads:
         return Uploads(
-            store=self.upload_store,
-            content=self.content,
+            store=self.stores.uploads,
+            content=self.stores.content,
             clock=self.clock,
             ids=self.ids,
             folder=self.folder.unfinished,
@@ -267,7 +277,7 @@ class _LocalParts:
     def _overview(self) -> OverviewReader:
         return OverviewReader(
             catalogue=self.catalogue,
-            runs=self.runs,
+            runs=self.stores.runs,
             clock=self.clock,
             sandbox=self.sandbox.report(),
         )
@@ -319,6 +329,4 @@ def lambda_handler(
 
 def _build_from_environment() -> tuple[Settings, Services]:
     settings = load_settings(dotenv=DOTENV)
-    if settings.backend == "aws":
-        raise SettingsError("FLOOM_BACKEND=aws: this version has the local backend only")
     return settings, Local(settings).services

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ from pydantic import (
 )
 
 MIN_SECRET_CHARACTERS: Final = 16
+
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])\Z")
 
 SandboxMode = Literal["require", "best_effort", "off"]
 
@@ -59,9 +62,7 @@ class Settings(BaseModel):
         "default", alias="FLOOM_WORKSPACE_ID", pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$"
     )
     public_url: str | None = Field(None, alias="FLOOM_PUBLIC_URL")
-    secret: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(
-        None, alias="FLOOM_SECRET", min_length=MIN_SECRET_CHARACTERS
-    )
+    secret: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(None, alias="FLOOM_SECRET")
     shared_secret_role: Literal["member", "admin"] = Field(
         "member", alias="WORKEROS_SHARED_SECRET_ROLE"
     )
@@ -80,6 +81,11 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Settings:
         _check_networks(self.trusted_proxies)
+        _check_hosts(self.allowed_hosts)
+        if self.secret and len(self.secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
+            raise ValueError(f"FLOOM_SECRET: must have {MIN_SECRET_CHARACTERS} characters or more")
+        if self.backend == "aws":
+            raise ValueError("FLOOM_BACKEND=aws: this version has the local backend only")
         _check_url(self.base_url)
         if not (self.is_loopback or self.secret or self.allow_open):
             raise ValueError(
@@ -176,6 +182,14 @@ def _check_networks(networks: tuple[str, ...]) -> None:
                 f"FLOOM_TRUSTED_PROXIES={','.join(networks)}: must be networks such as "
                 "10.0.0.0/8,::1/128"
             ) from None
+
+
+def _check_hosts(hosts: tuple[str, ...]) -> None:
+    if not all(_HOST.match(host.strip()) for host in hosts):
+        raise ValueError(
+            f"FLOOM_ALLOWED_HOSTS={','.join(hosts)}: must be host names such as "
+            "floom.example.com,10.0.0.5"
+        )
 
 
 def _check_url(url: str) -> None:

@@ -8,6 +8,6 @@ pin() {
     "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-header "$@"
 }
-pin pyproject.toml -o requirements/base.txt
-pin pyproject.toml --group dev -o requirements/dev.txt
-printf 'uv\n' | pin - -o requirements/uv.txt
+pin pyproject.toml -o requirements/base.txt "$@"
+pin pyproject.toml --group dev -o requirements/dev.txt "$@"
+printf 'uv\n' | pin - -o requirements/uv.txt "$@"

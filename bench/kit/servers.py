@@ -30,7 +30,7 @@ def floom(**environment: str) -> Iterator[ServerProcess]:
 @contextmanager
 def floom_on(folder: Path, **environment: str) -> Iterator[ServerProcess]:
     """Run the real server on `<folder>/data`, which may hold something already."""
-    with ServerProcess(folder / "data", **environment) as server:
+    with ServerProcess(folder / "data", port=0, **environment) as server:
         yield server
 
 

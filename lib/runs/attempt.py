@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,18 +18,25 @@ from lib.runs.live_log import LiveLog
 from lib.runs.preparation import AttemptFolder, Preparation, PreparationError
 from lib.runs.signals import RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
-from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence
+from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
 from lib.storage.records import RunError, RunRecord
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
 
+INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
+RECORD_SECONDS: Final = 25.0  # while the lease lasts
+RECORD_AGAIN_SECONDS: Final = 1.0
 WAIT_SECONDS: Final = 5.0  # an upper bound only: the supervisor says when something happens
 
 
 @dataclass(frozen=True)
 class Collaborators:
-    """What every attempt works with."""
+    """What every attempt works with.
+
+    Attributes:
+        record_seconds: How long to try again while the store is down.
+    """
 
     store: RunStore
     logs: LogStore
@@ -40,6 +48,7 @@ class Collaborators:
     signals: RunSignals
     clock: Clock
     runs_folder: Path
+    record_seconds: float = RECORD_SECONDS
 
 
 class Attempt:
@@ -78,14 +87,10 @@ class Attempt:
     def execute(self) -> None:
         """Prepare, start, watch, record. Never raises."""
         try:
-            self._record(self._execute())
-        except StaleFence:
-            event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
+            self._settle(self._execute())
         except Exception:
             log.exception("attempt_failed")
-            self._record_quietly(_internal_error())
-        finally:
-            self._folder.remove()
+            self._settle(self._failed("internal_error", INTERNAL_ERROR))
 
     def _execute(self) -> state.Event | None:
         run = self._run
@@ -120,6 +125,7 @@ class Attempt:
             environment=self._with.preparation.environment(run, self._folder, secrets),
             limits=run.policy.limits,
             first_seq=self._with.logs.last_seq(run.id) + 1,
+            warm=manifest.warm,
         )
         live = self._with.sandbox.start(launch)
         with self._lock:
@@ -133,6 +139,27 @@ class Attempt:
             if signal is Signal.LOG and carrier.carry():
                 self._with.signals.notify(self._run.id)
         carrier.carry()
+
+    def _settle(self, outcome: state.Event | None) -> None:
+        """Record the outcome and remove the folder.
+
+        While the store is down it tries again; when that takes too long the
+        folder stays, and a restarted server collects what is in it.
+        """
+        deadline = time.monotonic() + self._with.record_seconds
+        while True:
+            try:
+                self._record(outcome)
+            except StoreUnavailable:
+                if self._abandoned or time.monotonic() > deadline:
+                    log.exception("outcome_not_recorded")
+                    return
+                time.sleep(RECORD_AGAIN_SECONDS)
+                continue
+            except (StaleFence, state.RunStateConflict):
+                event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
+            self._folder.remove()
+            return
 
     def _record(self, outcome: state.Event | None) -> None:
         if outcome is None:
@@ -148,15 +175,5 @@ class Attempt:
             duration_ms=run.duration_ms,
         )  # fmt: skip
 
-    def _record_quietly(self, error: RunError) -> None:
-        try:
-            self._record(state.Failed(self._run.fence, error))
-        except Exception:  # the lease runs out and recovery takes it
-            log.exception("outcome_not_recorded")
-
     def _failed(self, code: str, message: str) -> state.Failed:
         return state.Failed(self._run.fence, RunError(code, message))
-
-
-def _internal_error() -> RunError:
-    return RunError("internal_error", "The server failed to execute this run; see its log.")

@@ -37,7 +37,7 @@ class Engine:
             threading.Thread(target=self._repeat, args=each, name=f"housekeeper-{number}")
             for number, each in enumerate(
                 (
-                    (recovery.recover_expired, RECOVER_SECONDS),
+                    (self._recover_expired, RECOVER_SECONDS),
                     (retention.sweep, SWEEP_SECONDS),
                 )
             )
@@ -63,6 +63,9 @@ class Engine:
         self._recovery.interrupt(self._executor.stop(grace_seconds=GRACE_SECONDS))
         for thread in self._housekeepers:
             thread.join()
+
+    def _recover_expired(self) -> None:
+        self._recovery.recover_expired(spare=self._executor.is_executing)
 
     def _repeat(self, work: Callable[[], object], seconds: float) -> None:
         while not self._stopping.is_set():

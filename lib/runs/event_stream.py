@@ -7,6 +7,8 @@ nothing and gets nothing twice.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -75,11 +77,13 @@ class EventReader:
         lines = self._logs.list(self._run_id, after=position.log, limit=BATCH)
         ends = [event for event in events if _is_end(event)]
         others = [event for event in events if not _is_end(event)]
-        if len(lines) == BATCH:  # more lines are waiting: no events yet
-            others, ends = [], []
+        if len(lines) == BATCH:  # more lines are waiting: no later events yet
+            others, ends = [each for each in others if each.at <= lines[-1].at], []
         items = []
-        ordered: list[RunEvent | LogLine] = [*others, *lines, *ends]
-        for each in ordered:
+        # Each kind keeps its own order even if the clock went back.
+        kinds: tuple[list[RunEvent | LogLine], ...] = ([*others], [*lines])
+        by_time = heapq.merge(*kinds, key=lambda each: each.at)
+        for each in itertools.chain(by_time, ends):
             position, item = _item(each, position)
             items.append(item)
         return items

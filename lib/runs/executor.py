@@ -76,6 +76,11 @@ class Executor:
         if attempt is not None:
             attempt.cancel()
 
+    def is_executing(self, run_id: str) -> bool:
+        """Whether this process has an attempt of the run."""
+        with self._lock:
+            return run_id in self._attempts
+
     def stop(self, *, grace_seconds: float) -> list[RunRecord]:
         """Take no more work, give what runs a moment, end the rest.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from lib.workspace.workspace import BundleFile, Workspace
 
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
+REQUIREMENTS_FILE: Final = "requirements.txt"
 CONTEXT_FOLDER: Final = "context"
 LINK_MODE: Final = 0o120000  # git's mode of a symbolic link
 _OWN_FILES: Final = frozenset({INPUTS_FILE, "result.json"})  # never taken from a bundle
@@ -40,6 +42,12 @@ class RuntimeMissing(PreparationError):
     """This host does not have the interpreter that the worker needs."""
 
     code = "runtime_missing"
+
+
+class InstallFailed(PreparationError):
+    """The packages that the worker needs are not there."""
+
+    code = "install_failed"
 
 
 class AgentNotSupported(PreparationError):
@@ -78,6 +86,8 @@ class AttemptFolder:
     def remove(self) -> None:
         """Remove it with all that a worker left, however deep; idempotent."""
         remove_tree(self.path)
+        with contextlib.suppress(OSError):  # another attempt's folder is beside it
+            self.path.parent.rmdir()
 
 
 def remove_tree(path: Path) -> None:
@@ -169,6 +179,8 @@ class Preparation:
     def _write_bundle(self, work: WorkFolder, sha: str) -> None:
         work.make_folder(".tmp")
         for file in self._workspace.bundle(sha):
+            if file.path == REQUIREMENTS_FILE and file.data.strip():
+                raise InstallFailed("This version does not install requirements.txt")
             if file.path not in _OWN_FILES and not file.path.startswith(f"{OUT_FOLDER}/"):
                 _write_file(work, file)
 

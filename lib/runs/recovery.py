@@ -9,7 +9,7 @@ and the run is interrupted. Runs of other owners follow their lease.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -80,9 +80,15 @@ class Recovery:
         self._sweep_folders()
         return len(runs)
 
-    def recover_expired(self) -> int:
-        """Settle runs whose lease ran out, whoever held it; return how many."""
-        runs = self._store.list_expired(now=self._clock.now(), limit=BATCH)
+    def recover_expired(self, *, spare: Callable[[str], bool] = lambda _: False) -> int:
+        """Settle runs whose lease ran out, whoever held it; return how many.
+
+        Args:
+            spare: Whether a run, by id, is executing here after all: the host
+                slept or its clock jumped, and the lease is renewed in a moment.
+        """
+        expired = self._store.list_expired(now=self._clock.now(), limit=BATCH)
+        runs = [run for run in expired if not spare(run.id)]
         for run in runs:
             self._settle(run, state.Interrupted(run.fence, LEASE_LOST))
         return len(runs)

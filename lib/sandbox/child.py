@@ -9,9 +9,10 @@ import os
 import resource
 import signal
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 from lib.sandbox import linux, wire
+from lib.sandbox.warm import WarmStart
 
 F_SETPIPE_SZ: Final = 1031  # fcntl(2); a flooding worker wakes the supervisor less often
 PIPE_BYTES: Final = 1024 * 1024
@@ -36,8 +37,11 @@ class Child:
     stderr: int
 
     @classmethod
-    def start(cls, request: wire.LaunchRequest) -> Child:
+    def start(cls, request: wire.LaunchRequest) -> Child | WarmStart:
         """Start the request's command in `<folder>/work`.
+
+        Returns twice for a warm start: the child here, and in the child what it
+        is to run once all frames of ours are gone.
 
         Raises:
             StartError: there is no such program, or it may not be executed.
@@ -47,7 +51,7 @@ class Child:
         failure, failure_end = os.pipe()  # closed by a successful exec
         pid = os.fork()
         if pid == 0:
-            _become_worker(request, stdout_end, stderr_end, failure_end)
+            return _become_worker(request, stdout_end, stderr_end, failure_end)
         for descriptor in (stdout_end, stderr_end, failure_end):
             os.close(descriptor)
         reason = _read_all(failure)
@@ -71,8 +75,10 @@ def _output_pipe() -> tuple[int, int]:
     return read_end, write_end
 
 
-def _become_worker(request: wire.LaunchRequest, stdout: int, stderr: int, failure: int) -> NoReturn:
-    """In the fresh child: set up and exec. Never returns, never raises."""
+def _become_worker(
+    request: wire.LaunchRequest, stdout: int, stderr: int, failure: int
+) -> WarmStart:
+    """In the fresh child: set up and exec; only a warm start returns. Never raises."""
     try:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
@@ -81,10 +87,11 @@ def _become_worker(request: wire.LaunchRequest, stdout: int, stderr: int, failur
         os.chdir(os.path.join(request.folder, "work"))  # noqa: PTH118
         _apply_limits(request.limits)
         os.umask(0o022)
+        if request.warm:
+            return WarmStart(request.command, request.environment)
         os.execvpe(request.command[0], request.command, request.environment)  # noqa: S606
     except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
         os.write(failure, _reason(request.command[0], error).encode())
-    finally:
         os._exit(127)
 
 

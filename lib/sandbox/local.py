@@ -30,7 +30,7 @@ ENGINE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 _ZYGOTE_PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); from lib.sandbox.zygote import main; "
-    "sys.path.pop(0); main()"
+    "sys.path.pop(0); start = main(); start and start.run()"
 )
 
 
@@ -82,6 +82,7 @@ class LocalSandbox:
             environment=dict(launch.environment),
             limits=_process_limits(launch.limits),
             first_seq=launch.first_seq,
+            warm=launch.warm and _is_python_file(launch.command),
         )
         connection = self._connect()
         connection.sendall(request.encode())
@@ -119,6 +120,12 @@ class LocalSandbox:
             if self._zygote is None or not self._zygote.is_alive():
                 self._zygote = _ZygoteProcess(self._folder)
             return self._zygote.connect()
+
+
+def _is_python_file(command: tuple[str, ...]) -> bool:
+    """Whether a command is `python FILE ...` with the interpreter that the zygote is."""
+    is_python = command[0] == str(base_python())
+    return is_python and len(command) > 1 and not command[1].startswith("-")
 
 
 class _ZygoteProcess:
@@ -160,7 +167,7 @@ def _spawn(listener: int, lifeline: int) -> subprocess.Popen[bytes]:
     arguments = [str(ENGINE_ROOT), str(listener), str(lifeline)]
     return subprocess.Popen(
         [str(base_python()), "-I", "-c", _ZYGOTE_PROGRAM, *arguments],
-        env={},
+        env={"LANG": "C.UTF-8"},  # the encoding of streams and file names is decided at start
         stdin=subprocess.DEVNULL,
         pass_fds=(listener, lifeline),
     )

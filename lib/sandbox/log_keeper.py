@@ -14,6 +14,7 @@ from collections import deque
 from typing import Final, Literal
 
 MAX_LINE_BYTES: Final = 16 * 1024
+TAIL_CHUNK_BYTES: Final = 8 * 1024  # what goes at a time when the tail is full
 FLUSH_BYTES: Final = 64 * 1024
 STDERR_TAIL_BYTES: Final = 4 * 1024
 
@@ -99,7 +100,8 @@ class LogKeeper:
         self.flush()
 
     def _keep_in_tail(self, stream: Stream, data: bytes, at_ms: int) -> None:
-        self._tail.append((at_ms, stream, data))
+        for start in range(0, len(data), TAIL_CHUNK_BYTES):
+            self._tail.append((at_ms, stream, data[start : start + TAIL_CHUNK_BYTES]))
         self._tail_bytes += len(data)
         while self._tail_bytes > self._tail_budget:
             _, _, oldest = self._tail.popleft()

@@ -37,6 +37,7 @@ class Launch:
         folder: The attempt's folder: `work` is prepared, `meta` is empty.
         environment: All variables of the process, secrets among them.
         first_seq: Sequence number of its first log line.
+        warm: Whether a Python file may run in a forked interpreter.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class Launch:
     environment: Mapping[str, str]
     limits: Limits
     first_seq: int
+    warm: bool = True
 
 
 class LiveRun(Protocol):

@@ -19,9 +19,10 @@ from dataclasses import asdict
 from typing import Final
 
 from lib.sandbox import linux, process_tree, wire
-from lib.sandbox.child import Child, StartError
+from lib.sandbox.child import MAX_OPEN_FILES, Child, StartError
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.log_keeper import LogKeeper, Stream
+from lib.sandbox.warm import WarmStart
 
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 TICK_SECONDS: Final = 0.25  # flush and check limits this often
@@ -29,13 +30,18 @@ READ_BYTES: Final = 256 * 1024
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
 
 
-def supervise(connection: socket.socket) -> None:
-    """Serve one launch from request to exit record. Runs in a process of its own."""
+def supervise(connection: socket.socket) -> WarmStart | None:
+    """Serve one launch from request to exit record. Runs in a process of its own.
+
+    Returns:
+        None in the supervisor, when all is over. In the worker's own process,
+        forked from here, what it is to run.
+    """
     os.setsid()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     request = wire.LaunchRequest.receive(connection)
     meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-    Supervisor(request, connection, meta).run()
+    return Supervisor(request, connection, meta).run()
 
 
 class Supervisor:
@@ -67,8 +73,8 @@ class Supervisor:
         self._wake = -1
         self._streams: dict[int, Stream] = {}
 
-    def run(self) -> None:
-        """Start the worker, watch it to its end, leave the exit record."""
+    def run(self) -> WarmStart | None:
+        """Start the worker, watch it to its end, leave the exit record; see `supervise`."""
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -77,13 +83,28 @@ class Supervisor:
             child = Child.start(self._request)
         except StartError as error:
             self._finish(exit_code=127, problem=str(error), cpu_ms=0)
-            return
+            return None
+        if isinstance(child, WarmStart):
+            self._let_go()
+            return child
         self._tell(wire.STARTED)
         exit_code = self._watch(child)
         process_tree.end_below(os.getpid())
         self._drain(child)
         self._check_folder_once_more()
         self._finish(exit_code=exit_code, problem=None, cpu_ms=_cpu_ms())
+        return None
+
+    def _let_go(self) -> None:
+        """In the worker's process: close every descriptor that is ours.
+
+        Objects that own one must give it up first: when they go, they would
+        close whatever has its number by then. The pipe that tells of a failed
+        start closes here too, which says that this one succeeded.
+        """
+        if self._connection:
+            self._connection.detach()
+        os.closerange(3, MAX_OPEN_FILES)
 
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings

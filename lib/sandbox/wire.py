@@ -62,6 +62,7 @@ class LaunchRequest:
         folder: Absolute path of the attempt's folder, with `work` and `meta` in it.
         first_seq: Sequence number of the first log line.
         environment: All the worker's process gets; holds secrets, never written.
+        warm: Run the Python file in a forked interpreter instead of a new one.
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class LaunchRequest:
     environment: dict[str, str]
     limits: ProcessLimits
     first_seq: int = 1
+    warm: bool = False
 
     def encode(self) -> bytes:
         """Return the framed message."""

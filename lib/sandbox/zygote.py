@@ -18,19 +18,24 @@ import select
 import signal
 import socket
 import sys
-from typing import Final, NoReturn
+from typing import Final
 
 from lib.sandbox import linux, process_tree
 from lib.sandbox.supervisor import supervise
+from lib.sandbox.warm import WarmStart, preimport
 
 CHECK_MS: Final = 1_000
 
 
-def main() -> None:
+def main() -> WarmStart | None:
     """Serve until the server is gone and no run is left.
 
     The last two arguments are descriptors: the listening socket, and the read
     end of a pipe whose write end the server holds.
+
+    Returns:
+        None in the zygote. In a worker's process, what it is to run: by then
+        no frame of ours is left above the caller's.
     """
     listener, lifeline = (int(argument) for argument in sys.argv[-2:])
     for descriptor in (listener, lifeline):
@@ -42,9 +47,26 @@ def main() -> None:
     wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    preimport()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, shared pages
-    Zygote(socket.socket(fileno=listener), lifeline, wake).serve()
+    connection = Zygote(socket.socket(fileno=listener), lifeline, wake).serve()
+    return None if connection is None else _supervise(connection)
+
+
+def _supervise(connection: socket.socket) -> WarmStart:
+    """Supervise one run and end; only the worker's process returns."""
+    code = 0
+    try:
+        warm_start = supervise(connection)
+        if warm_start is not None:
+            return warm_start
+    except EOFError:
+        pass  # the server went away before it said what to run
+    except BaseException:  # noqa: BLE001 - last stop before the process ends
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    os._exit(code)
 
 
 class Zygote:
@@ -62,8 +84,12 @@ class Zygote:
         self._wake = wake
         self._supervisors: set[int] = set()
 
-    def serve(self) -> None:
-        """Loop until there is nobody to serve and nothing to look after."""
+    def serve(self) -> socket.socket | None:
+        """Loop until there is nobody to serve and nothing to look after.
+
+        Returns:
+            None then. In a fresh supervisor's process, its connection.
+        """
         poll = select.poll()
         for descriptor in (self._listener.fileno(), self._lifeline, self._wake):
             poll.register(descriptor, select.POLLIN)
@@ -74,34 +100,29 @@ class Zygote:
                 poll.unregister(self._lifeline)
                 server_is_there = False
             if self._listener.fileno() in ready:
-                self._fork_supervisor()
+                connection, _ = self._listener.accept()
+                if self._fork_supervisor(connection):
+                    return connection
             self._look_after(woken=self._wake in ready, idle=not ready)
+        return None
 
-    def _fork_supervisor(self) -> None:
-        connection, _ = self._listener.accept()
+    def _fork_supervisor(self, connection: socket.socket) -> bool:
+        """Fork; return whether this is the child."""
         pid = os.fork()
         if pid == 0:
-            self._become_supervisor(connection)
+            self._let_go()
+            return True
         self._supervisors.add(pid)
         connection.close()
+        return False
 
-    def _become_supervisor(self, connection: socket.socket) -> NoReturn:
-        """In the fresh child: drop what is the zygote's, then supervise."""
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._listener.close()
-            os.close(self._lifeline)
-            os.close(self._wake)
-            supervise(connection)
-            code = 0
-        except EOFError:
-            code = 0  # the server went away before it said what to run
-        except BaseException:  # noqa: BLE001 - last stop before the process ends
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(code)
+    def _let_go(self) -> None:
+        """In the fresh child: drop what is the zygote's."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._listener.close()
+        os.close(self._lifeline)
+        os.close(self._wake)
 
     def _look_after(self, *, woken: bool, idle: bool) -> None:
         """Reap supervisors; end what a killed one left behind."""

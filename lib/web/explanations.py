@@ -166,8 +166,8 @@ _TABLE: Final = (
         "sandbox_unavailable",
         503,
         "No sandbox",
-        "The isolation that the settings require cannot be had on this host. `GET /system/sandbox` "
-        "tells which layers hold.",
+        "The isolation that the settings require cannot be had on this host. A run's `sandbox` "
+        "tells which properties were held, and by what.",
     ),
     Problem("bad_blob_key", 422, "Not the key of a blob", "The text cannot name a stored blob."),
     Problem("blob_not_found", 404, "No such blob", "No stored blob has this key, or it expired."),
@@ -245,8 +245,7 @@ _TABLE: Final = (
         "missing_secret",
         422,
         "A secret is missing",
-        "The worker declares a secret that has no stored value. An administrator sets it with "
-        "`PUT /connections/secrets/{name}`.",
+        "The worker declares a secret that has no stored value. The answer names it.",
     ),
     Problem(
         "missing_connection",

@@ -10,23 +10,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 from lib.clock import Clock
 from lib.errors import FloomError
 from lib.log import event
-from lib.workspace.commit_objects import Author, compose_message, encode_commit
+from lib.workspace.commit_objects import compose_message, encode_commit
+from lib.workspace.draft import CommitResult, Draft, Group, Publisher, Request
 from lib.workspace.errors import WorkspaceConflict, WorkspaceUnavailable
 from lib.workspace.git_paths import shown
-from lib.workspace.object_store import Overlay
 from lib.workspace.pack_merge import merge_if_due
-from lib.workspace.packs import Pack, PackBuilder
 from lib.workspace.repository import Repository, explained
-from lib.workspace.tree_edits import Edit, apply_edits
-from lib.workspace.tree_view import TreeView, changes
+from lib.workspace.tree_view import changes
 from lib.workspace.write_out import Base, WorkTree
 
 LINGER_SECONDS: Final = 0.002  # for as many callers as last time: nearly doubles throughput
@@ -36,64 +34,6 @@ MERGE_CHECK_GROUPS: Final = 8  # counting packs costs a look into their folder
 
 _log = logging.getLogger(__name__)
 
-Change = Callable[[TreeView], Iterable[Edit]]
-
-
-@dataclass(frozen=True)
-class CommitResult:
-    """What a change led to.
-
-    Attributes:
-        commit: The new commit; where nothing changed, the tip it was applied
-            to (None in an empty repository).
-        tree: Id of that commit's tree.
-        created: Whether there is a new commit.
-    """
-
-    commit: str | None
-    tree: str
-    created: bool
-
-
-@dataclass(frozen=True)
-class Group:
-    """Commits about to become the tip.
-
-    Attributes:
-        parent: The tip that they are made on.
-        tip: The last of them.
-        pack: All their new objects, self-contained.
-    """
-
-    parent: str | None
-    tip: str
-    pack: Pack
-
-
-class Publisher(Protocol):
-    """Makes a group durable elsewhere before the branch moves."""
-
-    def publish(self, group: Group) -> bool:
-        """Store the group; False when another tip was published first.
-
-        On False the branch has been brought to that tip, and the changes are
-        applied again. May raise a FloomError, which every caller of the group
-        gets; nothing is kept then.
-        """
-        ...
-
-
-@dataclass
-class Request:
-    """One caller's change, and where the answer goes."""
-
-    change: Change
-    message: str | Callable[[], str]
-    author: Author
-    trailers: Mapping[str, str] | None
-    from_disk: bool
-    answer: Future[CommitResult] = field(default_factory=Future)
-
 
 @dataclass(frozen=True)
 class _Applied:
@@ -101,32 +41,6 @@ class _Applied:
 
     answers: Sequence[tuple[Request, CommitResult]]
     settled: frozenset[str]
-
-
-class Draft:
-    """Commits on top of a tip whose objects are not written yet."""
-
-    def __init__(self, repository: Repository, tip: str | None) -> None:
-        self.parent = tip
-        self.tip = tip
-        self.tree = repository.tree_of(tip)
-        self.pack = PackBuilder()
-        self.source = Overlay(repository.store, self.pack.objects)
-
-    def try_change(self, change: Change) -> str:
-        """Return the tree that a change leads to; the draft does not move.
-
-        Raises:
-            Exception: whatever `change` raises, or `apply_edits`.
-        """
-        edits = list(change(TreeView(self.source, self.tree)))
-        return apply_edits(self.source, self.pack, self.tree, edits) if edits else self.tree
-
-    def advance(self, tree: str, commit: bytes) -> str:
-        """Make a commit the draft's tip and return its id."""
-        self.tree = tree
-        self.tip = self.pack.add("commit", commit)
-        return self.tip
 
 
 class Committer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -14,10 +13,10 @@ from dulwich.object_store import DiskObjectStore
 
 from lib.workspace.commit_objects import CommitInfo, parse_commit
 from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
+from lib.workspace.object_cache import ByteCache, TreeCache
 from lib.workspace.tree_objects import EMPTY_TREE, Kind, TreeEntry, parse_entries
 
 CACHE_BYTES: Final = 32 * 1024 * 1024
-MAX_CACHED_OBJECT_BYTES: Final = 1024 * 1024
 MAX_CACHED_ENTRIES: Final = 100_000  # about 20 MB
 MAX_KNOWN_SIZES: Final = 200_000
 PACK_CACHE_BYTES: Final = 2 * 1024 * 1024  # dulwich's, for each pack: bases of deltas
@@ -37,7 +36,7 @@ class ObjectSource(Protocol):
         ...
 
     def tree(self, sha: str) -> Mapping[bytes, TreeEntry]:
-        """Return a tree's entries by name.
+        """Return a tree's entries by name, in no order.
 
         Raises:
             ObjectNotFound: there is no such tree.
@@ -47,65 +46,6 @@ class ObjectSource(Protocol):
     def keep_tree(self, sha: str, entries: Mapping[bytes, TreeEntry]) -> None:
         """Remember what a tree parses to, which its maker knows without parsing."""
         ...
-
-
-class ByteCache:
-    """Least recently used contents up to a number of bytes; any thread may call."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._held = 0
-        self._items: OrderedDict[str, tuple[Kind, bytes]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, sha: str) -> tuple[Kind, bytes] | None:
-        """Return kind and content, and count it as used."""
-        with self._lock:
-            found = self._items.get(sha)
-            if found is not None:
-                self._items.move_to_end(sha)
-            return found
-
-    def put(self, sha: str, kind: Kind, data: bytes) -> None:
-        """Keep a content; large ones are not worth their room."""
-        if len(data) > MAX_CACHED_OBJECT_BYTES:
-            return
-        with self._lock:
-            if sha in self._items:
-                return
-            self._items[sha] = kind, data
-            self._held += len(data)
-            while self._held > self._limit:
-                _, (_, old) = self._items.popitem(last=False)
-                self._held -= len(old)
-
-
-class TreeCache:
-    """Least recently used parsed trees, up to a number of entries; any thread may call."""
-
-    def __init__(self, limit_entries: int) -> None:
-        self._limit = limit_entries
-        self._held = 0
-        self._items: OrderedDict[str, Mapping[bytes, TreeEntry]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, sha: str) -> Mapping[bytes, TreeEntry] | None:
-        """Return a tree's entries, and count it as used."""
-        with self._lock:
-            found = self._items.get(sha)
-            if found is not None:
-                self._items.move_to_end(sha)
-            return found
-
-    def put(self, sha: str, entries: Mapping[bytes, TreeEntry]) -> None:
-        """Keep a parsed tree; nobody may change it from here on."""
-        with self._lock:
-            if sha in self._items:
-                return
-            self._items[sha] = entries
-            self._held += len(entries)
-            while self._held > self._limit:
-                self._held -= len(self._items.popitem(last=False)[1])
 
 
 class ObjectStore:

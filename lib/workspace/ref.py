@@ -109,6 +109,9 @@ class Ref:
             try:
                 self._lock.hardlink_to(value)
             except FileExistsError:
+                if self._is_ours():  # of a writer that was killed: we hold the turnstile
+                    self._lock.unlink(missing_ok=True)
+                    continue
                 if time.monotonic() > deadline:
                     self._lock.unlink(missing_ok=True)
                     return False

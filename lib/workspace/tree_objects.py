@@ -64,8 +64,13 @@ def object_id(kind: Kind, data: bytes) -> str:
 
 
 def parse_entries(raw: bytes) -> dict[bytes, TreeEntry]:
-    """Return the entries of a tree by name, in its order."""
+    """Return the entries of a tree by name."""
     return {name: TreeEntry(mode, sha.decode()) for name, mode, sha in parse_tree(raw, ID_BYTES)}
+
+
+def in_order(entries: Mapping[bytes, TreeEntry]) -> list[tuple[bytes, TreeEntry]]:
+    """Return entries in git's order, whatever order they are kept in."""
+    return sorted(entries.items(), key=lambda item: _sort_key(item[0], item[1]))
 
 
 def rewrite(
@@ -102,8 +107,7 @@ def _splice(raw: bytes, name: bytes, old: TreeEntry | None, entry: TreeEntry | N
 
 def _rebuild(merged: Mapping[bytes, TreeEntry | None]) -> bytes:
     kept = [(name, entry) for name, entry in merged.items() if entry is not None]
-    kept.sort(key=lambda item: _sort_key(item[0], item[1]))
-    return b"".join(_encode(name, entry) for name, entry in kept)
+    return b"".join(_encode(name, entry) for name, entry in in_order(dict(kept)))
 
 
 def _encode(name: bytes, entry: TreeEntry | None) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lib.workspace.errors import PathNotFound
 from lib.workspace.git_paths import decode, encode, shown
 from lib.workspace.object_store import ObjectSource
-from lib.workspace.tree_objects import FOLDER, TreeEntry
+from lib.workspace.tree_objects import FOLDER, TreeEntry, in_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class TreeView:
         """Yield names and entries of one folder, in git's order; nothing if absent."""
         tree_id = self.tree_id(path)
         if tree_id is not None:
-            for name, entry in self._source.tree(tree_id).items():
+            for name, entry in in_order(self._source.tree(tree_id)):
                 yield decode(name), entry
 
     def walk(self, path: str = "") -> Iterator[tuple[str, TreeEntry]]:
@@ -95,7 +95,7 @@ class TreeView:
             if not here.is_folder:
                 yield place, here
                 continue
-            inside = self._source.tree(here.id).items()
+            inside = in_order(self._source.tree(here.id))
             below = [(f"{place}/{decode(name)}".lstrip("/"), each) for name, each in inside]
             pending.extend(reversed(below))
 

@@ -15,7 +15,8 @@ from lib.log import event
 from lib.workspace import seed as seeding
 from lib.workspace.bundles import BundleCache, BundleFile
 from lib.workspace.commit_objects import FLOOM, Author, CommitInfo
-from lib.workspace.committer import Change, CommitResult, Committer, Publisher, Request
+from lib.workspace.committer import Committer
+from lib.workspace.draft import Change, CommitResult, Publisher, Request
 from lib.workspace.folder import Folder
 from lib.workspace.git_paths import shown
 from lib.workspace.reload import Reload, changed_workers
@@ -265,6 +266,13 @@ class Workspace:
             info = self.commit_info(at)
             yield at, info
             at = info.parents[0] if info.parents else None
+
+    def held(self) -> tuple[str, ...]:
+        """Return paths that were edited on disk while they changed in git.
+
+        They are left alone until the disk is as in git again, or as it was.
+        """
+        return tuple(sorted(shown(path) for path in self._work_tree.base().held))
 
     def _start(self, seed: Path | None) -> None:
         outcome = explained("The workspace folder cannot be brought up to date")

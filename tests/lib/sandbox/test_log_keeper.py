@@ -57,6 +57,13 @@ def test_memory_stays_bounded_without_any_newline(tmp_path: Path) -> None:
     assert len(str(written[0][3])) < MAX_LINE_BYTES + 100
 
 
+def test_one_chunk_larger_than_the_tail_leaves_its_end(tmp_path: Path) -> None:
+    data = b"".join(b"%06d\n" % n for n in range(50_000))
+    written = keep([b"head\n" * 9_000, data], tmp_path, budget=64 * 1024)
+    assert written[-1][3] == "049999"
+    assert written[-1][0] == 5 + 9_000 + 50_000 - 1
+
+
 def test_dropped_lines_leave_a_gap_of_their_size(tmp_path: Path) -> None:
     chunks = [b"".join(b"%05d\n" % n for n in range(a, a + 100)) for a in range(0, 10_000, 100)]
     written = keep(chunks, tmp_path, budget=6_000)

@@ -119,8 +119,28 @@ class Place:
 
     def in_git(self) -> dict[str, bytes]:
         """Every file of main, as stock git reads it."""
-        names = self.git("ls-tree", "-rz", "--name-only", "main").split("\0")[:-1]
-        return {name: self.show(name) for name in names}
+        rows = self.git("ls-tree", "-rz", "main").split("\0")[:-1]
+        ids = {row.split("\t", 1)[1]: row.split()[2] for row in rows}
+        contents = self.blobs(sorted(set(ids.values())))
+        return {name: contents[sha] for name, sha in ids.items()}
+
+    def blobs(self, ids: list[str]) -> dict[str, bytes]:
+        """Contents of blobs, as stock git reads them."""
+        raw = subprocess.run(
+            ["git", "cat-file", "--batch"],
+            cwd=self.root,
+            env=_GIT_ENV,
+            check=True,
+            capture_output=True,
+            input="\n".join(ids).encode() + b"\n",
+        ).stdout
+        found, start = {}, 0
+        for sha in ids:
+            end = raw.index(b"\n", start)
+            size = int(raw[start:end].split()[2])
+            found[sha] = raw[end + 1 : end + 1 + size]
+            start = end + 1 + size + 1
+        return found
 
     def show(self, path: str) -> bytes:
         return subprocess.run(

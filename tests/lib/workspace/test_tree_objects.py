@@ -12,7 +12,7 @@ from lib.workspace.tree_objects import FILE, FOLDER, TreeEntry, object_id, parse
 # few letters, so that names are prefixes of one another; spaces and digits look like modes
 NAMES = st.text(alphabet="ab.-0 1", min_size=1, max_size=4).filter(lambda n: n not in {".", ".."})
 ENTRIES = st.builds(
-    lambda mode, seed: TreeEntry(mode, hashlib.sha1(bytes([seed])).hexdigest()),
+    lambda mode, seed: TreeEntry(mode, hashlib.sha256(bytes([seed])).hexdigest()[:40]),
     st.sampled_from([FILE, 0o100755, FOLDER, 0o120000, 0o160000]),
     st.integers(0, 255),
 )

@@ -21,7 +21,7 @@ COUNTER = "contexts/shared/counter"
 def main() -> None:
     place, name, count = Place(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     workspace = place.open(clock=SystemClock())
-    print("ready", flush=True)
+    say("ready")
     sys.stdin.readline()
     for number in range(count) if count else itertools.count():
 
@@ -33,8 +33,13 @@ def main() -> None:
             ]
 
         workspace.commit(change, f"context: {name} {number}", Author(name, f"{name}@example.org"))
-        print(number, flush=True)
+        say(str(number))
     workspace.close()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

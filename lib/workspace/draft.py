@@ -1,0 +1,105 @@
+"""Commits in the making: changes applied on top of a tip, nothing written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lib.workspace.commit_objects import Author
+from lib.workspace.object_store import Overlay
+from lib.workspace.packs import Pack, PackBuilder
+from lib.workspace.repository import Repository
+from lib.workspace.tree_edits import Edit, apply_edits
+from lib.workspace.tree_view import TreeView
+
+Change = Callable[[TreeView], Iterable[Edit]]
+
+
+@dataclass(frozen=True)
+class CommitResult:
+    """What a change led to.
+
+    Attributes:
+        commit: The new commit; where nothing changed, the tip it was applied
+            to (None in an empty repository).
+        tree: Id of that commit's tree.
+        created: Whether there is a new commit.
+    """
+
+    commit: str | None
+    tree: str
+    created: bool
+
+
+@dataclass
+class Request:
+    """One caller's change, and where the answer goes.
+
+    Attributes:
+        message: The subject, or a function that is called after `change`.
+        from_disk: The change takes over what the folder holds, so the folder
+            already has it.
+    """
+
+    change: Change
+    message: str | Callable[[], str]
+    author: Author
+    trailers: Mapping[str, str] | None
+    from_disk: bool
+    answer: Future[CommitResult] = field(default_factory=Future)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Commits about to become the tip.
+
+    Attributes:
+        parent: The tip that they are made on.
+        tip: The last of them.
+        pack: All their new objects, self-contained.
+    """
+
+    parent: str | None
+    tip: str
+    pack: Pack
+
+
+class Publisher(Protocol):
+    """Makes a group durable elsewhere before the branch moves."""
+
+    def publish(self, group: Group) -> bool:
+        """Store the group; False when another tip was published first.
+
+        On False the branch has been brought to that tip, and the changes are
+        applied again. May raise a FloomError, which every caller of the group
+        gets; nothing is kept then.
+        """
+        ...
+
+
+class Draft:
+    """Commits on top of a tip whose objects are not written yet."""
+
+    def __init__(self, repository: Repository, tip: str | None) -> None:
+        self.parent = tip
+        self.tip = tip
+        self.tree = repository.tree_of(tip)
+        self.pack = PackBuilder()
+        self.source = Overlay(repository.store, self.pack.objects)
+
+    def try_change(self, change: Change) -> str:
+        """Return the tree that a change leads to; the draft does not move.
+
+        Raises:
+            Exception: whatever `change` raises, or `apply_edits`.
+        """
+        edits = list(change(TreeView(self.source, self.tree)))
+        return apply_edits(self.source, self.pack, self.tree, edits) if edits else self.tree
+
+    def advance(self, tree: str, commit: bytes) -> str:
+        """Make a commit the draft's tip and return its id."""
+        self.tree = tree
+        self.tip = self.pack.add("commit", commit)
+        return self.tip

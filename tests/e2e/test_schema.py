@@ -1,0 +1,187 @@
+"""The running server against its own OpenAPI document.
+
+Requests are made from the document, fit ones and unfit ones; every answer must
+be one that the document promises: status, content type, headers and schema. What
+is asked for exists in one half of the tests, so that answers are more than 404.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from schemathesis import Case, CheckFunction
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+
+from handlers import docs
+from tests.e2e.server import ServerProcess
+
+SECRET: Final = "the secret of this server"
+DOCUMENT: Final[dict[str, Any]] = docs.document()
+SCHEMA: Final = schemathesis.openapi.from_dict(DOCUMENT)
+READS: Final = [path for path, item in DOCUMENT["paths"].items() if "get" in item]
+# A cursor is any text to the schema, and 1.0 an integer: the server is stricter.
+TOO_STRICT: Final[list[CheckFunction]] = [checks.positive_data_acceptance]
+OF_ANSWERS: Final[list[CheckFunction]] = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+PAINTER: Final = "exec: {inputs: [{name: text, type: string}, {name: anything, type: json}]}\n"
+
+
+def bounded(examples: int, *, derandomize: bool = True) -> settings:
+    """Return settings: no clock, no folder of old examples, any size of data."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=derandomize,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class Known:
+    """A server with something of each kind on it.
+
+    Attributes:
+        parameters: Values of path parameters that name what exists.
+    """
+
+    def __init__(self, server: ServerProcess) -> None:
+        server.add_worker("painter", PAINTER, run_py="open('out/a b.txt', 'w').write('x' * 99)")
+        server.reload()
+        run = server.run("painter", text="red")
+        announced = {"name": "a", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+        self.server = server
+        self.session = requests.Session()
+        self.session.headers["x-floom-secret"] = SECRET
+        self.parameters = {
+            "worker_id": "painter",
+            "run_id": run["id"],
+            "upload_id": server.client.post("/uploads", json=announced).json()["id"],
+            "name": "a b.txt",
+            "asset": "swagger-ui.css",
+            "code": "worker_not_found",
+        }
+
+    def path(self, template: str) -> str:
+        """Return a path that leads to something."""
+        for name, value in self.parameters.items():
+            shown = "worker.json" if template.startswith("/schemas/") else value
+            template = template.replace(f"{{{name}}}", shown)
+        return template
+
+    def check(self, case: Case[Any]) -> None:
+        """Send a generated request; judge the answer by all that its making allows."""
+        case.call_and_validate(
+            base_url=self.server.url,
+            session=self.session,
+            headers={"x-floom-secret": SECRET},
+            excluded_checks=TOO_STRICT,
+        )
+
+    def check_of_what_exists(self, case: Case[Any]) -> None:
+        """Send it to something that exists; judge the answer by the document."""
+        there = {name: self.parameters[name] for name in case.path_parameters or {}}
+        if case.path == "/schemas/{name}":
+            there = {"name": "worker.json"}
+        case.path_parameters = there
+        case.call_and_validate(base_url=self.server.url, session=self.session, checks=OF_ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
+    folder = tmp_path_factory.mktemp("schema")
+    with ServerProcess(folder / "var", FLOOM_SECRET=SECRET, FLOOM_SANDBOX="best_effort") as server:
+        known = Known(server)
+        yield known
+        known.session.close()
+        assert server.client.get("/healthz").json()["status"] == "ok"
+        assert "Traceback" not in server.errors.read_text()
+
+
+@SCHEMA.parametrize()
+@bounded(20)
+def test_every_answer_is_documented(case: Case[Any], known: Known) -> None:
+    known.check(case)
+
+
+@SCHEMA.parametrize()
+@bounded(20)
+def test_every_answer_about_what_exists_is_documented(case: Case[Any], known: Known) -> None:
+    known.check_of_what_exists(case)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@SCHEMA.parametrize()
+@bounded(2_000, derandomize=False)
+def test_many_answers_are_documented(case: Case[Any], known: Known) -> None:
+    known.check(case)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@SCHEMA.parametrize()
+@bounded(2_000, derandomize=False)
+def test_many_answers_about_what_exists_are_documented(case: Case[Any], known: Known) -> None:
+    known.check_of_what_exists(case)
+
+
+@pytest.mark.parametrize("template", READS)
+def test_head_is_get_without_a_body(known: Known, template: str) -> None:
+    url = known.server.url + known.path(template)
+    got = known.session.get(url, headers={"accept-encoding": "identity"})
+    head = known.session.head(url, headers={"accept-encoding": "identity"})
+    assert got.status_code == head.status_code == 200
+    assert head.content == b""
+    ours = {"date", "x-request-id", "transfer-encoding", "content-length"}
+    assert {n.lower(): v for n, v in head.headers.items() if n.lower() not in ours} == {
+        n.lower(): v for n, v in got.headers.items() if n.lower() not in ours
+    }
+    if "content-length" in head.headers:
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_the_server_serves_this_document(known: Known) -> None:
+    assert known.session.get(f"{known.server.url}/openapi.json").json() == DOCUMENT
+
+
+def call_in_sequences(folder: Path, wanted: settings) -> None:
+    """Let answers of some calls give later ones their ids, as the names suggest."""
+    # On an open server, whose document would otherwise have credentials made up.
+    document = {name: part for name, part in DOCUMENT.items() if name != "security"}
+    made = schemathesis.openapi.from_dict(document).as_state_machine()
+    with ServerProcess(folder / "var") as server:
+
+        class Calls(made):  # type: ignore[misc, valid-type]
+            def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
+                return {"base_url": server.url}
+
+            def validate_response(self, response: Any, case: Case[Any], **_: Any) -> None:
+                case.validate_response(response, checks=OF_ANSWERS)
+
+        run_state_machine_as_test(Calls, settings=wanted)
+        assert server.client.get("/healthz").json()["status"] == "ok"
+        assert "Traceback" not in server.errors.read_text()
+
+
+def test_sequences_of_calls(tmp_path: Path) -> None:
+    call_in_sequences(tmp_path, settings(bounded(8), stateful_step_count=8))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_many_sequences_of_calls(tmp_path: Path) -> None:
+    call_in_sequences(tmp_path, settings(bounded(500, derandomize=False), stateful_step_count=20))

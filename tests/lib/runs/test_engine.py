@@ -1,0 +1,85 @@
+"""The engine: recovery before work, housekeeping beside it, one clean end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from lib.runs.engine import Engine
+from lib.storage.ports import StoreUnavailable
+from lib.storage.records import RunStatus
+from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, leave_exit, leave_mark, stay
+from tests.lib.runs.world import OWNER, World
+
+
+def engine_of(world: World) -> Engine:
+    return Engine(
+        owner=OWNER,
+        executor=world.executor(),
+        recovery=world.recovery(),
+        retention=world.retention(),
+    )
+
+
+def test_what_an_earlier_life_left_is_settled_before_new_work(world: World) -> None:
+    world.add_worker()
+    left = world.claimed()
+    folder = world.folder(left, made=True)
+    leave_mark(folder.path)
+    leave_exit(folder.path)
+    never_started = world.claimed()
+    waiting = world.start()
+
+    with engine_of(world):
+        assert world.status(left) is RunStatus.COMPLETED
+        for run in (never_started, waiting):
+            world.until(run, RunStatus.COMPLETED)
+
+    assert world.signals.heard[:2] == [left.id, never_started.id]
+    assert world.runs.get(never_started.id).attempt == 1
+
+
+def test_a_stop_settles_what_it_ends(world: World) -> None:
+    world.add_worker(manifest="retry: {max_attempts: 2, on: [interrupted]}\n")
+    world.sandbox.script = stay
+    with engine_of(world):
+        run = world.start()
+        world.sandbox.next_start()
+    queued = world.runs.get(run.id)
+    assert (queued.status, queued.attempt) == (RunStatus.QUEUED, 2)
+    assert not world.runs_folder.joinpath(run.id, "1").exists()
+
+
+def test_expired_leases_of_others_are_settled(world: World) -> None:
+    world.add_worker()
+    run = world.claim(world.start(), "srv_other")
+    world.clock.advance(seconds=31)
+    with engine_of(world):
+        world.until(run, RunStatus.FAILED)
+
+
+def test_the_housekeeping_outlives_a_store_that_is_down(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = threading.Event()
+
+    def down(**_: object) -> int:
+        asked.set()
+        raise StoreUnavailable("The store is away.")
+
+    world.runs.delete_expired_claims = down  # type: ignore[method-assign]
+    world.add_worker()
+    with caplog.at_level(logging.ERROR), engine_of(world):
+        assert asked.wait(DEADLINE_SECONDS)
+        world.until(world.start(), RunStatus.COMPLETED)
+    assert "housekeeping_failed" in caplog.text
+
+
+def test_no_thread_is_left_behind(world: World) -> None:
+    before = set(threading.enumerate())
+    world.add_worker()
+    with engine_of(world):
+        world.until(world.start(), RunStatus.COMPLETED)
+    assert set(threading.enumerate()) <= before

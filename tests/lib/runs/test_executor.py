@@ -1,0 +1,310 @@
+"""The executor: claims at once, in turn, never twice, and never loses a cancel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from lib.runs import state
+from lib.runs.executor import Executor
+from lib.runs.signals import Bell
+from lib.storage.memory import MemoryRunStore
+from lib.storage.ports import StoreUnavailable
+from lib.storage.records import RunChange, RunRecord, RunStatus
+from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
+from tests.lib.runs.world import OWNER, World
+
+Start = Callable[..., Executor]
+
+
+class CertainBell(Bell):
+    """A bell whose waits end by a ring only, so that no test passes by a timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+        self.waiting = threading.Semaphore(0)
+
+    def wait(self, timeout_seconds: float | None) -> None:
+        self.pauses.append(timeout_seconds or 0)
+        self.waiting.release()
+        super().wait(DEADLINE_SECONDS)
+
+    def until_waiting(self) -> None:
+        assert self.waiting.acquire(timeout=DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def start(world: World) -> Iterator[Start]:
+    executors: list[Executor] = []
+
+    def make(**options: Any) -> Executor:
+        executor = world.executor(**options)
+        executor.start()
+        executors.append(executor)
+        return executor
+
+    yield make
+    for executor in executors:
+        executor.stop(grace_seconds=0)
+
+
+def test_a_run_that_waits_is_executed_at_once(world: World, start: Start) -> None:
+    world.add_worker()
+    run = world.start()
+    start()
+    done = world.until(run, RunStatus.COMPLETED)
+    assert (done.runner, done.sandbox) == ("local", world.sandbox.report())
+    assert done.fence == 1
+
+
+def test_a_ring_wakes_an_idle_executor_without_any_poll(world: World, start: Start) -> None:
+    world.add_worker()
+    bell = CertainBell()
+    world.bell = bell  # type: ignore[assignment]
+    start()
+    bell.until_waiting()
+    run = world.start()
+    world.until(run, RunStatus.COMPLETED)
+
+
+def test_the_lease_is_ours_for_thirty_seconds(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    run = world.start()
+    now = world.clock.now()
+    start()
+    world.sandbox.next_start()
+    claimed = world.runs.get(run.id)
+    assert claimed.lease_owner == OWNER
+    assert claimed.lease_until is not None
+    assert (claimed.lease_until - now).total_seconds() == 30
+
+
+def test_higher_priority_goes_first_then_age(world: World, start: Start) -> None:
+    world.add_worker()
+    priorities = [5, 1, 9, 5, 9]
+    runs = [world.start(priority=priority) for priority in priorities]
+    start(max_runs=1)
+    for run in runs:
+        world.until(run, RunStatus.COMPLETED)
+    order = [launch.run_id for launch in world.sandbox.launches]
+    assert order == [runs[each].id for each in (2, 4, 0, 3, 1)]
+
+
+def test_no_more_runs_than_allowed_and_each_end_lets_the_next_begin(
+    world: World, start: Start
+) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    bell = CertainBell()
+    world.bell = bell  # type: ignore[assignment]
+    runs = [world.start() for _ in range(3)]
+    start(max_runs=2)
+    first, _second = world.sandbox.next_start(), world.sandbox.next_start()
+    bell.until_waiting()
+    assert world.status(runs[2]) is RunStatus.QUEUED
+
+    first.finish(GOOD)
+    third = world.sandbox.next_start()
+    assert third.launch.run_id == runs[2].id
+
+
+def test_a_waiting_retry_sets_the_timer(world: World, start: Start) -> None:
+    world.add_worker(manifest="retry: {max_attempts: 2, delay_seconds: 17, on: [interrupted]}\n")
+    run = world.claimed()
+    world.settle(run, state.Interrupted(run.fence, "gone"))
+    bell = CertainBell()
+    world.bell = bell  # type: ignore[assignment]
+    start()
+    bell.until_waiting()
+    assert bell.pauses == [17]
+    assert world.sandbox.launches == []
+
+    world.clock.advance(seconds=17)
+    bell.ring()
+    assert world.until(run, RunStatus.COMPLETED).attempt == 2
+
+
+def test_a_retry_far_away_does_not_silence_the_executor(world: World, start: Start) -> None:
+    world.add_worker(manifest="retry: {max_attempts: 2, delay_seconds: 999, on: [interrupted]}\n")
+    run = world.claimed()
+    world.settle(run, state.Interrupted(run.fence, "gone"))
+    bell = CertainBell()
+    world.bell = bell  # type: ignore[assignment]
+    start()
+    bell.until_waiting()
+    assert bell.pauses == [30]
+
+
+def test_a_capped_worker_runs_once_at_a_time(world: World, start: Start) -> None:
+    world.add_worker(manifest="concurrency: {max: 1}\n")
+    world.sandbox.script = stay
+    runs = [world.start() for _ in range(2)]
+    start(max_runs=4)
+    first = world.sandbox.next_start()
+    assert world.status(runs[1]) is RunStatus.QUEUED
+    first.finish(GOOD)
+    assert world.sandbox.next_start().launch.run_id == runs[1].id
+
+
+class ShyStore(MemoryRunStore):
+    """Is away when a claim comes first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refusals = 1
+
+    def claim(
+        self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
+    ) -> list[RunRecord]:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("The store is away.")
+        return super().claim(start, now=now, limit=limit)
+
+
+def test_a_store_that_is_down_while_claiming_is_asked_again(world: World, start: Start) -> None:
+    store = ShyStore()
+    world.runs = store
+    world.add_worker()
+    run = world.start()
+    start()
+    world.until(run, RunStatus.COMPLETED)
+    assert store.refusals == 0
+
+
+class SlowStore(MemoryRunStore):
+    """Holds each claim back, once it is done, until the test lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claimed = threading.Event()
+        self.go_on = threading.Event()
+
+    def claim(
+        self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
+    ) -> list[RunRecord]:
+        runs = super().claim(start, now=now, limit=limit)
+        if runs:
+            self.claimed.set()
+            assert self.go_on.wait(DEADLINE_SECONDS)
+        return runs
+
+
+def test_a_cancel_while_the_run_is_being_claimed_is_not_lost(world: World, start: Start) -> None:
+    store = SlowStore()
+    world.runs = store
+    world.add_worker()
+    world.sandbox.script = stay
+    run = world.start()
+    executor = start()
+    assert store.claimed.wait(DEADLINE_SECONDS)
+
+    entered = threading.Event()
+
+    class Entered:
+        def cancel(self, run_id: str) -> None:
+            entered.set()
+            executor.cancel(run_id)
+
+    lifecycle = world.lifecycle(Entered())
+    cancelling = threading.Thread(target=lifecycle.cancel, args=(run.id,))
+    cancelling.start()
+    assert entered.wait(DEADLINE_SECONDS)
+    store.go_on.set()
+    cancelling.join(DEADLINE_SECONDS)
+
+    assert world.until(run, RunStatus.CANCELLED).cancel_requested_at is not None
+
+
+def test_a_cancel_ends_the_run_that_runs_here_and_no_other(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = start()
+    runs = [world.start(), world.start()]
+    lives = {live.launch.run_id: live for live in (world.sandbox.next_start() for _ in runs)}
+    executor.cancel(runs[0].id)
+    executor.cancel("run_elsewhere")
+    world.until(runs[0], RunStatus.CANCELLED)
+    assert not lives[runs[1].id].cancelled.is_set()
+
+
+def test_what_executes_here_is_known(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = start(max_runs=1)
+    run, waiting = world.start(), world.start()
+    live = world.sandbox.next_start()
+    assert executor.is_executing(run.id)
+    assert not executor.is_executing(waiting.id)
+    live.finish(GOOD)
+    world.sandbox.next_start()
+    assert not executor.is_executing(run.id)
+
+
+def test_a_stop_lets_runs_finish_within_the_grace(world: World) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = world.executor()
+    executor.start()
+    run = world.start()
+    live = world.sandbox.next_start()
+    stopped: list[list[RunRecord]] = []
+    stopping = threading.Thread(
+        target=lambda: stopped.append(executor.stop(grace_seconds=DEADLINE_SECONDS))
+    )
+    stopping.start()
+    live.finish(GOOD)
+    stopping.join(DEADLINE_SECONDS)
+    assert stopped == [[]]
+    assert world.status(run) is RunStatus.COMPLETED
+
+
+def test_a_stop_ends_what_still_runs_and_says_which(world: World) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = world.executor(max_runs=1)
+    executor.start()
+    run, waiting = world.start(), world.start()
+    live = world.sandbox.next_start()
+    left = executor.stop(grace_seconds=0)
+    assert [each.id for each in left] == [run.id]
+    assert live.cancelled.is_set()
+    assert world.runs.get(run.id) == left[0]
+    assert world.status(waiting) is RunStatus.QUEUED
+    assert not world.folder(left[0]).path.exists()
+
+
+def test_an_executor_that_was_never_started_stops_at_once(world: World) -> None:
+    assert world.executor().stop(grace_seconds=0) == []
+
+
+def test_a_hundred_runs_are_each_executed_once(world: World, start: Start) -> None:
+    world.add_worker()
+    runs = [world.start() for _ in range(100)]
+    start(max_runs=8)
+    for run in runs:
+        world.until(run, RunStatus.COMPLETED)
+    assert sorted(each.run_id for each in world.sandbox.launches) == [run.id for run in runs]
+
+
+def test_a_crash_of_ours_in_one_run_does_not_stop_the_next(world: World, start: Start) -> None:
+    world.add_worker()
+    bad, good = world.start(), world.start()
+
+    def script(run: FakeRun) -> None:
+        if run.launch.run_id == bad.id:
+            raise ZeroDivisionError
+        complete(run)
+
+    world.sandbox.script = script
+    start(max_runs=1)
+    world.until(good, RunStatus.COMPLETED)
+    error = world.runs.get(bad.id).error
+    assert error is not None
+    assert error.code == "internal_error"

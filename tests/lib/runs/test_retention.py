@@ -1,0 +1,125 @@
+"""Retention: what is past its time goes, what somebody still names stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.runs import state
+from lib.runs.lifecycle import KeyUse
+from lib.storage.ports import RunNotFound
+from lib.storage.records import (
+    LogLine,
+    RunRecord,
+    RunStatus,
+    Stored,
+    StoredAnswer,
+)
+from tests.lib.runs.fake_sandbox import GOOD, FakeRun
+from tests.lib.runs.world import World
+
+TEXT = "exec: {inputs: [{name: text, type: textarea}]}\n"
+
+
+def completed(world: World, **inputs: object) -> RunRecord:
+    run = world.claimed(**inputs)
+    world.logs.append(run.id, [LogLine(1, world.clock.now(), "info", "stdout", "words")])
+    return world.settle(run, state.Completed(run.fence, Stored(2, text="{}")))
+
+
+def is_gone(world: World, run: RunRecord) -> bool:
+    try:
+        world.runs.get(run.id)
+    except RunNotFound:
+        return True
+    return False
+
+
+def test_a_run_goes_days_after_its_end_with_its_log(world: World) -> None:
+    world.add_worker()
+    old = completed(world)
+    world.clock.advance(days=1)
+    young = completed(world)
+    world.clock.advance(days=89, milliseconds=-2)
+    assert world.retention().sweep() == 0
+    world.clock.advance(milliseconds=2)
+    assert world.retention().sweep() == 1
+    assert is_gone(world, old)
+    assert world.logs.last_seq(old.id) == 0
+    assert not is_gone(world, young)
+    assert world.logs.last_seq(young.id) == 1
+
+
+def test_runs_that_have_not_ended_stay_however_old(world: World) -> None:
+    world.add_worker()
+    running, queued = world.claimed(), world.start()
+    world.clock.advance(days=900)
+    assert world.retention(days=1).sweep() == 0
+    assert world.status(running) is RunStatus.RUNNING
+    assert world.status(queued) is RunStatus.QUEUED
+
+
+def test_zero_days_keep_runs_for_ever(world: World) -> None:
+    world.add_worker()
+    run = completed(world)
+    world.clock.advance(days=10_000)
+    assert world.retention(days=0).sweep() == 0
+    assert not is_gone(world, run)
+
+
+def test_blobs_of_inputs_and_artifacts_go_with_their_last_run(world: World) -> None:
+    world.add_worker(manifest=TEXT)
+
+    def script(run: FakeRun) -> None:
+        (run.work / "out" / "a.bin").write_bytes(b"shared")
+        run.finish(GOOD)
+
+    world.sandbox.script = script
+    first = world.executed(text="x" * 20_000)
+    world.clock.advance(days=50)
+    second = world.executed(text="y" * 20_000)
+    kept = {second.inputs.sha256, world.runs.list_artifacts(second.id)[0].sha256}
+    assert len(world.blob_keys()) == 3
+
+    world.clock.advance(days=50)
+    assert world.retention().sweep() == 1
+    assert is_gone(world, first)
+    assert world.blob_keys() == kept
+    world.clock.advance(days=50)
+    assert world.retention().sweep() == 1
+    assert world.blob_keys() == set()
+
+
+def test_a_blob_that_is_being_put_again_just_now_stays(world: World) -> None:
+    world.add_worker(manifest=TEXT)
+    run = completed(world, text="x" * 20_000)
+    world.clock.advance(days=91)
+    world.put(world.content.load_json(run.inputs).encode())  # another start, not yet recorded
+    world.retention().sweep()
+    assert is_gone(world, run)
+    assert world.blob_keys() == {run.inputs.sha256}
+
+
+def test_more_runs_than_one_batch_go_in_one_sweep(world: World) -> None:
+    world.add_worker()
+    for _ in range(401):
+        completed(world)
+    world.clock.advance(days=91)
+    reclaimed: list[None] = []
+    assert world.retention(reclaim=lambda: reclaimed.append(None)).sweep() == 401
+    assert reclaimed == [None]
+
+
+def test_space_is_reclaimed_only_where_there_is_some(world: World) -> None:
+    def never() -> None:
+        pytest.fail("nothing was deleted")
+
+    assert world.retention(reclaim=never).sweep() == 0
+
+
+def test_a_spent_idempotency_key_goes_with_its_answer(world: World) -> None:
+    world.add_worker()
+    answer = world.content.store_json('"' + "x" * 20_000 + '"')
+    world.start(key=KeyUse("scope", "body", lambda run: StoredAnswer(202, answer, run_id=run.id)))
+    world.clock.advance(hours=24)
+    world.retention(days=0).sweep()
+    assert world.blob_keys() == set()

@@ -1,0 +1,411 @@
+"""Everything around a run but processes and HTTP: real workspace, stores in memory."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dulwich.object_store import commit_tree_changes
+from dulwich.objects import Blob, Commit, Tree
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+
+from lib.bootstrap import Services
+from lib.clock import ManualClock
+from lib.ids import Ids
+from lib.manifest.loader import load_manifest
+from lib.overview import OverviewReader
+from lib.runs import state
+from lib.runs.attempt import Attempt, Collaborators
+from lib.runs.catalogue import Catalogue
+from lib.runs.collection import Collection
+from lib.runs.executor import Executor
+from lib.runs.lifecycle import Canceller, KeyUse, Lifecycle, StartRequest
+from lib.runs.preparation import AttemptFolder, Preparation
+from lib.runs.recovery import Recovery
+from lib.runs.retention import Retention
+from lib.runs.signals import Bell, RunSignals
+from lib.runs.uploads import Announcement, Uploads
+from lib.sandbox.runtimes import Runtimes
+from lib.storage.content import ContentStore
+from lib.storage.memory import (
+    MemoryBlobRefs,
+    MemoryBlobStore,
+    MemoryLogStore,
+    MemoryRunStore,
+    MemorySecretStore,
+    MemoryUploadStore,
+    MemoryWorkerSettingsStore,
+)
+from lib.storage.records import RunRecord, RunStatus, SandboxReport, Trigger, Upload
+from lib.workspace.registry import Registry
+from lib.workspace.workspace import Author, Workspace
+from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, FakeSandbox
+
+OWNER = "srv_test"
+PYTHON = Path("/opt/python/bin/python3.11")
+AUTHOR = Author(name="ada", email="ada@example.com")
+MAIN = Ref(b"refs/heads/main")
+LINK = 0o120000
+
+
+class HeardSignals(RunSignals):
+    """Signals that a test can wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+        self._changed = threading.Condition()
+
+    def notify(self, run_id: str) -> None:
+        super().notify(run_id)
+        with self._changed:
+            self.heard.append(run_id)
+            self._changed.notify_all()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; looks again at each signal."""
+        with self._changed:
+            assert self._changed.wait_for(holds, DEADLINE_SECONDS), "waited in vain"
+
+
+class CountedBell(Bell):
+    """A bell that counts its rings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rings = 0
+
+    def ring(self) -> None:
+        self.rings += 1
+        super().ring()
+
+
+class RecordedCancels:
+    """Whom the lifecycle asked to end a process tree."""
+
+    def __init__(self) -> None:
+        self.run_ids: list[str] = []
+
+    def cancel(self, run_id: str) -> None:
+        self.run_ids.append(run_id)
+
+
+class World:
+    """One server's parts; each can be replaced before it is used."""
+
+    def __init__(self, root: Path, workspace: Workspace, clock: ManualClock) -> None:
+        self.root = root
+        self.clock = clock
+        self.ids = Ids(clock)
+        self.workspace = workspace
+        refs = MemoryBlobRefs()
+        self.runs = MemoryRunStore(refs)
+        self.upload_store = MemoryUploadStore(refs)
+        self.logs = MemoryLogStore()
+        self.settings = MemoryWorkerSettingsStore()
+        self.secrets = MemorySecretStore()
+        self.blobs = MemoryBlobStore(clock)
+        self.content = ContentStore(self.blobs)
+        self.bell = CountedBell()
+        self.signals = HeardSignals()
+        self.sandbox = FakeSandbox()
+        self.cancels = RecordedCancels()
+        self.record_seconds = 0.0
+        self.runtimes = Runtimes({"python": PYTHON, "bash": Path("/bin/bash")})
+        self.registry = Registry(
+            workspace,
+            load_manifest=functools.partial(load_manifest, runtimes=self.runtimes.names),
+        )
+        self.uploads = Uploads(
+            store=self.upload_store,
+            content=self.content,
+            clock=clock,
+            ids=self.ids,
+            folder=root / "unfinished",
+        )
+        self.preparation = Preparation(
+            workspace=workspace,
+            content=self.content,
+            uploads=self.upload_store,
+            runtimes=self.runtimes,
+        )
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(
+            registry=self.registry,
+            settings=self.settings,
+            secrets=self.secrets,
+            runs=self.runs,
+            clock=self.clock,
+        )
+
+    @property
+    def collection(self) -> Collection:
+        return Collection(
+            sandbox=self.sandbox,
+            content=self.content,
+            logs=self.logs,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    @property
+    def collaborators(self) -> Collaborators:
+        return Collaborators(
+            store=self.runs,
+            logs=self.logs,
+            secrets=self.secrets,
+            registry=self.registry,
+            preparation=self.preparation,
+            collection=self.collection,
+            sandbox=self.sandbox,
+            signals=self.signals,
+            clock=self.clock,
+            runs_folder=self.runs_folder,
+            record_seconds=self.record_seconds,
+        )
+
+    def lifecycle(self, canceller: Canceller | None = None) -> Lifecycle:
+        return Lifecycle(
+            catalogue=self.catalogue,
+            registry=self.registry,
+            store=self.runs,
+            uploads=self.upload_store,
+            content=self.content,
+            clock=self.clock,
+            ids=self.ids,
+            bell=self.bell,
+            signals=self.signals,
+            canceller=canceller or self.cancels,
+        )
+
+    def recovery(self, *, same_boot: bool = True) -> Recovery:
+        return Recovery(
+            store=self.runs,
+            logs=self.logs,
+            registry=self.registry,
+            collection=self.collection,
+            sandbox=self.sandbox,
+            clock=self.clock,
+            signals=self.signals,
+            bell=self.bell,
+            runs_folder=self.runs_folder,
+            same_boot=same_boot,
+        )
+
+    def executor(self, *, max_runs: int = 2) -> Executor:
+        collaborators = self.collaborators
+        return Executor(
+            store=self.runs,
+            attempt=lambda run: Attempt(run, collaborators),
+            bell=self.bell,
+            signals=self.signals,
+            clock=self.clock,
+            owner=OWNER,
+            report=self.sandbox.report(),
+            max_runs=max_runs,
+        )
+
+    def retention(self, *, days: int = 90, reclaim: Callable[[], None] = lambda: None) -> Retention:
+        return Retention(
+            store=self.runs,
+            logs=self.logs,
+            uploads=self.upload_store,
+            content=self.content,
+            clock=self.clock,
+            days=days,
+            reclaim=reclaim,
+        )
+
+    def overview(self, report: SandboxReport | None = None) -> OverviewReader:
+        return OverviewReader(
+            catalogue=self.catalogue,
+            runs=self.runs,
+            clock=self.clock,
+            sandbox=report or self.sandbox.report(),
+        )
+
+    def services(self, canceller: Canceller | None = None) -> Services:
+        return Services(
+            base_url="http://localhost:8000",
+            clock=self.clock,
+            runs=self.runs,
+            logs=self.logs,
+            content=self.content,
+            uploads=self.uploads,
+            worker_settings=self.settings,
+            secrets=self.secrets,
+            workspace=self.workspace,
+            catalogue=self.catalogue,
+            lifecycle=self.lifecycle(canceller),
+            signals=self.signals,
+            overview=self.overview(),
+            sandbox=self.sandbox.report(),
+        )
+
+    def write_worker(self, worker_id: str, manifest: str = "", **files: str) -> Path:
+        """Write a worker's folder by hand; `run_py` means run.py."""
+        folder = self.root / "workspace" / "workers" / worker_id
+        folder.mkdir(parents=True, exist_ok=True)
+        head = (
+            f'schema_version: "0.3"\nname: {worker_id}\ntitle: {worker_id.title()}\n'
+            "description: A worker of a test.\nversion: 1.0.0\n"
+        )
+        (folder / "worker.yml").write_text(head + manifest)
+        for name, text in {"run_py": "", **files}.items():
+            (folder / name.replace("_", ".")).write_text(text)
+        return folder
+
+    def add_worker(self, worker_id: str = "plain", manifest: str = "", **files: str) -> str:
+        """Write a worker and take it over; return its id."""
+        self.write_worker(worker_id, manifest, **files)
+        self.reload()
+        return worker_id
+
+    def reload(self) -> None:
+        """Take over what is on disk."""
+        self.workspace.reload(AUTHOR, force=True)
+
+    def push(self, path: str, data: bytes, mode: int) -> None:
+        """Add one entry by git alone, as a push would; the folder on disk plays no part."""
+        with Repo(str(self.root / "workspace")) as repository:
+            store, refs = repository.object_store, repository.refs
+            tip = refs[MAIN]
+            parent = store[tip]
+            assert isinstance(parent, Commit)
+            tree = store[parent.tree]
+            assert isinstance(tree, Tree)
+            blob = Blob.from_string(data)
+            commit = Commit()
+            commit.tree = commit_tree_changes(store, tree.id, [(path.encode(), mode, blob.id)])
+            commit.parents = [tip]
+            commit.author = commit.committer = b"Eve <eve@example.com>"
+            commit.author_time = commit.commit_time = int(self.clock.now().timestamp())
+            commit.author_timezone = commit.commit_timezone = 0
+            commit.message = b"Add an entry"
+            store.add_object(blob)
+            store.add_object(commit)
+            refs[MAIN] = commit.id
+
+    def start(
+        self, worker_id: str = "plain", *, key: KeyUse | None = None, priority: int = 5, **inputs: Any
+    ) -> RunRecord:
+        """Queue a run a millisecond later than the one before."""
+        self.clock.advance(milliseconds=1)
+        request = StartRequest(
+            worker_id=worker_id,
+            inputs=inputs,
+            trigger=Trigger("manual", None, "ada"),
+            priority=priority,
+            key=key,
+        )
+        created = self.lifecycle().start(request).run
+        assert created is not None
+        return created
+
+    def claim(self, run: RunRecord, owner: str = OWNER) -> RunRecord:
+        """Lease a queued run for 30 seconds."""
+        now = self.clock.now()
+        started = state.Started(owner, now + timedelta(seconds=30), "local", SandboxReport())
+        return self.runs.change(run.id, lambda each: state.transition(each, started, now))
+
+    def claimed(self, worker_id: str = "plain", **inputs: Any) -> RunRecord:
+        """Start a run and lease it."""
+        return self.claim(self.start(worker_id, **inputs))
+
+    def settle(self, run: RunRecord, event: state.Event) -> RunRecord:
+        """Apply an event of the state machine."""
+        return self.runs.change(
+            run.id, lambda each: state.transition(each, event, self.clock.now())
+        )
+
+    def attempt(self, run: RunRecord) -> Attempt:
+        return Attempt(run, self.collaborators)
+
+    def folder(self, run: RunRecord, *, made: bool = False) -> AttemptFolder:
+        """Return the folder of a run's claim; `made` with an empty `out/`."""
+        folder = AttemptFolder.of(self.runs_folder, run)
+        if made:
+            folder.create()
+            (folder.work / "out").mkdir()
+        return folder
+
+    def executed(self, worker_id: str = "plain", **inputs: Any) -> RunRecord:
+        """Start, claim and execute a run on this thread; return it as it is then."""
+        run = self.claimed(worker_id, **inputs)
+        self.attempt(run).execute()
+        return self.runs.get(run.id)
+
+    def status(self, run: RunRecord) -> RunStatus:
+        return self.runs.get(run.id).status
+
+    def until(self, run: RunRecord, *statuses: RunStatus) -> RunRecord:
+        """Wait until a run has one of these statuses."""
+        self.signals.until(lambda: self.status(run) in statuses)
+        return self.runs.get(run.id)
+
+    def upload(self, data: bytes = b"a,b\n", name: str = "data.csv", **fields: Any) -> Upload:
+        """Announce and send an upload."""
+        announced = self.announce(data, name, **fields)
+        with self.uploads.receive(announced) as receiver:
+            receiver.write(data)
+            return self.uploads.keep(receiver)
+
+    def announce(self, data: bytes, name: str = "data.csv", **fields: Any) -> Upload:
+        """Announce an upload of these bytes."""
+        announcement: dict[str, Any] = {
+            "name": name,
+            "size": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "media_type": "text/csv",
+            **fields,
+        }
+        return self.uploads.announce(Announcement(**announcement), by="ada")
+
+    def blob_keys(self) -> set[str]:
+        """Return the SHA-256 of every blob."""
+        return {blob.key.rpartition("/")[2] for blob in self.blobs.list("sha256/")}
+
+    def inputs_of(self, run: RunRecord) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.content.load_json(run.inputs))
+        return values
+
+    def outputs_of(self, run: RunRecord) -> dict[str, Any]:
+        assert run.outputs is not None
+        values: dict[str, Any] = json.loads(self.content.load_json(run.outputs))
+        return values
+
+    def put(self, data: bytes) -> str:
+        """Store a blob that nobody names yet."""
+        return self.content.put_stream(io.BytesIO(data))[0]
+
+
+@contextmanager
+def open_world(root: Path) -> Iterator[World]:
+    """Open a workspace without workers, and stores without anything."""
+    clock = ManualClock()
+    workspace = Workspace.open(
+        root / "workspace",
+        state_dir=root / "state",
+        engine_root=root / "engine",
+        seed=None,
+        clock=clock,
+    )
+    try:
+        yield World(root, workspace, clock)
+    finally:
+        workspace.close()
