@@ -9,12 +9,14 @@ from lib import log
 from lib.bootstrap import DOTENV, Local, build_app
 from lib.console import banner, warn_about
 from lib.data_folder import DataFolderError
+from lib.secrets.keys import KeyUnusable
 from lib.settings import Settings, SettingsError, load_settings
 from lib.storage.ports import StoreUnavailable
 from lib.web.server import Server, listen
 from lib.web.shutdown import Shutdown
 from lib.workspace.errors import WorkspaceUnavailable
 
+REFUSALS = (SettingsError, DataFolderError, KeyUnusable, WorkspaceUnavailable, StoreUnavailable)
 USAGE_ERROR = 2  # the exit status of a setting, a folder or a port that cannot be used
 
 
@@ -24,7 +26,7 @@ def main() -> int:
         settings = load_settings(dotenv=DOTENV)
         log.configure(form=settings.effective_log_format, level=settings.log_level)
         return serve(settings)
-    except (SettingsError, DataFolderError, WorkspaceUnavailable, StoreUnavailable) as error:
+    except REFUSALS as error:
         return _refuse(str(error))
 
 
@@ -36,7 +38,7 @@ def serve(settings: Settings) -> int:
         return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     shutdown = Shutdown()
-    with Local(settings) as local:
+    with listener, Local(settings) as local:
         app = build_app(settings, local.services, all_routes(local.services), shutdown)
         warn_about(settings)
         with local.engine:

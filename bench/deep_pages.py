@@ -65,11 +65,11 @@ def server_with(count: int) -> Iterator[tuple[int, list[str]]]:
 def pages(port: int, ids: list[str]) -> Iterator[tuple[str, Load]]:
     """Yield what to read of the many."""
     end = len(ids) - PAGE_ROWS * (DEEP_PAGE - 1)
-    starts = ids[end : end - PAGES_BELOW * ROWS_APART : -ROWS_APART]
-    below = [encode_cursor([each]) for each in starts]
-    for name, query in FILTERS.items():
+    for number, (name, query) in enumerate(FILTERS.items()):
+        first = end - number * ROWS_APART // len(FILTERS)  # or one would warm the other's rows
+        starts = ids[first : first - PAGES_BELOW * ROWS_APART : -ROWS_APART]
         target = f"/runs?limit={PAGE_ROWS}{query}"
-        deep = [f"{target}&cursor={cursor}" for cursor in below]
+        deep = [f"{target}&cursor={encode_cursor([start])}" for start in starts]
         yield f"page 1 of {MANY:,}, {name}", reading(port, [target])
         yield f"page {DEEP_PAGE:,}, {name}, again", reading(port, deep[:1])
         yield f"page {DEEP_PAGE:,} and below, {name}, new", reading(port, deep)

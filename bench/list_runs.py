@@ -48,7 +48,8 @@ def fill(loader: Loader, port: int) -> None:
     request = load.post(port, "/workers/hello-worker/runs", b"{}", prefer="wait=25")
     done = 0
     while done < RUNS:
-        done += len(loader.run(Load(port, (request,), 4, 1.0)).seconds)
+        work = Load(port, (request,), 4, 1.0, expect=b'"status":"completed"')
+        done += len(loader.run(work).seconds)
 
 
 def measure(loader: Loader, ports: dict[str, int], creator: Loader | None = None) -> Rates:

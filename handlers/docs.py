@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from lib.bootstrap import lambda_handler
 from lib.errors import NotFound
 from lib.version import VERSION
 from lib.web import openapi
@@ -225,3 +226,6 @@ def _package_path() -> Path:
     if not locations:
         raise FileNotFoundError("drf-spectacular-sidecar, which carries Swagger UI, is missing")
     return Path(locations[0], "static", "drf_spectacular_sidecar", "swagger-ui-dist")
+
+
+handler = lambda_handler(routes)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from lib.runs.masks import Masks
 from lib.storage.content import ContentStore
 from lib.storage.records import (
     Approval,
@@ -186,14 +187,15 @@ def run_summary(run: RunSummary) -> RunSummaryView:
     return RunSummaryView.model_validate(run)
 
 
-def run_view(run: RunRecord, content: ContentStore) -> RunView:
-    """Return a run with its values."""
+def run_view(run: RunRecord, content: ContentStore, masks: Masks) -> RunView:
+    """Return a run with its values, secrets masked in them. Blocks."""
+    mask = masks.of_run(run)
     outputs = None if run.outputs is None else json.loads(content.load_json(run.outputs))
     inputs = json.loads(content.load_json(run.inputs))
     return RunView(
         **dict(run_summary(run)),
-        inputs=inputs,
-        outputs=outputs,
+        inputs=mask.json(inputs),
+        outputs=mask.json(outputs),
         cancel_requested_at=run.cancel_requested_at,
     )
 

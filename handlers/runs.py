@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
@@ -43,6 +44,7 @@ from lib.web.route import Route
 from lib.web.threads import blocking
 
 TAG: Final = "Runs"
+MAX_CACHED_PAGES: Final = 64  # up to 130 KB each
 SHOWN_LOG_LINES: Final = 1_000
 MAX_LOG_WAIT_SECONDS: Final = 20
 
@@ -79,7 +81,7 @@ class RunsQuery(PageQuery):
 class LogsQuery(PageQuery):
     """Which lines of a log."""
 
-    after: int = Field(0, ge=0, description="Lines with a higher `seq` only.")
+    after: int = Field(0, ge=0, le=2**63 - 1, description="Lines with a higher `seq` only.")
     level: LogLevel | None = Field(None, description="This level and more severe ones.")
     wait: int = Field(
         0, ge=0, le=MAX_LOG_WAIT_SECONDS, description="Seconds to wait for a first line."
@@ -92,6 +94,31 @@ class ReplayRun(RequestModel):
     latest: bool = Field(False, description="At the worker's current tree, not the run's.")
 
 
+class PageCache:
+    """Pages as they were answered, for as long as the store stands still.
+
+    It saves the hop to a thread and the look at the store; who polls an idle
+    workspace costs next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._version: int | None = None
+        self._pages: dict[RunsQuery, PageReply] = {}
+
+    def find(self, query: RunsQuery, version: int | None) -> PageReply | None:
+        """Return the page as it is at this version of the store, if it is known."""
+        if version is None or version != self._version:
+            return None
+        return self._pages.get(query)
+
+    def keep(self, query: RunsQuery, version: int | None, page: PageReply) -> None:
+        """Keep a page that was read after `version` was."""
+        if version != self._version or len(self._pages) >= MAX_CACHED_PAGES:
+            self._version, self._pages = version, {}
+        if version is not None:
+            self._pages[query] = page
+
+
 class Runs:
     """The list of runs, and one of them."""
 
@@ -99,6 +126,7 @@ class Runs:
         self._services = services
         self._store = services.runs
         self._renderer = SummaryRenderer()
+        self._pages = PageCache()
 
     @operation(
         "listRuns",
@@ -112,8 +140,16 @@ class Runs:
         query = call.query
         if query.connection_id is not None:  # tool calls are not recorded yet: none used it
             return PageReply([], None)
+        version = self._store.version()
+        reply = self._pages.find(query, version)
+        if reply is None:
+            reply = await blocking(self._list, query)
+            self._pages.keep(query, version, reply)
+        return reply
+
+    def _list(self, query: RunsQuery) -> PageReply:
         after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
-        page = await blocking(self._store.list, query.filters(), limit=query.limit, after=after)
+        page = self._store.list(query.filters(), limit=query.limit, after=after)
         cursor = encode_cursor([page.next_key]) if page.next_key else None
         return PageReply(self._renderer.render(page.rows), cursor)
 
@@ -133,7 +169,7 @@ class Runs:
         lines = services.logs.tail(run_id, limit=SHOWN_LOG_LINES)
         artifacts = self._store.list_artifacts(run_id)
         return RunDetailView(
-            **dict(run_view(run, services.content)),
+            **dict(run_view(run, services.content, services.masks)),
             logs=log_lines(lines),
             logs_dropped=run.logs_dropped,
             tool_calls=[],
@@ -153,6 +189,7 @@ class RunActions:
     def __init__(self, services: Services) -> None:
         self._lifecycle = services.lifecycle
         self._content = services.content
+        self._masks = services.masks
 
     @operation(
         "cancelRun",
@@ -162,7 +199,8 @@ class RunActions:
     )
     async def on_post_cancel(self, _call: Call[None, None], run_id: str) -> RunView:
         """A queued run ends at once; of a running one the whole process tree is ended first."""
-        return self._view(await blocking(self._lifecycle.cancel, run_id))
+        run = await blocking(self._lifecycle.cancel, run_id)
+        return await blocking(self._view, run)
 
     @operation(
         "replayRun",
@@ -177,10 +215,11 @@ class RunActions:
         run = await blocking(
             self._lifecycle.replay, run_id, latest=call.body.latest, by=call.principal.user_id
         )
-        return Reply(self._view(run), 202, {"location": f"/runs/{run.id}"})
+        view = await blocking(self._view, run)
+        return Reply(view, 202, {"location": f"/runs/{run.id}"})
 
     def _view(self, run: RunRecord) -> RunView:
-        return run_view(run, self._content)
+        return run_view(run, self._content, self._masks)
 
 
 class RunLogs:
@@ -212,10 +251,12 @@ class RunLogs:
         self, read: partial[list[LogLine]], call: Call[LogsQuery, None], run_id: str
     ) -> list[LogLine]:
         with self._signals.listen(run_id) as listener:
+            deadline = asyncio.get_running_loop().time() + call.query.wait
             lines = await blocking(read)
             changed = True
             while changed and not lines and not await self._has_ended(run_id):
-                changed = await call.wait(listener.wait(call.query.wait), seconds=call.query.wait)
+                left = max(0.0, deadline - asyncio.get_running_loop().time())
+                changed = await call.wait(listener.wait(left), seconds=left)
                 lines = await blocking(read)
             return lines or await blocking(read)
 
@@ -280,7 +321,7 @@ class RunArtifacts:
         summary="Download an artifact",
         responses={200: Media("*/*"), 206: Media("*/*"), 304: None},
         headers=["Range", "If-None-Match"],
-        errors=["artifact_not_found"],
+        errors=["artifact_not_found", "range_not_satisfiable"],
     )
     async def on_get(self, call: Call[None, None], run_id: str, name: str) -> Reply:
         """With `ETag` and ranges. Most types come as an attachment."""

@@ -17,11 +17,14 @@ from lib.web.route import Route
 from lib.web.threads import blocking
 
 TAG: Final = "Uploads"
+MAX_NAME_BYTES: Final = 255  # of file systems
 
 
 def _file_name(name: str) -> str:
     if name in {".", ".."} or any(ord(each) < 32 or each in "/\\\x7f" for each in name):
         raise ValueError("must be a plain file name without slashes or control characters")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"must have at most {MAX_NAME_BYTES} bytes")
     return name
 
 

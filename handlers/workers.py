@@ -219,10 +219,10 @@ class WorkerRuns:
     async def _reply(self, call: Call[Any, Any], run: RunRecord, wait: Wait | None) -> Reply:
         headers = _location(run.id)
         if wait is None:
-            return Reply(self._view(run), 202, headers)
+            return Reply(await blocking(self._view, run), 202, headers)
         run = await self._finished(call, run, wait.seconds)
         status = 200 if _has_settled(run) else 202
-        return Reply(self._view(run), status, {**headers, **wait.headers})
+        return Reply(await blocking(self._view, run), status, {**headers, **wait.headers})
 
     async def _repeat(self, call: Call[Any, Any], first: StoredAnswer, wait: Wait | None) -> Reply:
         """Give the first answer again; one who waits, waits for that same run."""
@@ -246,7 +246,7 @@ class WorkerRuns:
                     deadline = 0
 
     def _view(self, run: RunRecord) -> RunView:
-        return run_view(run, self._services.content)
+        return run_view(run, self._services.content, self._services.masks)
 
     def _answer(self, run: RunRecord) -> StoredAnswer:
         return stored_answer(

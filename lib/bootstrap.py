@@ -26,16 +26,20 @@ from lib.runs.collection import Collection
 from lib.runs.engine import Engine
 from lib.runs.executor import Executor
 from lib.runs.lifecycle import Lifecycle
+from lib.runs.masks import Masks
 from lib.runs.preparation import Preparation
 from lib.runs.recovery import Recovery
 from lib.runs.retention import Retention
+from lib.runs.secret_catalogue import SecretCatalogue
 from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Uploads
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.runtimes import Runtimes
+from lib.secrets.keys import KeyFolder
+from lib.secrets.store import open_secret_store
 from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
-from lib.storage.ports import LogStore, RunStore, SecretStore, WorkerSettingsStore
+from lib.storage.ports import LogStore, RunStore, WorkerSettingsStore
 from lib.storage.records import SandboxReport
 from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
@@ -60,7 +64,8 @@ class Services:
     content: ContentStore
     uploads: Uploads
     worker_settings: WorkerSettingsStore
-    secrets: SecretStore
+    secrets: SecretCatalogue
+    masks: Masks
     workspace: Workspace
     catalogue: Catalogue
     lifecycle: Lifecycle
@@ -101,13 +106,15 @@ class Local:
 class _LocalStores:
     """SQLite and files under the data folder."""
 
-    def __init__(self, folder: DataFolder, clock: Clock, on_exit: ExitStack) -> None:
+    def __init__(
+        self, settings: Settings, folder: DataFolder, clock: Clock, on_exit: ExitStack
+    ) -> None:
         from lib.storage.files import FileBlobStore
-        from lib.storage.memory import MemorySecretStore
         from lib.storage.sqlite import (
             SqliteDatabase,
             SqliteLogStore,
             SqliteRunStore,
+            SqliteSealedSecretStore,
             SqliteUploadStore,
             SqliteWorkerSettingsStore,
         )
@@ -118,7 +125,12 @@ class _LocalStores:
         self.logs = SqliteLogStore(self.database)
         self.uploads = SqliteUploadStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
-        self.secrets = MemorySecretStore()
+        self.secrets = open_secret_store(
+            SqliteSealedSecretStore(self.database),
+            keys=KeyFolder(folder.keys),
+            given=settings.secrets_key.get_secret_value() if settings.secrets_key else None,
+            workspace_id=settings.workspace_id,
+        )
         self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock))
 
 
@@ -131,7 +143,7 @@ class _LocalParts:
         self.ids = Ids(clock)
         self.folder = DataFolder(settings.data_dir, clock=clock)
         on_exit.callback(self.folder.close)
-        self.stores = _LocalStores(self.folder, clock, on_exit)
+        self.stores = _LocalStores(settings, self.folder, clock, on_exit)
         self.runtimes = Runtimes.find()
         self.workspace = self._open_workspace()
         on_exit.callback(self.workspace.close)
@@ -142,6 +154,7 @@ class _LocalParts:
         self.sandbox = LocalSandbox(self.folder.sandbox, mode=settings.sandbox_mode)
         on_exit.callback(self.sandbox.close)
         self.sandbox.prepare()
+        self.masks = Masks(registry=self.registry, secrets=self.stores.secrets)
         self.bell = Bell()
         self.signals = RunSignals()
         self.catalogue = self._catalogue()
@@ -157,7 +170,10 @@ class _LocalParts:
             content=self.stores.content,
             uploads=self._uploads(),
             worker_settings=self.stores.worker_settings,
-            secrets=self.stores.secrets,
+            secrets=SecretCatalogue(
+                registry=self.registry, store=self.stores.secrets, clock=self.clock
+            ),
+            masks=self.masks,
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self._lifecycle(),
@@ -172,6 +188,7 @@ class _LocalParts:
             logs=self.stores.logs,
             registry=self.registry,
             collection=self.collection,
+            masks=self.masks,
             sandbox=self.sandbox,
             clock=self.clock,
             signals=self.signals,

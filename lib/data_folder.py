@@ -71,6 +71,11 @@ class DataFolder:
         return self.path / "unfinished"
 
     @property
+    def keys(self) -> Path:
+        """Keys of this server."""
+        return self.path / "keys"
+
+    @property
     def sandbox(self) -> Path:
         """The zygote's socket."""
         return self.path / "sandbox"
@@ -96,7 +101,7 @@ class DataFolder:
         try:
             known = json.loads(path.read_text())
             owner, same_boot = str(known["owner"]), known["boot_id"] == boot_id
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             owner, same_boot = f"srv_{secrets.token_hex(8)}", False
         if not same_boot:
             _write_durably(path, json.dumps({"owner": owner, "boot_id": boot_id}))

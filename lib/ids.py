@@ -29,7 +29,7 @@ class Ids:
 
     def new(self, prefix: str) -> str:
         """Return a fresh id such as `run_01jd...`; `prefix` is one of PREFIXES."""
-        return f"{prefix}_{str(ULID.from_timestamp(self._clock.now().timestamp())).lower()}"
+        return f"{prefix}_{str(ULID.from_timestamp(to_milliseconds(self._clock.now()))).lower()}"
 
 
 def pattern(prefix: str) -> str:

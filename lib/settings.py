@@ -29,6 +29,7 @@ from pydantic import (
 
 MIN_SECRET_CHARACTERS: Final = 16
 
+_SECRETS_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}\Z")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])\Z")
 
 SandboxMode = Literal["require", "best_effort", "off"]
@@ -39,7 +40,9 @@ class SettingsError(Exception):
 
 
 def _split(value: object) -> object:
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _strip(value: object) -> object:
@@ -66,6 +69,9 @@ class Settings(BaseModel):
     shared_secret_role: Literal["member", "admin"] = Field(
         "member", alias="WORKEROS_SHARED_SECRET_ROLE"
     )
+    secrets_key: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(
+        None, alias="FLOOM_SECRETS_KEY"
+    )
     allow_open: bool = Field(False, alias="FLOOM_ALLOW_OPEN")
     allowed_hosts: List = Field((), alias="FLOOM_ALLOWED_HOSTS")
     trusted_proxies: List = Field((), alias="FLOOM_TRUSTED_PROXIES")
@@ -73,7 +79,7 @@ class Settings(BaseModel):
         2 * (os.cpu_count() or 1), alias="FLOOM_MAX_CONCURRENT_RUNS", ge=1, le=1_000
     )
     sandbox: SandboxMode | None = Field(None, alias="FLOOM_SANDBOX")
-    retention_days: int = Field(90, alias="FLOOM_RETENTION_DAYS", ge=0)
+    retention_days: int = Field(90, alias="FLOOM_RETENTION_DAYS", ge=0, le=36_500)
     log_format: Literal["text", "json"] | None = Field(None, alias="FLOOM_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="FLOOM_LOG_LEVEL")
     backend: Literal["local", "aws"] = Field("local", alias="FLOOM_BACKEND")
@@ -84,6 +90,7 @@ class Settings(BaseModel):
         _check_hosts(self.allowed_hosts)
         if self.secret and len(self.secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
             raise ValueError(f"FLOOM_SECRET: must have {MIN_SECRET_CHARACTERS} characters or more")
+        _check_secrets_key(self.secrets_key)
         if self.backend == "aws":
             raise ValueError("FLOOM_BACKEND=aws: this version has the local backend only")
         _check_url(self.base_url)
@@ -173,6 +180,14 @@ def _explain(error: ValidationError) -> str:
     return f"{name}{shown}: {message[0].lower()}{message[1:]}"
 
 
+def _check_secrets_key(key: SecretStr | None) -> None:
+    if key is not None and not _SECRETS_KEY.match(key.get_secret_value()):
+        raise ValueError(
+            "FLOOM_SECRETS_KEY: must be 32 bytes as 64 hexadecimal digits, such as "
+            "`openssl rand -hex 32` prints"
+        )
+
+
 def _check_networks(networks: tuple[str, ...]) -> None:
     for network in networks:
         try:
@@ -193,6 +208,11 @@ def _check_hosts(hosts: tuple[str, ...]) -> None:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"FLOOM_PUBLIC_URL={url}: must look like https://floom.example.com")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # a port that is no number raises
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    is_host = _HOST.match(host) or _HOST.match(f"[{host}]")
+    if parts.scheme not in ("http", "https") or not is_host or parts.query or parts.fragment:
+        raise ValueError(f"FLOOM_PUBLIC_URL={url!r}: must look like https://floom.example.com")

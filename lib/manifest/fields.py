@@ -111,6 +111,7 @@ def check(function: Callable[[T], T]) -> AfterValidator:
     return AfterValidator(function)
 
 
+SECRET_NAME_PATTERN: Final = "^[A-Z][A-Z0-9_]{0,63}$"  # noqa: S105  a form of names
 RESERVED_SECRETS: Final = re.compile(
     r"(?:FLOOM_.*|WORKEROS_.*|PATH|HOME|LD_.*|PYTHON.*|NODE_OPTIONS|BASH_ENV|.*_PROXY)\Z"
 )
@@ -183,7 +184,7 @@ Identifier = Annotated[
 ]
 SecretName = Annotated[
     str,
-    Matching("^[A-Z][A-Z0-9_]{0,63}$", "A-Z, 0-9 and _, starting with a letter, at most 64"),
+    Matching(SECRET_NAME_PATTERN, "A-Z, 0-9 and _, starting with a letter, at most 64"),
     check(_unreserved_secret),
 ]
 Semver = Annotated[

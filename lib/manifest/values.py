@@ -91,7 +91,11 @@ def _number(value: Any) -> int | float:
         value = int(value) if _INTEGER.match(value) else float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueMismatch(f"must be a number; it is {show(value)}")
-    if not math.isfinite(value):
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        is_finite = False
+    if not is_finite:
         raise ValueMismatch("must be a finite number")
     return value
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,9 +17,11 @@ from lib.manifest.models import Manifest
 from lib.runs import state
 from lib.runs.collection import Collection
 from lib.runs.live_log import LiveLog
-from lib.runs.preparation import AttemptFolder, Preparation, PreparationError
+from lib.runs.masks import mask_error
+from lib.runs.preparation import AttemptFolder, Preparation, PreparationError, SecretMissing
 from lib.runs.signals import RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
+from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
 from lib.storage.records import RunError, RunRecord
 from lib.workspace.registry import Registry
@@ -26,8 +30,9 @@ log: Final = logging.getLogger(__name__)
 
 INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
 RECORD_SECONDS: Final = 25.0  # while the lease lasts
+END_SECONDS: Final = 4.0  # the supervisor's grace is 3 s; one that a worker stopped takes no orders
 RECORD_AGAIN_SECONDS: Final = 1.0
-WAIT_SECONDS: Final = 5.0  # an upper bound only: the supervisor says when something happens
+WAIT_SECONDS: Final = 1.0  # an upper bound only: the supervisor says when something happens
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,12 @@ class Attempt:
         self._with = collaborators
         self._folder = AttemptFolder.of(collaborators.runs_folder, run)
         self._lock = threading.Lock()
+        self._mask = NO_MASK
         self._live: LiveRun | None = None
         self._wanted_end = False
         self._abandoned = False
+        self._deadline = math.inf
+        self._was_killed = False
 
     @property
     def run(self) -> RunRecord:
@@ -76,6 +84,7 @@ class Attempt:
         """End the process tree now, or as soon as it exists; from any thread."""
         with self._lock:
             self._wanted_end = True
+            self._deadline = min(self._deadline, time.monotonic() + END_SECONDS)
             if self._live is not None:
                 self._live.cancel()
 
@@ -98,25 +107,47 @@ class Attempt:
         if manifest is None:
             return self._failed("execution_error", "The worker's manifest does not load.")
         try:
+            secrets = self._take_secrets(manifest)
             self._with.preparation.fill(self._folder, run, manifest)
-            live = self._start(manifest)
+            live = self._start(manifest, secrets)
         except PreparationError as error:
             return self._failed(error.code, f"The run could not be prepared: {error}.")
         except SandboxUnavailable as error:
             return self._failed("sandbox_unavailable", error.detail)
-        carrier = LiveLog(self._folder.meta, run_id=run.id, store=self._with.logs)
+        carrier = LiveLog(self._folder.meta, run_id=run.id, store=self._with.logs, mask=self._mask)
         try:
             self._watch(live, carrier)
         finally:
             live.close()
-        outcome = self._with.collection.collect(run, self._folder, manifest)
+        outcome = self._collect(manifest)
         # One that ended by itself just before it was abandoned has done its work.
         ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
         return None if self._abandoned and ended_by_us else outcome
 
-    def _start(self, manifest: Manifest) -> LiveRun:
+    def _collect(self, manifest: Manifest) -> state.Event:
+        """Return the outcome; of a supervisor that had to be killed, why that was."""
         run = self._run
-        secrets = self._with.secrets.values(manifest.secrets)
+        outcome = self._with.collection.collect(run, self._folder, manifest, self._mask)
+        if not (self._was_killed and isinstance(outcome, state.Interrupted)):
+            return outcome
+        if self._wanted_end:
+            return state.Cancelled(run.fence)
+        seconds = run.policy.limits.timeout_seconds
+        return self._failed(
+            "timeout", f"The run took longer than {seconds} s (limits.timeout_seconds)."
+        )
+
+    def _take_secrets(self, manifest: Manifest) -> Mapping[str, str]:
+        """Return the declared secrets; from here on nothing recorded holds one."""
+        secrets = self._with.secrets.values(manifest.secrets, at=self._with.clock.now())
+        self._mask = Mask(secrets.values())
+        missing = [name for name in manifest.secrets if name not in secrets]
+        if missing:
+            raise SecretMissing(f"{', '.join(missing)} was deleted since the run was queued")
+        return secrets
+
+    def _start(self, manifest: Manifest, secrets: Mapping[str, str]) -> LiveRun:
+        run = self._run
         launch = Launch(
             run_id=run.id,
             fence=run.fence,
@@ -126,16 +157,26 @@ class Attempt:
             limits=run.policy.limits,
             first_seq=self._with.logs.last_seq(run.id) + 1,
             warm=manifest.warm,
+            secret_names=tuple(secrets),
         )
         live = self._with.sandbox.start(launch)
         with self._lock:
             self._live = live
             if self._wanted_end:
                 live.cancel()
+            else:
+                self._deadline = time.monotonic() + run.policy.limits.timeout_seconds + END_SECONDS
         return live
 
     def _watch(self, live: LiveRun, carrier: LiveLog) -> None:
+        """Carry the log until the end; kill a supervisor that misses every deadline.
+
+        A worker that is not isolated may have stopped it.
+        """
         while (signal := live.wait(WAIT_SECONDS)) is not Signal.ENDED:
+            if not self._was_killed and time.monotonic() >= self._deadline:
+                self._was_killed = True
+                self._with.sandbox.kill(self._folder.path)
             if signal is Signal.LOG and carrier.carry():
                 self._with.signals.notify(self._run.id)
         carrier.carry()
@@ -176,4 +217,4 @@ class Attempt:
         )  # fmt: skip
 
     def _failed(self, code: str, message: str) -> state.Failed:
-        return state.Failed(self._run.fence, RunError(code, message))
+        return state.Failed(self._run.fence, mask_error(RunError(code, message), self._mask))

@@ -85,7 +85,7 @@ class Entry:
             ("paused", manifest.paused),
             ("missing_secret", bool(self.missing_secrets)),
             ("missing_connection", bool(self.missing_connections)),
-            ("blocked", bool(self.missing_inputs) and is_scheduled(manifest)),
+            ("blocked", _is_blocked(manifest, self.missing_inputs)),
             ("needs_attention", self.facts.failure_streak >= FAILURES_THAT_NEED_ATTENTION),
             ("ready", self.facts.last_run is None),
         )
@@ -165,6 +165,12 @@ class Catalogue:
 
     def _secret_names(self) -> frozenset[str]:
         return frozenset(secret.name for secret in self._secrets.list())
+
+
+def _is_blocked(manifest: Manifest, missing: tuple[str, ...]) -> bool:
+    """Whether a schedule of the worker gives too few inputs to start a run."""
+    schedules = [each for each in manifest.triggers if isinstance(each, ScheduleTrigger)]
+    return any(name not in schedule.inputs for schedule in schedules for name in missing)
 
 
 def is_scheduled(manifest: Manifest) -> bool:

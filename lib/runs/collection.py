@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,11 +17,13 @@ from lib.manifest.models import Manifest
 from lib.manifest.policies import Approvals
 from lib.runs import state
 from lib.runs.folder import MissingFile, UnsafePath, WorkFolder
+from lib.runs.masks import mask_error
 from lib.runs.outcome import Outcome, evaluate
 from lib.runs.outputs import FileOutput
 from lib.runs.preparation import OUT_FOLDER, AttemptFolder
 from lib.runs.result_file import Decision
 from lib.sandbox.port import Sandbox
+from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.ports import LogStore
 from lib.storage.records import (
@@ -52,20 +55,31 @@ class Collection:
         self._clock = clock
         self._ids = ids
 
-    def collect(self, run: RunRecord, folder: AttemptFolder, manifest: Manifest) -> state.Event:
-        """Return what the attempt amounts to; its process tree must be gone."""
+    def collect(
+        self, run: RunRecord, folder: AttemptFolder, manifest: Manifest, mask: Mask
+    ) -> state.Event:
+        """Return what the attempt amounts to; its process tree must be gone.
+
+        `mask` hides values in errors, notes and previews. Outputs, proposals and
+        artifacts are kept as they are.
+        """
         exit_record = self._sandbox.find_exit(folder.path)
         if exit_record is None:
             return state.Interrupted(run.fence, "The run's supervisor was killed.")
-        with WorkFolder(folder.work) as work:
+        try:
+            work = WorkFolder(folder.work)
+        except OSError:
+            error = RunError("execution_error", "The worker moved or closed its own folder.")
+            return state.Failed(run.fence, error)
+        with work:
             outcome = evaluate(exit_record, work, manifest, run.phase)
             keeper = _ArtifactKeeper(run, work, self._content, self._ids, self._clock)
             problem = keeper.keep(outcome, limit_bytes=run.policy.limits.output_bytes)
-        self._note(run, (*outcome.notes, *keeper.notes))
+        self._note(run, [mask.text(note) for note in (*outcome.notes, *keeper.notes)])
         if problem and outcome.error is None and not outcome.cancelled:
             outcome = Outcome(error=problem)
         left = state.Left(tuple(keeper.kept.values()), exit_record.dropped_lines)
-        return self._event(run, outcome, manifest, left)
+        return self._event(run, outcome, manifest, left, mask)
 
     def _event(
         self,
@@ -73,38 +87,35 @@ class Collection:
         outcome: Outcome,
         manifest: Manifest,
         left: state.Left,
+        mask: Mask,
     ) -> state.Event:
         if outcome.cancelled:
             return state.Cancelled(run.fence, left)
         if outcome.error is not None:
-            return state.Failed(run.fence, outcome.error, left=left)
+            return state.Failed(run.fence, mask_error(outcome.error, mask), left=left)
         values = _shown_outputs(run, outcome.outputs or {}, left.artifacts)
         outputs = self._content.store_json(canonical(values))
-        if outcome.decision is None or manifest.approvals is None:
+        decision, policy = outcome.decision, manifest.approvals
+        if decision is None or policy is None:
             return state.Completed(run.fence, outputs, left)
-        approval = self._approval(run, outcome.decision, manifest, manifest.approvals, values)
+        payload = values if decision.preview_payload is None else decision.preview_payload
+        shown = _shown_decision(decision, payload, mask)
+        label = shown.label or policy.label or manifest.title
+        approval = self._approval(run, policy, label, shown, canonical(payload))
         return state.Proposed(run.fence, approval, outputs, left)
 
     def _approval(
-        self,
-        run: RunRecord,
-        decision: Decision,
-        manifest: Manifest,
-        policy: Approvals,
-        values: dict[str, Any],
+        self, run: RunRecord, policy: Approvals, label: str, shown: Decision, proposal: str
     ) -> Approval:
-        payload = values if decision.preview_payload is None else decision.preview_payload
-        proposal = canonical(payload)
-        shown = proposal if decision.preview is None else decision.preview
         now = self._clock.now()
         return Approval(
             id=self._ids.new("apr"),
             run_id=run.id,
             worker_id=run.worker_id,
             status=ApprovalStatus.PENDING,
-            label=decision.label or policy.label or manifest.title,
-            preview=self._content.store_json(json.dumps(shown)),
-            preview_type="json" if decision.preview is None else decision.preview_type,
+            label=label,
+            preview=self._content.store_json(json.dumps(shown.preview)),
+            preview_type=shown.preview_type,
             proposal=self._content.store_json(proposal),
             proposal_sha256=hashlib.sha256(proposal.encode()).hexdigest(),
             required=policy.required_approvals,
@@ -112,7 +123,7 @@ class Collection:
             expires_at=now + timedelta(hours=policy.expires_after_hours),
         )
 
-    def _note(self, run: RunRecord, messages: tuple[str, ...]) -> None:
+    def _note(self, run: RunRecord, messages: Sequence[str]) -> None:
         if not messages:
             return
         first = self._logs.last_seq(run.id) + 1
@@ -158,6 +169,9 @@ class _ArtifactKeeper:
         except UnsafePath as error:
             raise _Refusal(f"out/ {error}.") from error
         unique = list(dict.fromkeys(paths))
+        names = Counter(_name(path) for path in unique)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise _Refusal(f"Two artifacts have the name {twice[0]}; rename one.")
         if len(unique) > MAX_ARTIFACTS:
             raise _Refusal(
                 f"The run left {len(unique)} files; at most {MAX_ARTIFACTS} are kept. "
@@ -186,7 +200,7 @@ class _ArtifactKeeper:
         return size
 
     def _add(self, path: str, declared: FileOutput | None, sha256: str, size: int) -> None:
-        name = path.removeprefix(f"{OUT_FOLDER}/")
+        name = _name(path)
         media_type = declared.media_type if declared else None
         self.kept[path] = Artifact(
             id=self._ids.new("art"),
@@ -207,6 +221,16 @@ class _Refusal(Exception):
 def canonical(value: Any) -> str:
     """Return the JSON text of a value, the same for equal values."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _shown_decision(decision: Decision, payload: dict[str, Any], mask: Mask) -> Decision:
+    """Return what reviewers see, masked; without a preview they see the proposal."""
+    label = None if decision.label is None else mask.text(decision.label)
+    if decision.preview is None:
+        preview = canonical(mask.json(payload))  # before it is JSON, where values are escaped
+        return Decision(label=label, preview=preview, preview_type="json")
+    preview = mask.text(decision.preview)
+    return Decision(label=label, preview=preview, preview_type=decision.preview_type)
 
 
 def _shown_outputs(
@@ -231,6 +255,11 @@ def _describe(run: RunRecord, artifact: Artifact) -> dict[str, Any]:
         "sha256": artifact.sha256,
         "url": f"/runs/{run.id}/artifacts/{quote(artifact.name)}",
     }
+
+
+def _name(path: str) -> str:
+    """Return the name of an artifact: its path, without `out/`."""
+    return path.removeprefix(f"{OUT_FOLDER}/")
 
 
 def _normal(path: str) -> str:

@@ -65,8 +65,10 @@ class EventReader:
 
     def read(self, position: Position) -> list[StreamItem]:
         """Return what came after `position`, at most BATCH log lines of it."""
+        # Asked first: a run that ends while this reads is seen to end by the next read.
+        has_ended = self._store.get(self._run_id).status.is_final
         items = self._read(position)
-        if not items and self._store.get(self._run_id).status.is_final:
+        if not items and has_ended:
             return [StreamItem(position, END, {})]
         if items and _is_final(items[-1]):
             items.append(StreamItem(items[-1].position, END, {}))

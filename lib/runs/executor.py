@@ -112,6 +112,9 @@ class Executor:
             except StoreUnavailable as error:
                 event(log, logging.ERROR, "claim_failed", detail=error.detail)
                 self._stopping.wait(CLAIM_RETRY_SECONDS)
+            except Exception:  # a dispatcher that died would leave every run queued
+                log.exception("dispatch_failed")
+                self._stopping.wait(CLAIM_RETRY_SECONDS)
 
     def _claim_and_begin(self) -> bool:
         with self._claiming:
@@ -144,20 +147,33 @@ class Executor:
             self._attempts[run.id] = attempt
             self._threads.add(thread)
         self._signals.notify(run.id)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads; the lease runs out and recovery decides
+            self._forget(attempt, thread)
+            raise
 
     def _execute(self, attempt: Attempt) -> None:
         try:
             attempt.execute()
         finally:
-            with self._idle:
-                del self._attempts[attempt.run.id]
-                self._threads.discard(threading.current_thread())
-                self._idle.notify_all()
+            self._forget(attempt, threading.current_thread())
             self._bell.ring()
 
+    def _forget(self, attempt: Attempt, thread: threading.Thread) -> None:
+        with self._idle:
+            del self._attempts[attempt.run.id]
+            self._threads.discard(thread)
+            self._idle.notify_all()
+
     def _pause(self) -> float:
-        """Return the seconds until a waiting retry is due, at most IDLE_SECONDS."""
+        """Return the seconds until a waiting retry is due, at most IDLE_SECONDS.
+
+        While every slot is taken nothing is due: the end of an attempt rings.
+        """
+        with self._lock:
+            if len(self._attempts) >= self._max_runs:
+                return IDLE_SECONDS
         due: datetime | None = self._store.next_due()
         if due is None:
             return IDLE_SECONDS
@@ -170,8 +186,8 @@ class Executor:
             leases = [Lease(run_id, attempt.run.fence) for run_id, attempt in attempts.items()]
             try:
                 lost = self._renew_all(leases)
-            except StoreUnavailable as error:
-                event(log, logging.ERROR, "renewal_failed", detail=error.detail)
+            except Exception:  # tried again in a moment, while the leases last
+                log.exception("renewal_failed")
                 continue
             for run_id in lost:
                 attempts[run_id].abandon()

@@ -182,7 +182,10 @@ def _walk(folder: int, prefix: str) -> Iterator[tuple[str, int]]:
 
 
 def _walk_below(folder: int, name: str, path: str) -> Iterator[tuple[str, int]]:
-    below = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        below = os.open(name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        raise _explain(error) from error
     try:
         yield from _walk(below, path)
     finally:

@@ -148,6 +148,12 @@ class Lifecycle:
             MissingConnection, IdempotencyKeyReused, ConcurrencyReached: in this
             order; nothing is written then.
         """
+        if request.key is not None:  # a repetition is answered whatever became of the worker
+            answer = self._store.find_answer(
+                request.key.scope, request.key.body_digest, now=self._clock.now()
+            )
+            if answer is not None:
+                return Creation(None, answer)
         entry, manifest = self._catalogue.get_runnable(request.worker_id)
         values = resolve_inputs(manifest, request.inputs, entry.settings.saved_inputs)
         _require_nothing_missing(entry)
@@ -166,7 +172,7 @@ class Lifecycle:
         """
         old = self._store.get(run_id)
         entry, current = self._catalogue.get_runnable(old.worker_id)
-        worker = entry.worker if latest else self._worker_of(old)
+        worker = entry.worker if latest else self._worker_for_replay(old)
         manifest = current if latest else worker.loaded.manifest
         if manifest is None:
             raise ReplayConflict(f"The worker of run {run_id} can no longer be read.")
@@ -191,6 +197,12 @@ class Lifecycle:
         created = self._create(run, used, None).run
         assert created is not None  # noqa: S101 - only a key's replay has none
         return created
+
+    def _worker_for_replay(self, run: RunRecord) -> Worker:
+        try:
+            return self._worker_of(run)
+        except ObjectNotFound:
+            raise ReplayConflict(f"The worker of run {run.id} can no longer be read.") from None
 
     def can_replay(self, run: RunRecord) -> bool:
         """Whether the tree that the run executed can still be read."""
@@ -251,10 +263,10 @@ class Lifecycle:
     def _create(self, run: RunRecord, used: list[str], key: KeyUse | None) -> Creation:
         change = state.first_change(run)
         claim = None if key is None else _claim(key, change.run)
-        if used:  # before the run exists: an upload that is kept for nothing does no harm
-            self._uploads.mark_used(used, at=run.created_at)
         creation = self._store.create(change, claim=claim)
         if creation.run is not None:
+            if used:  # unused ones live for a day, so a crash right here loses nothing
+                self._uploads.mark_used(used, at=run.created_at)
             self._bell.ring()
         return creation
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from lib.clock import from_milliseconds
 from lib.sandbox.wire import LOG_FILE
+from lib.secrets.mask import Mask
 from lib.storage.ports import LogStore
 from lib.storage.records import LogLevel, LogLine, LogStream
 
@@ -24,12 +25,14 @@ class LiveLog:
 
     Args:
         meta: The attempt's `meta` folder.
+        mask: Hides values in every line, whatever sandbox wrote it.
     """
 
-    def __init__(self, meta: Path, *, run_id: str, store: LogStore) -> None:
+    def __init__(self, meta: Path, *, run_id: str, store: LogStore, mask: Mask) -> None:
         self._path = meta / LOG_FILE
         self._run_id = run_id
         self._store = store
+        self._mask = mask
         self._offset = 0
 
     def carry(self) -> bool:
@@ -49,9 +52,13 @@ class LiveLog:
             return []
         whole = data[: data.rfind(b"\n") + 1]  # a killed supervisor may leave half a line
         self._offset += len(whole)
-        return [_parse(line) for line in whole.splitlines()]
+        parsed = (self._parse(line) for line in whole.splitlines())
+        return [line for line in parsed if line is not None]
 
-
-def _parse(line: bytes) -> LogLine:
-    seq, at_ms, stream, message = json.loads(line)
-    return LogLine(seq, from_milliseconds(at_ms), _LEVELS[stream], stream, message)
+    def _parse(self, line: bytes) -> LogLine | None:
+        try:
+            seq, at_ms, stream, message = json.loads(line)
+        except ValueError:
+            return None  # damaged on disk: the other lines are worth having
+        message = self._mask.text(message)
+        return LogLine(seq, from_milliseconds(at_ms), _LEVELS[stream], stream, message)

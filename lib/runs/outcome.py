@@ -23,6 +23,7 @@ _OUT_OF_MEMORY: Final = re.compile(
     re.MULTILINE,
 )
 _STDERR_LINES: Final = 5
+_SIGNAL_NAMES: Final = {each.value: each.name for each in signal.Signals}  # some numbers have none
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _limit_error(exit_record: ExitRecord, manifest: Manifest) -> RunError | None
         "(limits.cpu_seconds) and was ended.",
         "memory_exceeded": f"The run needed more than {limits.memory_mb} MiB of memory "
         "(limits.memory_mb).",
-        "disk_exceeded": f"The run's files grew beyond {limits.disk_mb} MiB (limits.disk_mb).",
+        "disk_exceeded": f"The run's files grew beyond {limits.disk_mb} MiB "
+        "(limits.disk_mb), or lie in folders that cannot be looked into.",
         "processes_exceeded": f"The run had more than {limits.processes} processes "
         "(limits.processes) and was ended.",
     }
@@ -154,8 +156,8 @@ def _exit_error(exit_record: ExitRecord, result: ResultFile | None) -> RunError:
     if words is not None:
         return RunError("execution_error", words.message, words.detail)
     ended = f"The worker exited with code {code}"
-    if code > 128 and code - 128 in signal.valid_signals():
-        ended = f"The worker was ended by {signal.Signals(code - 128).name}"
+    if code - 128 in _SIGNAL_NAMES:
+        ended = f"The worker was ended by {_SIGNAL_NAMES[code - 128]}"
     lines = _last_lines(exit_record)
     last = lines.rpartition("\n")[2] if lines else ""
     return RunError("execution_error", f"{ended}: {last}" if last else f"{ended}.", lines)

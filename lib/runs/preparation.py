@@ -24,7 +24,7 @@ OUT_FOLDER: Final = "out"
 REQUIREMENTS_FILE: Final = "requirements.txt"
 CONTEXT_FOLDER: Final = "context"
 LINK_MODE: Final = 0o120000  # git's mode of a symbolic link
-_OWN_FILES: Final = frozenset({INPUTS_FILE, "result.json"})  # never taken from a bundle
+_OWN_NAMES: Final = frozenset({INPUTS_FILE, OUT_FOLDER, "result.json"})  # not of a bundle
 EXECUTABLE_MODE: Final = 0o100755
 
 
@@ -48,6 +48,12 @@ class InstallFailed(PreparationError):
     """The packages that the worker needs are not there."""
 
     code = "install_failed"
+
+
+class SecretMissing(PreparationError):
+    """A secret was deleted since the run was queued."""
+
+    code = "missing_secret"
 
 
 class AgentNotSupported(PreparationError):
@@ -96,7 +102,8 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     except FileNotFoundError:
         return
-    except (RecursionError, OSError):  # nested deeper than Python walks, or odd modes
+    except (RecursionError, OSError):  # nested deeper than Python walks, or closed by its modes
+        subprocess.run(["chmod", "-R", "u+rwx", "--", str(path)], check=False, env={}, stderr=-3)
         subprocess.run(["rm", "-rf", "--", str(path)], check=False, env={})
 
 
@@ -129,15 +136,17 @@ class Preparation:
                 cannot be placed.
         """
         folder.create()
-        with WorkFolder(folder.work) as work:
-            try:
+        try:
+            with WorkFolder(folder.work) as work:
                 self._write_bundle(work, run.worker_sha)
                 self._write_contexts(work, run.commit, manifest)
                 inputs = self._place_files(work, manifest, self._inputs(run))
-            except (UnsafePath, FileExistsError) as error:
-                raise PreparationError(str(error)) from error
-            work.make_folder(OUT_FOLDER)
-            work.write(INPUTS_FILE, _json_bytes(inputs))
+                work.make_folder(OUT_FOLDER)
+                work.write(INPUTS_FILE, _json_bytes(inputs))
+        except UnsafePath as error:
+            raise PreparationError(str(error)) from error
+        except OSError as error:
+            raise PreparationError(f"{error.filename}: {error.strerror}") from error
 
     def command(self, manifest: Manifest) -> tuple[str, ...]:
         """Return the command to execute, runtimes as absolute paths.
@@ -181,7 +190,7 @@ class Preparation:
         for file in self._workspace.bundle(sha):
             if file.path == REQUIREMENTS_FILE and file.data.strip():
                 raise InstallFailed("This version does not install requirements.txt")
-            if file.path not in _OWN_FILES and not file.path.startswith(f"{OUT_FOLDER}/"):
+            if file.path.split("/")[0] not in _OWN_NAMES:
                 _write_file(work, file)
 
     def _write_contexts(self, work: WorkFolder, commit: str, manifest: Manifest) -> None:
@@ -212,13 +221,16 @@ class Preparation:
 
 
 def _write_file(work: WorkFolder, file: BundleFile) -> None:
-    if file.mode == LINK_MODE:
-        work.link(file.path, file.data.decode(errors="surrogateescape"))
-    elif file.mode & 0o170000 == 0o100000:
-        mode = 0o755 if file.mode == EXECUTABLE_MODE else 0o644
-        work.write(file.path, file.data, mode=mode)
-    else:
-        raise UnsafePath(f"{file.path} is a submodule, which workers cannot have")
+    try:
+        if file.mode == LINK_MODE:
+            work.link(file.path, file.data.decode(errors="surrogateescape"))
+        elif file.mode & 0o170000 == 0o100000:
+            mode = 0o755 if file.mode == EXECUTABLE_MODE else 0o644
+            work.write(file.path, file.data, mode=mode)
+        else:
+            raise UnsafePath("is a submodule, which workers cannot have")
+    except UnsafePath as error:
+        raise PreparationError(f"{file.path} {error}") from error
 
 
 def _json_bytes(value: dict[str, Any]) -> bytes:

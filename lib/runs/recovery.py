@@ -18,9 +18,12 @@ from lib.log import event
 from lib.runs import state
 from lib.runs.collection import Collection
 from lib.runs.live_log import LiveLog
+from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, remove_tree
 from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import Sandbox
+from lib.secrets.cipher import SecretUnreadable
+from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, StaleFence
 from lib.storage.records import RunRecord, RunStatus
 from lib.workspace.registry import Registry
@@ -50,6 +53,7 @@ class Recovery:
         logs: LogStore,
         registry: Registry,
         collection: Collection,
+        masks: Masks,
         sandbox: Sandbox,
         clock: Clock,
         signals: RunSignals,
@@ -61,6 +65,7 @@ class Recovery:
         self._logs = logs
         self._registry = registry
         self._collection = collection
+        self._masks = masks
         self._sandbox = sandbox
         self._clock = clock
         self._signals = signals
@@ -76,7 +81,7 @@ class Recovery:
             [self._folder(run).path for run in runs if run.id not in finished]
         )
         for run in runs:
-            self._settle(run, self._verdict(run, was_finished=run.id in finished))
+            self._settle(run, self._guarded_verdict(run, was_finished=run.id in finished))
         self._sweep_folders()
         return len(runs)
 
@@ -90,7 +95,7 @@ class Recovery:
         expired = self._store.list_expired(now=self._clock.now(), limit=BATCH)
         runs = [run for run in expired if not spare(run.id)]
         for run in runs:
-            self._settle(run, state.Interrupted(run.fence, LEASE_LOST))
+            self._settle(run, self._verdict_on_expired(run))
         return len(runs)
 
     def interrupt(self, runs: Sequence[RunRecord]) -> None:
@@ -108,20 +113,54 @@ class Recovery:
         """
         return self._same_boot and self._sandbox.find_exit(self._folder(run).path) is not None
 
+    def _verdict_on_expired(self, run: RunRecord) -> state.Event:
+        """Judge a run by its folder where that is here: its outcome may only be unrecorded."""
+        path = self._folder(run).path
+        if not path.is_dir():
+            return state.Interrupted(run.fence, LEASE_LOST)
+        was_finished = self._has_exit(run)
+        if not was_finished:
+            self._sandbox.end_orphans([path])
+        return self._guarded_verdict(run, was_finished=was_finished)
+
+    def _guarded_verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event:
+        """One run that cannot be judged must not keep the server from starting."""
+        try:
+            return self._verdict(run, was_finished=was_finished)
+        except Exception:
+            log.exception("run_not_judged")
+            return state.Interrupted(run.fence, RESTARTED)
+
     def _verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event:
+        """Return what becomes of a run whose process is gone.
+
+        `was_finished` says whether its end was on record before it was ended; one
+        that ended by itself just then has done its work as well.
+        """
         folder = self._folder(run)
-        LiveLog(folder.meta, run_id=run.id, store=self._logs).carry()
-        if was_finished:
-            return self._collected(run, folder)
+        mask = self._find_mask(run)
+        # The supervisor has masked these lines already, with the values that the run had.
+        LiveLog(folder.meta, run_id=run.id, store=self._logs, mask=mask or NO_MASK).carry()
+        exit_record = self._sandbox.find_exit(folder.path) if self._same_boot else None
+        if exit_record and (was_finished or exit_record.ended_by != "cancel"):
+            return self._collected(run, folder, mask)
         if self._same_boot and not self._sandbox.has_started(folder.path):
             return state.NeverStarted(run.fence)
         return state.Interrupted(run.fence, RESTARTED)
 
-    def _collected(self, run: RunRecord, folder: AttemptFolder) -> state.Event:
+    def _collected(self, run: RunRecord, folder: AttemptFolder, mask: Mask | None) -> state.Event:
         manifest = self._registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
-        if manifest is None:
+        if manifest is None or mask is None:
             return state.Interrupted(run.fence, RESTARTED)
-        return self._collection.collect(run, folder, manifest)
+        return self._collection.collect(run, folder, manifest, mask)
+
+    def _find_mask(self, run: RunRecord) -> Mask | None:
+        """Return the run's mask; None: without one its outcome must not be recorded."""
+        try:
+            return self._masks.of_run(run)
+        except SecretUnreadable as error:
+            event(log, logging.ERROR, "no_mask", run_id=run.id, detail=error.detail)
+            return None
 
     def _settle(self, run: RunRecord, verdict: state.Event) -> None:
         now = self._clock.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lib.runs.folder import MissingFile, UnsafePath, WorkFolder
 from lib.storage.records import PreviewType
 
+MAX_DEPTH: Final = 200  # the serialiser of our answers stops at 255
 RESULT_FILE: Final = "result.json"
 MAX_RESULT_BYTES: Final = 5 * 1024 * 1024
 ERROR_CODE_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
@@ -90,7 +92,10 @@ def read_result(work: WorkFolder) -> ResultFile | None:
 
 def _parse(data: bytes) -> ResultFile:
     try:
-        value = json.loads(data.decode(), parse_constant=_refuse_constant)
+        value = json.loads(
+            data.decode(), parse_constant=_refuse_constant, parse_float=_finite_float
+        )
+        _check_depth(value)
         if b"\\u" in data:  # half a surrogate pair is valid JSON, and no text
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -103,6 +108,29 @@ def _parse(data: bytes) -> ResultFile:
         raise ResultProblem(
             "invalid_result", f"result.json has a wrong shape at /{place}: {first['msg']}."
         ) from error
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is too large for a JSON number")
+    return number
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse what no reader of our answers could take apart; level by level, not recursive."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [below for each in level for below in _members(each)]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [each for each in value.values() if isinstance(each, dict | list)]
+    return [each for each in value if isinstance(each, dict | list)]
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -164,7 +164,7 @@ def transition(run: RunRecord, event: Event, now: datetime) -> RunChange:  # noq
         case Interrupted():
             return _interrupted(run, event, now)
         case NeverStarted():
-            return _changed(_released(run, now, counts=False), RunStatus.QUEUED, now)
+            return _never_started(run, now)
         case Cancelled():
             return _changed(_ended(run, now), RunStatus.CANCELLED, now, event.left)
         case Proposed():
@@ -214,6 +214,12 @@ def _interrupted(run: RunRecord, event: Interrupted, now: datetime) -> RunChange
         return _changed(_ended(run, now), RunStatus.CANCELLED, now, event.left)
     error = RunError("interrupted", event.message)
     return _failed(run, Failed(event.fence, error, left=event.left), now)
+
+
+def _never_started(run: RunRecord, now: datetime) -> RunChange:
+    if run.cancel_requested_at is not None:
+        return _changed(_ended(run, now), RunStatus.CANCELLED, now)
+    return _changed(_released(run, now, counts=False), RunStatus.QUEUED, now)
 
 
 def _proposed(run: RunRecord, event: Proposed, now: datetime) -> RunChange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -17,11 +18,11 @@ class FolderSize:
     """Measures the space below a folder, links not followed.
 
     Args:
-        path: The folder.
+        path: The folder; what happens to its name later does not matter.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._not_before = 0.0
 
     def due(self) -> bool:
@@ -29,18 +30,28 @@ class FolderSize:
         return time.monotonic() >= self._not_before
 
     def measure(self) -> int:
-        """Return the bytes on disk now; files that vanish meanwhile count as nothing."""
+        """Return the bytes on disk now; files that vanish meanwhile count as nothing.
+
+        A folder that cannot be looked into counts as larger than any limit: it
+        can only be meant to hide something.
+        """
         begin = time.monotonic()
         try:
             total = sum(self._blocks()) * BLOCK_BYTES
-        except RecursionError:
-            total = sys.maxsize  # nested so deep that it can only be meant to hide
+        except (RecursionError, OSError):
+            total = sys.maxsize
         end = time.monotonic()
         self._not_before = end + (end - begin) * IDLE_FACTOR
         return total
 
     def _blocks(self) -> Iterator[int]:
-        for _, _, names, folder in os.fwalk(self._path, follow_symlinks=False):
+        tree = os.fwalk(".", onerror=_refuse, follow_symlinks=False, dir_fd=self._folder)
+        for _, _, names, folder in tree:
             for name in names:
                 with contextlib.suppress(OSError):
                     yield os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks
+
+
+def _refuse(error: OSError) -> None:
+    if error.errno != errno.ENOENT:  # gone since it was listed
+        raise error

@@ -83,6 +83,7 @@ class LocalSandbox:
             limits=_process_limits(launch.limits),
             first_seq=launch.first_seq,
             warm=launch.warm and _is_python_file(launch.command),
+            secret_names=launch.secret_names,
         )
         connection = self._connect()
         connection.sendall(request.encode())
@@ -102,6 +103,16 @@ class LocalSandbox:
         finally:
             for pidfd in pidfds:
                 os.close(pidfd)
+
+    def kill(self, folder: Path) -> None:
+        """Kill a supervisor; what it leaves behind, the zygote ends."""
+        pidfd = _open_orphan(folder)
+        if pidfd is None:
+            return
+        try:
+            _end_all([pidfd], signal.SIGKILL)
+        finally:
+            os.close(pidfd)
 
     def find_exit(self, folder: Path) -> wire.ExitRecord | None:
         """Return the exit record, if it was written."""

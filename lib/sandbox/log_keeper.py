@@ -3,7 +3,8 @@
 Chunks of stdout and stderr become lines with a sequence number and a time. The
 first half of the budget is written as it comes. What follows is kept as raw
 chunks of which the oldest go (a worker may write gigabytes), and becomes lines
-when the run ends, after one system line that counts what was dropped.
+when the run ends, after one system line that counts what was dropped. Values
+of secrets are masked before anything is written.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
+
+from lib.secrets.mask import NO_MASK, Mask
 
 MAX_LINE_BYTES: Final = 16 * 1024
 TAIL_CHUNK_BYTES: Final = 8 * 1024  # what goes at a time when the tail is full
 FLUSH_BYTES: Final = 64 * 1024
 STDERR_TAIL_BYTES: Final = 4 * 1024
+_CONTINUATION: Final = bytes(range(0x80, 0xC0))  # bytes that no character begins with in UTF-8
 
 Stream = Literal["stdout", "stderr", "system"]
 
@@ -28,10 +32,14 @@ class LogKeeper:
         file: Descriptor to append to.
         first_seq: Sequence number of the first line.
         budget_bytes: Bytes of text kept in all, half of them from the end.
+        mask: Hides values in every line.
     """
 
-    def __init__(self, file: int, *, first_seq: int, budget_bytes: int) -> None:
+    def __init__(
+        self, file: int, *, first_seq: int, budget_bytes: int, mask: Mask = NO_MASK
+    ) -> None:
         self._file = file
+        self._mask = mask
         self._next_seq = first_seq
         self._head_left = budget_bytes // 2
         self._tail_budget = budget_bytes - self._head_left
@@ -43,6 +51,7 @@ class LogKeeper:
         self._tail_bytes = 0
         self._pending = bytearray()
         self._stderr_end = b""
+        self._dropped_bytes = 0
         self.dropped_lines = 0
 
     @property
@@ -53,7 +62,9 @@ class LogKeeper:
     @property
     def stderr_tail(self) -> str:
         """The last few KiB of stderr as text."""
-        return self._stderr_end.decode(errors="replace")
+        is_cut = len(self._stderr_end) == STDERR_TAIL_BYTES
+        data = self._stderr_end.lstrip(_CONTINUATION) if is_cut else self._stderr_end
+        return self._mask.excerpt(data.decode(errors="replace"), start_is_cut=is_cut)
 
     @property
     def needs_flush(self) -> bool:
@@ -69,11 +80,11 @@ class LogKeeper:
             return
         for line in self._splitters[stream].split(data):
             self._emit(stream, line, at_ms)
-            self._head_left -= len(line) + 1
+            self._head_left -= len(line.data) + 1
 
     def note(self, message: str, at_ms: int) -> None:
         """Add a line of our own; it does not count against the budget."""
-        self._emit("system", message.encode(), at_ms)
+        self._emit("system", _Line(message.encode()), at_ms)
 
     def flush(self) -> bool:
         """Write what has gathered; return whether there was anything."""
@@ -88,14 +99,17 @@ class LogKeeper:
     def finish(self, at_ms: int) -> None:
         """Write unfinished lines and the tail. Nothing may be fed afterwards."""
         chunks, self._tail = list(self._tail), deque()
-        if self.dropped_lines:
+        if self._dropped_bytes:
             self._skip(chunks)
-            self.note(f"{self.dropped_lines} lines dropped: the log is over its limit", at_ms)
+            self.dropped_lines = max(1, self.dropped_lines)  # at least the middle of one
+            plural = "" if self.dropped_lines == 1 else "s"
+            message = f"{self.dropped_lines} line{plural} dropped: the log is over its limit"
+            self.note(message, at_ms)
         for at, stream, data in chunks:
             for line in self._splitters[stream].split(data):
                 self._emit(stream, line, at)
         for stream, splitter in self._splitters.items():
-            if rest := splitter.rest():
+            if (rest := splitter.rest()).data:
                 self._emit(stream, rest, at_ms)
         self.flush()
 
@@ -106,6 +120,7 @@ class LogKeeper:
         while self._tail_bytes > self._tail_budget:
             _, _, oldest = self._tail.popleft()
             self._tail_bytes -= len(oldest)
+            self._dropped_bytes += len(oldest)
             self.dropped_lines += oldest.count(b"\n")
 
     def _skip(self, chunks: list[tuple[int, Stream, bytes]]) -> None:
@@ -118,12 +133,26 @@ class LogKeeper:
                     self.dropped_lines += len(newline)
                     chunks[index] = (at, name, rest)
                     break
-        self._next_seq += self.dropped_lines - 1
+        self._next_seq += max(0, self.dropped_lines - 1)
 
-    def _emit(self, stream: Stream, line: bytes, at_ms: int) -> None:
-        entry = [self._next_seq, at_ms, stream, line.decode(errors="replace")]
+    def _emit(self, stream: Stream, line: _Line, at_ms: int) -> None:
+        entry = [self._next_seq, at_ms, stream, line.text(self._mask)]
         self._pending += json.dumps(entry).encode() + b"\n"
         self._next_seq += 1
+
+
+class _Line(NamedTuple):
+    """A line without its newline; `cut_bytes` of it are not there."""
+
+    data: bytes
+    cut_bytes: int = 0
+
+    def text(self, mask: Mask) -> str:
+        text = self.data.decode(errors="replace")
+        if not self.cut_bytes:
+            return mask.text(text)
+        kept = mask.excerpt(text.removesuffix("\ufffd"), end_is_cut=True)  # half a character
+        return f"{kept} [{self.cut_bytes} bytes cut]"
 
 
 class _LineSplitter:
@@ -133,8 +162,8 @@ class _LineSplitter:
         self._partial = bytearray()
         self._cut_bytes = 0
 
-    def split(self, data: bytes) -> list[bytes]:
-        """Return the lines that `data` completes, without their newline."""
+    def split(self, data: bytes) -> list[_Line]:
+        """Return the lines that `data` completes."""
         *whole, last = data.split(b"\n")
         lines = []
         for part in whole:
@@ -143,7 +172,7 @@ class _LineSplitter:
         self._extend(last)
         return lines
 
-    def rest(self) -> bytes:
+    def rest(self) -> _Line:
         """Return the line that no newline ended, if any."""
         return self._take()
 
@@ -152,10 +181,8 @@ class _LineSplitter:
         self._partial += part[:room]
         self._cut_bytes += max(0, len(part) - room)
 
-    def _take(self) -> bytes:
-        line = bytes(self._partial).removesuffix(b"\r")
-        if self._cut_bytes:
-            line += f" [{self._cut_bytes} bytes cut]".encode()
+    def _take(self) -> _Line:
+        line = _Line(bytes(self._partial).removesuffix(b"\r"), self._cut_bytes)
         self._partial.clear()
         self._cut_bytes = 0
         return line

@@ -36,6 +36,8 @@ class Launch:
     Attributes:
         folder: The attempt's folder: `work` is prepared, `meta` is empty.
         environment: All variables of the process, secrets among them.
+        secret_names: Which ones those are: their values are in nothing that the
+            sandbox writes or reports of the worker's output.
         first_seq: Sequence number of its first log line.
         warm: Whether a Python file may run in a forked interpreter.
     """
@@ -48,6 +50,7 @@ class Launch:
     limits: Limits
     first_seq: int
     warm: bool = True
+    secret_names: tuple[str, ...] = ()
 
 
 class LiveRun(Protocol):
@@ -87,6 +90,10 @@ class Sandbox(Protocol):
 
     def end_orphans(self, folders: Sequence[Path]) -> None:
         """End attempts that an earlier server left running; wait until all are gone."""
+        ...
+
+    def kill(self, folder: Path) -> None:
+        """End an attempt whose supervisor does not answer any more, at once."""
         ...
 
     def find_exit(self, folder: Path) -> ExitRecord | None:

@@ -23,6 +23,7 @@ from lib.sandbox.child import MAX_OPEN_FILES, Child, StartError
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.log_keeper import LogKeeper, Stream
 from lib.sandbox.warm import WarmStart
+from lib.secrets.mask import Mask
 
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 TICK_SECONDS: Final = 0.25  # flush and check limits this often
@@ -63,6 +64,7 @@ class Supervisor:
             os.open(wire.LOG_FILE, _APPEND, 0o600, dir_fd=meta),
             first_seq=request.first_seq,
             budget_bytes=request.limits.log_bytes,
+            mask=Mask(request.environment[name] for name in request.secret_names),
         )
         self._folder_size = FolderSize(os.path.join(request.folder, "work"))  # noqa: PTH118
         self._started = time.monotonic()

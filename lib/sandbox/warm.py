@@ -7,14 +7,20 @@ is the hash seed and the layout of memory, which children of one zygote share.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
+import importlib
 import importlib.machinery
 import io
 import os
 import signal
 import sys
+import threading
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 INTERRUPTED = 130  # what a shell reports for SIGINT
 
@@ -31,25 +37,18 @@ class WarmStart:
     command: tuple[str, ...]
     environment: dict[str, str]
 
-    def run(self) -> None:
-        """Run the file as `__main__`; the interpreter then ends as it always does.
-
-        Raises:
-            SystemExit: what the worker raised, or 1 after an uncaught exception.
-        """
+    def run(self) -> NoReturn:
+        """Run the file as `__main__` and end this process as the interpreter would."""
         self._become_fresh()
-        file = self.command[1]
+        code = _exit_code(self._run_file)
+        end_process(code)
+
+    def _run_file(self) -> None:
+        file = os.path.abspath(self.command[1])  # noqa: PTH100 - as the interpreter makes it
         module = _main_module(file)
-        try:
-            with open(file, "rb") as source:  # noqa: PTH123 - as the interpreter names it
-                code = compile(source.read(), file, "exec", dont_inherit=True)
-            exec(code, module.__dict__)  # noqa: S102 - the very purpose
-        except SystemExit:
-            raise
-        except BaseException as error:  # noqa: BLE001 - shown as the interpreter shows it
-            sys.excepthook(type(error), error, _without_our_frames(error.__traceback__))
-            is_interrupt = isinstance(error, KeyboardInterrupt)
-            raise SystemExit(INTERRUPTED if is_interrupt else 1) from None
+        with open(file, "rb") as source:  # noqa: PTH123 - as the interpreter names it
+            code = compile(source.read(), file, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - the very purpose
 
     def _become_fresh(self) -> None:
         """Make the interpreter look as if it had just been started."""
@@ -61,12 +60,12 @@ class WarmStart:
         sys.path.insert(0, os.path.dirname(os.path.abspath(self.command[1])))  # noqa: PTH100, PTH120
         _renew_streams()
         _renew_signals()
-        gc.unfreeze()
 
 
 def _main_module(file: str) -> types.ModuleType:
     module = types.ModuleType("__main__")
     module.__file__ = file
+    module.__dict__["__annotations__"] = {}  # noqa: RUF063 - as the interpreter does
     module.__loader__ = importlib.machinery.SourceFileLoader("__main__", file)
     module.__dict__["__builtins__"] = sys.modules["builtins"]
     module.__dict__["__cached__"] = None
@@ -95,7 +94,9 @@ def _renew_streams() -> None:
 def _unbuffered(descriptor: int, errors: str) -> io.TextIOWrapper:
     raw = io.FileIO(descriptor, "wb", closefd=False)
     raw.name = "<stdout>" if descriptor == 1 else "<stderr>"
-    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+    stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+    stream.mode = "w"  # type: ignore[misc]  # what a new interpreter says
+    return stream
 
 
 def _renew_signals() -> None:
@@ -106,6 +107,79 @@ def _renew_signals() -> None:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit_code(run: Callable[[], None]) -> int:
+    """Run something and return the exit code that it asks for, errors shown."""
+    try:
+        run()
+    except SystemExit as asked:
+        return _asked_code(asked.code)
+    except BaseException as error:  # noqa: BLE001 - shown as the interpreter shows it
+        error.__traceback__ = _without_our_frames(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def _asked_code(asked: object) -> int:
+    """Return the exit code of `SystemExit(asked)`."""
+    if asked is None:
+        return 0
+    if isinstance(asked, int):
+        return asked & 0xFF
+    print(asked, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    return 1
+
+
+def end_process(code: int) -> NoReturn:
+    """Join threads, run what was registered for the exit, let go, and end.
+
+    The interpreter's own end takes apart every module, which would touch, and
+    so copy, all that the zygote had imported: 15 ms. Here only what the worker
+    made is taken apart, so its open files are flushed and its objects' last
+    words are said.
+    """
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads
+        atexit._run_exitfuncs()  # noqa: SLF001
+        _flush_open_files()
+        _take_apart_own()
+    except SystemExit as asked:
+        code = _asked_code(asked.code)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+
+
+def _flush_open_files() -> None:
+    """Flush every file that is still open, text before bytes.
+
+    The collector closes files of a reference cycle in any order, which loses
+    what a text layer holds when the raw file below goes first.
+    """
+    objects = gc.get_objects()
+    for kind in (io.TextIOWrapper, io.BufferedWriter):
+        for each in objects:
+            if isinstance(each, kind) and not each.closed:
+                with contextlib.suppress(Exception):
+                    each.flush()
+
+
+def _take_apart_own() -> None:
+    """Drop the worker's own modules, the main one first, and all that only they hold."""
+    folder = os.getcwd() + os.sep  # noqa: PTH109
+    own = [
+        module
+        for module in sys.modules.values()
+        if str(getattr(module, "__file__", None) or "").startswith(folder)
+    ]
+    namespaces = [vars(sys.modules["__main__"]), *(vars(module) for module in own)]
+    for namespace in namespaces:
+        namespace.clear()
+    gc.collect()
 
 
 def _without_our_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:
@@ -130,7 +204,5 @@ PREIMPORTED = (
 def preimport() -> None:
     """Import the modules above; one that a host's Python lacks is left out."""
     for name in PREIMPORTED:
-        try:
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
-        except ImportError:
-            continue

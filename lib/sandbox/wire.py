@@ -62,6 +62,7 @@ class LaunchRequest:
         folder: Absolute path of the attempt's folder, with `work` and `meta` in it.
         first_seq: Sequence number of the first log line.
         environment: All the worker's process gets; holds secrets, never written.
+        secret_names: Those of its variables whose values are masked in the log.
         warm: Run the Python file in a forked interpreter instead of a new one.
     """
 
@@ -73,6 +74,7 @@ class LaunchRequest:
     limits: ProcessLimits
     first_seq: int = 1
     warm: bool = False
+    secret_names: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """Return the framed message."""

@@ -27,6 +27,7 @@ from lib.storage.records import (
     RunRecord,
     RunSummary,
     RunTotals,
+    SealedValue,
     SecretInfo,
     StoredAnswer,
     Upload,
@@ -131,6 +132,14 @@ class RunStore(Protocol):
         """
         ...
 
+    def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
+        """Return the answer that the same request got, if its claim still lives.
+
+        Raises:
+            IdempotencyKeyReused: the key lives with another digest.
+        """
+        ...
+
     def get(self, run_id: str) -> RunRecord:
         """Return a run. Raises RunNotFound."""
         ...
@@ -182,6 +191,15 @@ class RunStore(Protocol):
 
     def list_expired(self, *, now: datetime, limit: int) -> list[RunRecord]:
         """Return running runs whose lease ended before `now`, longest ago first."""
+        ...
+
+    def version(self) -> int | None:
+        """Return a number that grows with every change that a list could show.
+
+        While it stands still, a list gives what it gave. It has grown before
+        the call that made the change returns. None: this store cannot tell.
+        Cheap, and may be called from an event loop.
+        """
         ...
 
     def list_worker_runs(self, worker_id: str, *, limit: int) -> list[RunSummary]:
@@ -385,12 +403,18 @@ class WorkerSettingsStore(Protocol):
 class SecretStore(Protocol):
     """Secret values by name. No method of any edge returns a value to a caller."""
 
-    def values(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Return the values of those names that are stored, for one run."""
+    def values(self, names: Sequence[str], *, at: datetime | None = None) -> Mapping[str, str]:
+        """Return the values of those names that are stored.
+
+        Args:
+            names: Others are never read.
+            at: When a run takes them: their last use, unless a later one is
+                known. None: it is no use; they are only to be masked.
+        """
         ...
 
     def put(self, name: str, value: str, *, at: datetime) -> None:
-        """Store a value, replacing an older one."""
+        """Store a value, replacing an older one; its last use stays."""
         ...
 
     def delete(self, name: str) -> bool:
@@ -399,4 +423,34 @@ class SecretStore(Protocol):
 
     def list(self) -> list[SecretInfo]:
         """Return what is known of each stored secret, by name."""
+        ...
+
+
+class SealedSecretStore(Protocol):
+    """Encrypted secret values: what a durable adapter keeps and cannot read.
+
+    `lib/secrets/store.py` makes a SecretStore of it.
+    """
+
+    def take(self, names: Sequence[str], *, at: datetime | None) -> Mapping[str, SealedValue]:
+        """Return those of `names` that are stored; `at` as in SecretStore.values."""
+        ...
+
+    def put(self, name: str, sealed: SealedValue, *, at: datetime, check: SealedValue) -> None:
+        """Store a value, replacing an older one; its last use stays.
+
+        `check` is stored with the first value, as one unit.
+        """
+        ...
+
+    def delete(self, name: str) -> bool:
+        """Remove a value, the last one with the check record; False when there was none."""
+        ...
+
+    def list(self) -> list[SecretInfo]:
+        """Return what is known of each stored secret, by name."""
+        ...
+
+    def find_check(self) -> SealedValue | None:
+        """Return the check record: there as long as there are values."""
         ...

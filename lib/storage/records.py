@@ -392,6 +392,20 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedValue:
+    """An encrypted value, as a store keeps it.
+
+    Attributes:
+        key_id: Names the key that opens it.
+        box: Ciphertext and tag.
+    """
+
+    key_id: str
+    nonce: bytes
+    box: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SecretInfo:
     """What may be known of a secret without its value."""
 

@@ -322,6 +322,13 @@ _TABLE: Final = (
     ),
     # Connections, secrets, issues, accounts.
     Problem("connection_not_found", 404, "No such connection", "No connection has this id."),
+    Problem(
+        "secret_unreadable",
+        503,
+        "A stored secret cannot be read",
+        "The record of a secret is damaged, so its value cannot be handed to a run, nor be masked in "
+        "what is shown of one. The answer names it: store it again, or delete it.",
+    ),
     Problem("secret_not_found", 404, "No such secret", "No secret is stored under this name."),
     Problem("issue_not_found", 404, "No such issue", "The workspace has no issue with this id."),
     Problem(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import falcon.asgi
 
 from lib.auth.credentials import SESSION_COOKIE, Credentials
+from lib.errors import MalformedRequest
 from lib.web.access import PUBLIC_TEMPLATES, is_public
 from lib.web.exchange import Exchange, Kernel
 from lib.web.hosts import Hosts
@@ -66,6 +67,8 @@ class Gate:
             exchange.adopt_request_id(headers[b"x-request-id"])
         scheme = self._kernel.proxies.scheme(request.scope, headers)
         exchange.is_secure = scheme == "https"
+        if sum(name == b"host" for name, _ in request.scope["headers"]) > 1:  # RFC 9112, 3.2
+            raise MalformedRequest("Send one Host header.")
         if path != "/healthz":  # a load balancer asks by address
             self._hosts.check(headers.get(b"host"))
         if request.method in UNSAFE_METHODS and not _is_signed_delivery(path):

@@ -227,6 +227,8 @@ async def _read_body(spec: Operation, call: Call[Any, Any]) -> None:
         if not spec.body.accepts(content_type) and (spec.body_required or content_type):
             raise UnsupportedMedia(f"Send the body as {' or '.join(spec.body.types)}.")
         return
+    if call.request.header(b"content-encoding") not in (None, "identity"):
+        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")
     raw = await call.request.read(spec.body_cap_bytes)
     if raw:
         json_body.check_is_json(content_type)

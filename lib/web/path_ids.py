@@ -9,6 +9,7 @@ from typing import Final
 from lib import ids
 from lib.auth.principal import LOCAL_USER_ID
 from lib.errors import MalformedRequest
+from lib.manifest.fields import SECRET_NAME_PATTERN
 
 PATTERNS: Final[Mapping[str, str]] = {
     "worker_id": ids.WORKER_ID_PATTERN,
@@ -16,6 +17,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "approval_id": ids.pattern("apr"),
     "feedback_id": r"^[A-Za-z0-9._:-]{1,55}$",
     "artifact_id": ids.pattern("art"),
+    "secret_name": SECRET_NAME_PATTERN,
     "connection_id": ids.pattern("con"),
     "upload_id": ids.pattern("upl"),
     "comment_id": ids.pattern("cmt"),

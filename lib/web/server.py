@@ -12,6 +12,7 @@ from typing import Any, Final
 import uvicorn
 
 from lib.web.app import App
+from lib.web.bounded_protocol import BoundedProtocol
 from lib.web.shutdown import Shutdown
 
 GRACE_SECONDS: Final = 1  # for requests in flight; streams and polls end at once
@@ -34,6 +35,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
                 access_log=False,
                 log_config=None,
                 lifespan="on",

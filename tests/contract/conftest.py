@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from lib.storage.ports import BlobStore, LogStore, RunStore, UploadStore, WorkerSettingsStore
+from lib.storage.ports import (
+    BlobStore,
+    LogStore,
+    RunStore,
+    SecretStore,
+    UploadStore,
+    WorkerSettingsStore,
+)
 from tests.contract.samples import Samples
 from tests.contract.stores import BACKENDS, Stores, open_stores
 
@@ -45,6 +52,11 @@ def uploads(stores: Stores) -> UploadStore:
 @pytest.fixture
 def worker_settings(stores: Stores) -> WorkerSettingsStore:
     return stores.worker_settings
+
+
+@pytest.fixture
+def secrets(stores: Stores) -> SecretStore:
+    return stores.secrets
 
 
 @pytest.fixture

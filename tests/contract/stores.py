@@ -9,25 +9,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.clock import Clock
+from lib.secrets.cipher import Cipher
+from lib.secrets.keys import KEY_BYTES, Key
+from lib.secrets.store import EncryptedSecretStore
 from lib.storage.files import FileBlobStore
 from lib.storage.memory import (
     MemoryBlobRefs,
     MemoryBlobStore,
     MemoryLogStore,
     MemoryRunStore,
+    MemorySecretStore,
     MemoryUploadStore,
     MemoryWorkerSettingsStore,
 )
-from lib.storage.ports import BlobStore, LogStore, RunStore, UploadStore, WorkerSettingsStore
+from lib.storage.ports import (
+    BlobStore,
+    LogStore,
+    RunStore,
+    SecretStore,
+    UploadStore,
+    WorkerSettingsStore,
+)
 from lib.storage.sqlite import (
     SqliteDatabase,
     SqliteLogStore,
     SqliteRunStore,
+    SqliteSealedSecretStore,
     SqliteUploadStore,
     SqliteWorkerSettingsStore,
 )
 
 BACKENDS = ("memory", "disk")
+CIPHER = Cipher(Key(bytes(range(KEY_BYTES))), workspace_id="default")
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class Stores:
     logs: LogStore
     uploads: UploadStore
     worker_settings: WorkerSettingsStore
+    secrets: SecretStore
     blobs: BlobStore
 
 
@@ -61,6 +75,7 @@ def _in_memory(clock: Clock) -> Stores:
         logs=MemoryLogStore(),
         uploads=MemoryUploadStore(refs),
         worker_settings=MemoryWorkerSettingsStore(),
+        secrets=MemorySecretStore(),
         blobs=MemoryBlobStore(clock),
     )
 
@@ -71,5 +86,6 @@ def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
         logs=SqliteLogStore(database),
         uploads=SqliteUploadStore(database),
         worker_settings=SqliteWorkerSettingsStore(database),
+        secrets=EncryptedSecretStore(SqliteSealedSecretStore(database), CIPHER),
         blobs=FileBlobStore(folder, clock=clock),
     )

@@ -85,7 +85,7 @@ def test_restart_at_once_on_the_same_port_after_kill_9(tmp_path: Path) -> None:
         server.add_worker("effect", INPUTS, run_py=EFFECT)
         server.reload()
         run_id = server.start_run("effect", ledger=str(tmp_path / "ledger"), seconds=30)
-        server.until(lambda: server.get(run_id), lambda run: bool(run["started_at"]))
+        server.until(lambda: server.get(run_id), lambda run: bool(run["logs"]))
         port = server.port
         server.kill()
         server.start()

@@ -6,6 +6,7 @@ it does in one place.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -35,6 +36,7 @@ MANIFEST = (
 SMALL = "limits: {timeout_seconds: 1, disk_mb: 5, processes: 20, log_bytes: 65536}\n"
 LIMITED_DISK = "limits: {disk_mb: 5}\n"
 MAX_GROWTH_BYTES = 60 * 1024 * 1024
+MOST_IDLE_PROCESSES = 2  # the zygote, and a process that it may keep ready
 QUICK_SECONDS = 3.0  # an answer under load, on a machine that others use too
 LINE = "line %09d of a log that is far too long for anybody to read to its end"
 
@@ -46,15 +48,24 @@ def server(shared_server: ServerProcess) -> ServerProcess:
     shared_server.add_worker("parallel", MANIFEST, run_py=RUN)
     assert shared_server.reload()["errors"] == []
     assert shared_server.run("hostile", code="pass")["status"] == "completed"
+    eventually(lambda: attempt_folders(shared_server) == [])
     return shared_server
 
 
+@pytest.fixture(scope="module")
+def idle_processes(server: ServerProcess) -> int:
+    """How many processes a server needs that runs nothing: one run is over, so all are there."""
+    eventually(lambda: descendants(server) <= MOST_IDLE_PROCESSES)
+    return descendants(server)
+
+
 @pytest.fixture(autouse=True)
-def _nothing_stays(server: ServerProcess) -> Any:
+def _nothing_stays(server: ServerProcess, idle_processes: int) -> Any:
     """After each test: no process of any run, no attempt's folder, a server that answers."""
     yield
     assert server.client.get("/healthz").json()["status"] == "ok"
     eventually(lambda: processes_of(server) == [])
+    eventually(lambda: descendants(server) <= idle_processes)
     eventually(lambda: attempt_folders(server) == [])
 
 
@@ -75,18 +86,34 @@ def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def processes_of(server: ServerProcess) -> list[int]:
-    """Return processes that carry the environment of a run of this server."""
-    marker = b"HOME=" + str(server.data / "runs").encode()
+    """Return processes that work in a run's folder or carry a run's environment.
+
+    A worker may be a fork of the zygote with the zygote's environment, and then
+    only root may see where it works; `descendants` sees it all the same.
+    """
+    folder = str(server.data / "runs")
     found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                environment = (folder / "environ").read_bytes()
-            except OSError:
-                continue
-            if marker in environment:
-                found.append(int(folder.name))
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"HOME={folder}".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        with contextlib.suppress(OSError):
+            if str((process / "cwd").readlink()).startswith(folder):
+                found.append(int(process.name))
     return found
+
+
+def descendants(server: ServerProcess) -> int:
+    """Return how many processes there are below the server."""
+    parents = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            stat = (process / "stat").read_text()
+            parents[int(process.name)] = int(stat.rpartition(")")[2].split()[1])
+    below = {pid_of(server)}
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    return len(below) - 1
 
 
 def attempt_folders(server: ServerProcess) -> list[Path]:
@@ -586,11 +613,12 @@ def test_environment_holds_the_listed_names_only(server: ServerProcess) -> None:
         """
         import json, os
         started = dict(each.split('=', 1) for each in
-                       open('/proc/self/environ').read().split('\\0') if each)
+                       open('/proc/self/environ', errors='replace').read().split('\\0') if each)
         open_files = {os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')
                       if os.path.exists(f'/proc/self/fd/{n}')}
         value = {
-            'names': sorted(started), 'cwd': os.getcwd() == started['HOME'],
+            'names': sorted(os.environ), 'started': sorted(started),
+            'cwd': os.getcwd() == os.environ['HOME'],
             'leader': os.getsid(0) == os.getpid(), 'umask': os.umask(0),
             'files': sorted(each.split(':')[0] for each in open_files),
         }
@@ -604,6 +632,7 @@ def test_environment_holds_the_listed_names_only(server: ServerProcess) -> None:
     }  # fmt: skip
     may_come = {"FLOOM_API_URL", "FLOOM_RUN_TOKEN", "WORKEROS_API_URL", "WORKEROS_RUN_TOKEN"}
     assert always <= set(value["names"]) <= always | may_come
+    assert set(value["started"]) <= always | may_come
     assert value["cwd"]
     assert value["leader"]
     assert value["umask"] == 0o022

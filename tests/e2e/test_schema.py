@@ -70,6 +70,7 @@ class Known:
             "worker_id": "painter",
             "run_id": run["id"],
             "upload_id": server.client.post("/uploads", json=announced).json()["id"],
+            "secret_name": "API_KEY",
             "name": "a b.txt",
             "asset": "swagger-ui.css",
             "code": "worker_not_found",

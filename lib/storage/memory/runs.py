@@ -64,7 +64,8 @@ class MemoryRunStore:
     def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
         with self._lock:
-            if claim and (answer := self._find_answer(claim, now=change.run.created_at)):
+            at = change.run.created_at
+            if claim and (answer := self._find_answer(claim.key, claim.body_digest, at)):
                 return Creation(run=None, replayed=answer)
             self._check_new(change.run)
             if claim:
@@ -73,6 +74,11 @@ class MemoryRunStore:
             self._keep(change)
             self._counters.count_created(change.run)
             return Creation(change.run)
+
+    def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
+        """Return the answer that the same request got, if its claim still lives."""
+        with self._lock:
+            return self._find_answer(key, body_digest, now)
 
     def get(self, run_id: str) -> RunRecord:
         """Return a run. Raises RunNotFound."""
@@ -133,6 +139,10 @@ class MemoryRunStore:
             if run.lease_until and run.lease_until < now
         ]
         return [run for _, _, run in sorted(ended)[:limit]]
+
+    def version(self) -> int | None:
+        """Return None: dictionaries are quick enough to be looked at each time."""
+        return None
 
     def list_worker_runs(self, worker_id: str, *, limit: int) -> list[RunSummary]:
         """Return a worker's newest runs, newest first."""
@@ -204,11 +214,11 @@ class MemoryRunStore:
             newest_first = [self._runs[run_id] for run_id in sorted(self._runs, reverse=True)]
         return page_of(newest_first, query, limit, after)
 
-    def _find_answer(self, claim: IdempotencyClaim, *, now: datetime) -> StoredAnswer | None:
-        known = self._claims.get(claim.key)
+    def _find_answer(self, key: str, body_digest: str, now: datetime) -> StoredAnswer | None:
+        known = self._claims.get(key)
         if known is None or known.expires_at <= now:
             return None
-        if known.body_digest != claim.body_digest:
+        if known.body_digest != body_digest:
             raise IdempotencyKeyReused("This idempotency key was used with another body.")
         return known.answer
 

@@ -3,6 +3,7 @@
 from lib.storage.sqlite.database import SqliteDatabase
 from lib.storage.sqlite.logs import SqliteLogStore
 from lib.storage.sqlite.runs import SqliteRunStore
+from lib.storage.sqlite.secrets import SqliteSealedSecretStore
 from lib.storage.sqlite.uploads import SqliteUploadStore
 from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
@@ -10,6 +11,7 @@ __all__ = [
     "SqliteDatabase",
     "SqliteLogStore",
     "SqliteRunStore",
+    "SqliteSealedSecretStore",
     "SqliteUploadStore",
     "SqliteWorkerSettingsStore",
 ]

@@ -21,14 +21,14 @@ _DELETE = "DELETE FROM claims WHERE key = ?"
 
 
 def find_answer(
-    connection: sqlite3.Connection, claim: IdempotencyClaim, *, now: datetime
+    connection: sqlite3.Connection, key: str, body_digest: str, *, now: datetime
 ) -> StoredAnswer | None:
     """Return the answer that the same request got. Raises IdempotencyKeyReused."""
-    row = connection.execute(FIND, (claim.key, to_milliseconds(now))).fetchone()
+    row = connection.execute(FIND, (key, to_milliseconds(now))).fetchone()
     if row is None:
         return None
     digest, answer = row
-    if digest != claim.body_digest:
+    if digest != body_digest:
         raise IdempotencyKeyReused("This idempotency key was used with another body.")
     return ANSWERS.decode(answer)
 

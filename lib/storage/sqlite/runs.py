@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from lib.clock import from_milliseconds, to_milliseconds
 from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS, decode_run
@@ -20,11 +22,15 @@ from lib.storage.records import (
     RunRecord,
     RunSummary,
     RunTotals,
+    StoredAnswer,
     WorkerFacts,
 )
 from lib.storage.sqlite import belongings, changes, claims, counters, retention, run_rows, work
 from lib.storage.sqlite.database import SqliteDatabase
 from lib.storage.sqlite.run_lists import read_page
+from lib.storage.sqlite.writer import Operation
+
+Result = TypeVar("Result")
 
 
 class SqliteRunStore:
@@ -36,20 +42,40 @@ class SqliteRunStore:
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
+        self._version = 0
+        self._counting = threading.Lock()
+
+    def version(self) -> int:
+        """Return how often this store was written; its file has no other writer of runs."""
+        return self._version
+
+    def _write(self, operation: Operation[Result]) -> Result:
+        try:
+            return self._database.write(operation)
+        finally:
+            with self._counting:
+                self._version += 1
 
     def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
 
         def operation(connection: sqlite3.Connection) -> Creation:
             if claim is not None:
-                answer = claims.find_answer(connection, claim, now=change.run.created_at)
+                answer = claims.find_answer(
+                    connection, claim.key, claim.body_digest, now=change.run.created_at
+                )
                 if answer is not None:
                     return Creation(run=None, replayed=answer)
                 claims.put(connection, claim)
             changes.create(connection, change)
             return Creation(change.run)
 
-        return self._database.write(operation)
+        return self._write(operation)
+
+    def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
+        """Return the answer that the same request got, if its claim still lives."""
+        with self._database.reading() as connection:
+            return claims.find_answer(connection, key, body_digest, now=now)
 
     def get(self, run_id: str) -> RunRecord:
         """Return a run. Raises RunNotFound."""
@@ -67,15 +93,13 @@ class SqliteRunStore:
             changes.apply(connection, run, change)
             return change.run
 
-        return self._database.write(operation)
+        return self._write(operation)
 
     def claim(
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
     ) -> list[RunRecord]:
         """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
-        return self._database.write(
-            lambda connection: work.claim(connection, start, now=now, limit=limit)
-        )
+        return self._write(lambda connection: work.claim(connection, start, now=now, limit=limit))
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""
@@ -136,7 +160,7 @@ class SqliteRunStore:
 
     def delete_finished(self, *, before: datetime, limit: int) -> tuple[list[str], list[str]]:
         """Delete up to `limit` runs that finished before `before`, with all they own."""
-        deleted = self._database.write(
+        deleted = self._write(
             lambda connection: retention.delete_finished(connection, before, limit)
         )
         self._database.reclaim()

@@ -118,8 +118,10 @@ class FakeSandbox:
         self.script = script
         self.launches: list[Launch] = []
         self.ended: list[Path] = []
+        self.killed: list[Path] = []
         self.on_end: Callable[[Path], None] = lambda _folder: None
         self.refusal: Exception | None = None
+        self._runs: dict[Path, FakeRun] = {}
         self._started: queue.SimpleQueue[FakeRun] = queue.SimpleQueue()
 
     def report(self) -> SandboxReport:
@@ -130,7 +132,7 @@ class FakeSandbox:
             raise self.refusal
         self.launches.append(launch)
         leave_mark(launch.folder)
-        run = FakeRun(launch)
+        run = self._runs[launch.folder] = FakeRun(launch)
         self._started.put(run)
         self.script(run)
         return run
@@ -146,6 +148,11 @@ class FakeSandbox:
         self.ended += folders
         for folder in folders:
             self.on_end(folder)
+
+    def kill(self, folder: Path) -> None:
+        """End a run without a record, as a killed supervisor would."""
+        self.killed.append(folder)
+        self._runs[folder].say(Signal.ENDED)
 
     def find_exit(self, folder: Path) -> ExitRecord | None:
         path = folder / "meta" / EXIT_FILE

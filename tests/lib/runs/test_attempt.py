@@ -43,7 +43,12 @@ def test_a_run_that_goes_well_is_completed_and_leaves_no_folder(world: World) ->
 
 def test_the_sandbox_gets_the_command_the_limits_and_the_next_line_number(world: World) -> None:
     world.add_worker(manifest="limits: {timeout_seconds: 7}\n" + RETRY)
-    world.sandbox.script = lambda run: (run.log("one", "two"), run.finish(exit_code=1))[-1]
+
+    def fail(run: FakeRun) -> None:
+        run.log("one", "two")
+        run.finish(exit_code=1)
+
+    world.sandbox.script = fail
     run = world.executed()
     assert run.status is RunStatus.QUEUED
     run = world.claim(run)
@@ -64,10 +69,12 @@ def test_the_run_keeps_to_the_policy_of_its_start_not_to_a_later_manifest(world:
     run = world.claimed()
     world.add_worker(manifest="limits: {timeout_seconds: 9}\n", run_py="second")
     seen = []
-    world.sandbox.script = lambda live: (
-        seen.append((live.work / "run.py").read_text()),
-        live.finish(GOOD),
-    )[-1]
+
+    def script(live: FakeRun) -> None:
+        seen.append((live.work / "run.py").read_text())
+        live.finish(GOOD)
+
+    world.sandbox.script = script
     world.attempt(run).execute()
     assert seen == ["first"]
     assert world.sandbox.launches[0].limits.timeout_seconds == 7
@@ -80,12 +87,12 @@ def test_only_declared_secrets_reach_the_process_and_only_by_its_environment(
     for name in ("API_KEY", "OTHER_KEY"):
         world.secrets.put(name, f"value of {name}", at=world.clock.now())
     files: list[bytes] = []
-    world.sandbox.script = lambda run: (
-        files.extend(
-            path.read_bytes() for path in run.launch.folder.rglob("*") if path.is_file()
-        ),
-        run.finish(GOOD),
-    )[-1]
+
+    def script(live: FakeRun) -> None:
+        files.extend(path.read_bytes() for path in live.launch.folder.rglob("*") if path.is_file())
+        live.finish(GOOD)
+
+    world.sandbox.script = script
     world.executed()
     environment = world.sandbox.launches[0].environment
     assert environment["API_KEY"] == "value of API_KEY"
@@ -119,14 +126,17 @@ def test_the_last_lines_come_along_even_without_a_word_of_them(world: World) -> 
     world.add_worker()
 
     def script(run: FakeRun) -> None:
-        run.log("told")
-        leave_log(run.launch.folder, "untold", first_seq=2, stream="stderr")
+        leave_log(run.launch.folder, "one")
+        leave_log(run.launch.folder, "two", first_seq=2, stream="stderr")
         run.finish(GOOD)
 
     world.sandbox.script = script
     run = world.executed()
     lines = world.logs.tail(run.id, limit=9)
-    assert [(line.message, line.level) for line in lines] == [("told", "info"), ("untold", "warning")]
+    assert [(line.message, line.level) for line in lines] == [
+        ("one", "info"),
+        ("two", "warning"),
+    ]
 
 
 def test_a_cancel_ends_the_process_and_the_run(world: World) -> None:
@@ -242,9 +252,7 @@ class AbsentStore(MemoryRunStore):
         super().__init__()
         self.refusals = 0
 
-    def change(
-        self, run_id: str, decide: Callable[[RunRecord], RunChange | None]
-    ) -> RunRecord:
+    def change(self, run_id: str, decide: Callable[[RunRecord], RunChange | None]) -> RunRecord:
         if self.refusals:
             self.refusals -= 1
             raise StoreUnavailable("The store is away.")
@@ -267,10 +275,12 @@ def test_a_store_that_stays_down_leaves_the_folder_to_a_restarted_server(
 ) -> None:
     world.runs = store = AbsentStore()
     world.add_worker()
-    world.sandbox.script = lambda live: (
-        (live.work / "out" / "a.txt").write_text("x"),
-        live.finish(GOOD),
-    )[-1]
+
+    def script(live: FakeRun) -> None:
+        (live.work / "out" / "a.txt").write_text("x")
+        live.finish(GOOD)
+
+    world.sandbox.script = script
     run = world.claimed()
     store.refusals = 1
     with caplog.at_level(logging.ERROR):

@@ -15,6 +15,7 @@ from lib.manifest.models import Manifest
 from lib.runs import state
 from lib.runs.collection import MAX_ARTIFACTS, canonical
 from lib.runs.preparation import AttemptFolder
+from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.records import RunRecord
 from tests.lib.runs.fake_sandbox import leave_exit
 from tests.lib.runs.world import World
@@ -30,6 +31,7 @@ class Ended:
         world.add_worker(manifest=manifest)
         self.run: RunRecord = world.claimed()
         self.folder: AttemptFolder = world.folder(self.run, made=True)
+        self.mask: Mask = NO_MASK
 
     def write(self, path: str, data: bytes = b"x") -> None:
         file = self.folder.work / path
@@ -40,7 +42,7 @@ class Ended:
         if result is not None:
             (self.folder.work / "result.json").write_text(json.dumps(result))
         leave_exit(self.folder.path, **fields)
-        return self._world.collection.collect(self.run, self.folder, self.manifest)
+        return self._world.collection.collect(self.run, self.folder, self.manifest, self.mask)
 
     @property
     def manifest(self) -> Manifest:
@@ -51,7 +53,10 @@ class Ended:
 
 @pytest.fixture
 def ended(world: World) -> Callable[[str], Ended]:
-    return lambda manifest="": Ended(world, manifest)
+    def make(manifest: str = "") -> Ended:
+        return Ended(world, manifest)
+
+    return make
 
 
 def artifacts_of(event: state.Event) -> dict[str, str]:
@@ -182,6 +187,13 @@ def test_a_name_that_is_not_utf_8_fails_the_run(ended: Make) -> None:
     assert artifacts_of(event) == {"a.txt": "out/a.txt"}
 
 
+def test_two_files_that_would_have_one_name_fail_the_run(ended: Make) -> None:
+    attempt = ended("exec: {outputs: [{name: report, kind: file, path: report.csv}]}\n")
+    attempt.write("report.csv", b"the output")
+    attempt.write("out/report.csv", b"another")
+    assert failure(attempt.collect())[1].startswith("Two artifacts have the name report.csv")
+
+
 def test_a_thousand_files_are_kept_and_one_more_fails_the_run(ended: Make) -> None:
     attempt = ended()
     for number in range(MAX_ARTIFACTS):
@@ -223,7 +235,7 @@ def test_lines_that_the_supervisor_dropped_are_counted(ended: Make) -> None:
 def test_without_an_exit_record_the_attempt_was_interrupted(world: World, ended: Make) -> None:
     attempt = ended()
     attempt.write("out/a.txt")
-    event = world.collection.collect(attempt.run, attempt.folder, attempt.manifest)
+    event = world.collection.collect(attempt.run, attempt.folder, attempt.manifest, NO_MASK)
     assert event == state.Interrupted(attempt.run.fence, "The run's supervisor was killed.")
 
 

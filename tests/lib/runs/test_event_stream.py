@@ -181,7 +181,21 @@ def test_a_position_survives_its_text(event: int, log: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", "x", "1", "-", "1-", "-1", "1-2-3", " 1-2", "1-2\n", "١-٢", "1" * 99 + "-1"]
+    "text",
+    [
+        None,
+        "",
+        "x",
+        "1",
+        "-",
+        "1-",
+        "-1",
+        "1-2-3",
+        " 1-2",
+        "1-2\n",
+        "\u0661-\u0662",
+        "1" * 99 + "-1",
+    ],
 )
 def test_any_other_position_is_the_start(text: str | None) -> None:
     assert Position.parse(text) == Position()

@@ -18,6 +18,7 @@ from lib.storage.ports import ConcurrencyReached, IdempotencyKeyReused, RunNotFo
 from lib.storage.records import (
     ApprovalStatus,
     Phase,
+    RunChange,
     RunQuery,
     RunStatus,
     Stored,
@@ -39,15 +40,15 @@ exec:
     - {{name: who, type: string, required: true}}
     - {{name: data, kind: file, accepts: [.csv]}}
 """
-MENDED: list[tuple[str, Callable[[World], None]]] = [
+MENDED: list[tuple[str, Callable[[World], object]]] = [
     ("worker_not_found", lambda world: world.write_worker("plain", "exec: {mode: nonsense}\n")),
     ("worker_broken", lambda world: world.write_worker("plain", WRONG.format(archived="true"))),
     ("worker_disabled", lambda world: world.write_worker("plain", WRONG.format(archived="false"))),
-    ("worker_disabled", lambda world: enable(world)),
+    ("worker_disabled", lambda world: enable(world, enabled=True)),
 ]
 
 
-def enable(world: World, *, enabled: bool = True) -> None:
+def enable(world: World, *, enabled: bool) -> None:
     world.settings.change("plain", lambda each: replace(each, enabled=enabled))
 
 
@@ -62,9 +63,7 @@ def runs_of(world: World) -> int:
 
 
 def key(body: str = "body", scope: str = "scope") -> KeyUse:
-    return KeyUse(
-        scope, body, lambda run: StoredAnswer(202, Stored(2, text="{}"), run_id=run.id)
-    )
+    return KeyUse(scope, body, lambda run: StoredAnswer(202, Stored(2, text="{}"), run_id=run.id))
 
 
 def test_the_checks_of_a_start_come_in_their_order_and_write_nothing(world: World) -> None:
@@ -162,7 +161,7 @@ def test_the_same_key_and_body_are_one_run_from_any_number_of_callers(world: Wor
     lifecycle = world.lifecycle()
     request = StartRequest(worker_id="plain", inputs={}, trigger=Trigger("manual"), key=key())
 
-    created = [each for each in together(lambda _: lifecycle.start(request), 8)]
+    created = together(lambda _: lifecycle.start(request), 8)
 
     runs = [each.run for each in created if not isinstance(each, Exception) and each.run]
     answers = [each.replayed for each in created if not isinstance(each, Exception)]
@@ -233,7 +232,7 @@ def test_a_cancelled_proposal_takes_its_approval_along(world: World) -> None:
     asked = approval(run, world.clock.now())
     world.settle(run, state.Proposed(run.fence, asked, Stored(2, text="{}")))
     older = replace(asked, id="apr_1", status=ApprovalStatus.REJECTED)
-    world.runs.change(run.id, lambda each: state.RunChange(each, approval=older))
+    world.runs.change(run.id, lambda each: RunChange(each, approval=older))
 
     assert world.lifecycle().cancel(run.id).status is RunStatus.CANCELLED
     statuses = {each.id: each.status for each in world.runs.list_approvals(run.id)}
@@ -263,11 +262,13 @@ def test_an_unknown_run_can_be_neither_cancelled_nor_replayed(world: World) -> N
 
 
 def test_a_replay_runs_the_same_tree_with_the_same_inputs(world: World) -> None:
-    manifest = "exec: {inputs: [{name: who, type: string, default: Ada}]}\n"
+    manifest = (
+        "exec: {inputs: [{name: who, type: string, default: Ada}, {name: note, type: string}]}\n"
+    )
     world.add_worker(manifest=manifest)
     old = world.start(who="Bob", priority=7)
     world.add_worker(manifest=manifest.replace("Ada", "Eve"))
-    world.settings.change("plain", lambda _: WorkerSettings(True, {"who": "Mallory"}))
+    world.settings.change("plain", lambda _: WorkerSettings(True, {"note": "new", "who": "Eve"}))
 
     run = world.lifecycle().replay(old.id, latest=False, by="eve")
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lib.runs.live_log import BATCH_BYTES, LiveLog
 from lib.sandbox.wire import LOG_FILE
+from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.memory import MemoryLogStore
 from lib.storage.records import LogLine
 
@@ -21,7 +22,7 @@ class Source:
     def __init__(self, meta: Path) -> None:
         self.path = meta / LOG_FILE
         self.store = MemoryLogStore()
-        self.log = LiveLog(meta, run_id="run_1", store=self.store)
+        self.log = LiveLog(meta, run_id="run_1", store=self.store, mask=NO_MASK)
 
     def add(self, data: bytes) -> None:
         with self.path.open("ab") as file:
@@ -85,8 +86,15 @@ def test_a_log_of_many_batches_arrives_whole(source: Source) -> None:
 def test_a_new_reader_repeats_nothing_in_the_store(source: Source, tmp_path: Path) -> None:
     source.add(line(1) + line(2))
     source.log.carry()
-    LiveLog(tmp_path, run_id="run_1", store=source.store).carry()
+    LiveLog(tmp_path, run_id="run_1", store=source.store, mask=NO_MASK).carry()
     assert [each.seq for each in source.lines()] == [1, 2]
+
+
+def test_values_of_secrets_never_reach_the_store(source: Source, tmp_path: Path) -> None:
+    source.add(line(1, "the key is hunter22"))
+    mask = Mask(["hunter22"])
+    LiveLog(tmp_path, run_id="run_1", store=source.store, mask=mask).carry()
+    assert source.lines()[0].message == "the key is ***"
 
 
 @given(st.lists(st.text(), min_size=1), st.data())

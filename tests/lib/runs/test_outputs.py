@@ -83,6 +83,11 @@ def test_an_optional_text_may_be_empty(read: Read) -> None:
     assert read({"text": "x", "note": ""}).values["note"] == ""
 
 
+def test_an_optional_file_may_be_empty(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "out" / "report.csv").write_text("")
+    assert read({"text": "x"}).problems == ()
+
+
 def test_a_required_file_must_hold_something(read: Read, tmp_path: Path) -> None:
     (tmp_path / "out" / "needed.txt").write_text("")
     assert read({"text": "x"}).problems == (OutputProblem("/outputs/needed", "is an empty file"),)

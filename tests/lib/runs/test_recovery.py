@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib.runs import state
-from lib.storage.records import RunRecord, RunStatus, Stored
+from lib.storage.records import RunChange, RunRecord, RunStatus, Stored
 from tests.lib.runs.fake_sandbox import leave_exit, leave_log, leave_mark
 from tests.lib.runs.world import OWNER, World
 
@@ -198,7 +198,7 @@ def test_a_worker_whose_manifest_cannot_be_read_any_more_is_interrupted(world: W
     broken = world.catalogue.get("plain").worker
     assert broken.loaded.manifest is None
     frozen_there = replace(run, worker_sha=broken.sha)
-    world.runs.change(run.id, lambda _: state.RunChange(frozen_there))
+    world.runs.change(run.id, lambda _: RunChange(frozen_there))
     leave_exit(world.folder(run).path)
     world.recovery().recover_own(OWNER)
     assert code_of(world, run) == "interrupted"

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.runs.folder import WorkFolder
-from lib.runs.result_file import MAX_RESULT_BYTES, ResultFile, ResultProblem, WorkerError, read_result
+from lib.runs.result_file import (
+    MAX_RESULT_BYTES,
+    ResultFile,
+    ResultProblem,
+    WorkerError,
+    read_result,
+)
 
 Read = Callable[[Any], ResultFile | None]
 
@@ -47,7 +53,9 @@ def test_the_least_that_is_valid(read: Read) -> None:
     assert (result.worker_error, result.decision_required) == (None, None)
 
 
-@pytest.mark.parametrize(("status", "is_error"), [("completed", False), ("error", True), ("failed", True)])
+@pytest.mark.parametrize(
+    ("status", "is_error"), [("completed", False), ("error", True), ("failed", True)]
+)
 def test_words_for_success_and_failure(read: Read, status: str, is_error: bool) -> None:
     result = read({"status": status})
     assert result is not None
@@ -86,7 +94,10 @@ def test_keys_that_are_not_known_are_ignored(read: Read) -> None:
         ({"status": "error", "error": 3}, "/error"),
         ({"status": "error", "error_code": "Not A Code"}, "/error_code"),
         ({"status": "success", "decision_required": True}, "/decision_required"),
-        ({"status": "success", "decision_required": {"preview_type": "html"}}, "/decision_required"),
+        (
+            {"status": "success", "decision_required": {"preview_type": "html"}},
+            "/decision_required",
+        ),
         ({"status": "success", "decision_required": {"preview_payload": []}}, "/decision_required"),
     ],
 )

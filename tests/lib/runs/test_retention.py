@@ -20,7 +20,7 @@ from tests.lib.runs.world import World
 TEXT = "exec: {inputs: [{name: text, type: textarea}]}\n"
 
 
-def completed(world: World, **inputs: object) -> RunRecord:
+def completed(world: World, **inputs: str) -> RunRecord:
     run = world.claimed(**inputs)
     world.logs.append(run.id, [LogLine(1, world.clock.now(), "info", "stdout", "words")])
     return world.settle(run, state.Completed(run.fence, Stored(2, text="{}")))

@@ -29,9 +29,11 @@ from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
 from lib.runs.executor import Executor
 from lib.runs.lifecycle import Canceller, KeyUse, Lifecycle, StartRequest
+from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, Preparation
 from lib.runs.recovery import Recovery
 from lib.runs.retention import Retention
+from lib.runs.secret_catalogue import SecretCatalogue
 from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Announcement, Uploads
 from lib.sandbox.runtimes import Runtimes
@@ -154,6 +156,14 @@ class World:
         )
 
     @property
+    def masks(self) -> Masks:
+        return Masks(registry=self.registry, secrets=self.secrets)
+
+    @property
+    def secret_catalogue(self) -> SecretCatalogue:
+        return SecretCatalogue(registry=self.registry, store=self.secrets, clock=self.clock)
+
+    @property
     def collection(self) -> Collection:
         return Collection(
             sandbox=self.sandbox,
@@ -199,6 +209,7 @@ class World:
             logs=self.logs,
             registry=self.registry,
             collection=self.collection,
+            masks=self.masks,
             sandbox=self.sandbox,
             clock=self.clock,
             signals=self.signals,
@@ -248,7 +259,8 @@ class World:
             content=self.content,
             uploads=self.uploads,
             worker_settings=self.settings,
-            secrets=self.secrets,
+            secrets=self.secret_catalogue,
+            masks=self.masks,
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self.lifecycle(canceller),
@@ -302,7 +314,12 @@ class World:
             refs[MAIN] = commit.id
 
     def start(
-        self, worker_id: str = "plain", *, key: KeyUse | None = None, priority: int = 5, **inputs: Any
+        self,
+        worker_id: str = "plain",
+        *,
+        key: KeyUse | None = None,
+        priority: int = 5,
+        **inputs: Any,
     ) -> RunRecord:
         """Queue a run a millisecond later than the one before."""
         self.clock.advance(milliseconds=1)

@@ -46,20 +46,29 @@ class Runner:
         command: tuple[str, ...] | None = None,
         limits: Limits | None = None,
         environment: dict[str, str] | None = None,
+        warm: bool = True,
     ) -> tuple[LiveRun, Path]:
         self._count += 1
         folder = self._root / f"attempt-{self._count}"
         (folder / "work").mkdir(parents=True)
         (folder / "meta").mkdir()
         (folder / "work" / "run.py").write_text(script)
+        (folder / "work" / "neighbour.py").write_text("VALUE = 1")
+        (folder / "work" / "lib").mkdir()
+        (folder / "work" / "lib" / "__init__.py").write_text("VALUE = 2")
         launch = Launch(
             run_id=f"run_{self._count}",
             fence=1,
             folder=folder,
             command=command or (str(base_python()), "run.py"),
-            environment={"PATH": "/usr/bin:/bin", **(environment or {})},
+            environment={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(folder / "work"),
+                **(environment or {}),
+            },
             limits=limits or Limits(),
             first_seq=1,
+            warm=warm,
         )
         return self.sandbox.start(launch), folder
 

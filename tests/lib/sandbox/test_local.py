@@ -46,7 +46,7 @@ def test_output_becomes_lines_with_stream_and_number(runner: Runner) -> None:
 def test_worker_gets_its_environment_and_no_other(runner: Runner) -> None:
     script = "import os; print(sorted(k for k in os.environ if k != 'LC_CTYPE'))"
     ended = runner(script, environment={"TOKEN": "x"})
-    assert ended.lines[0][3] == "['PATH', 'TOKEN']"
+    assert ended.lines[0][3] == "['HOME', 'PATH', 'TOKEN']"
 
 
 def test_worker_inherits_no_descriptor(runner: Runner) -> None:

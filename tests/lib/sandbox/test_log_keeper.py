@@ -7,10 +7,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.sandbox.log_keeper import MAX_LINE_BYTES, LogKeeper
+from lib.sandbox.log_keeper import MAX_LINE_BYTES, STDERR_TAIL_BYTES, LogKeeper
+from lib.secrets.mask import Mask
 
 LINES = st.lists(st.text(st.characters(exclude_characters="\r\n", codec="utf-8")), max_size=30)
 
@@ -73,3 +75,52 @@ def test_dropped_lines_leave_a_gap_of_their_size(tmp_path: Path) -> None:
     assert len(written) - 1 + dropped == 10_000
     assert written[-1][0] == 5 + 10_000 - 1
     assert written[-1][3] == "09999"
+
+
+KEY = "tok-4f9a1c88"
+
+
+def keep_masked(data: bytes, folder: Path, *, piece: int, budget: int = 1 << 20) -> LogKeeper:
+    file = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        keeper = LogKeeper(file, first_seq=1, budget_bytes=budget, mask=Mask([KEY]))
+        for at in range(0, len(data), piece):
+            keeper.feed("stderr", data[at : at + piece], at)
+        keeper.finish(0)
+        return keeper
+    finally:
+        os.close(file)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+@pytest.mark.parametrize("budget", [1 << 20, 200])
+def test_values_are_never_written_however_they_arrive(
+    tmp_path: Path, piece: int, budget: int
+) -> None:
+    """In the head, in the tail and in the last words for the error."""
+    data = b"".join(f"line {number} {KEY}\n".encode() for number in range(50)) + KEY.encode()
+    keeper = keep_masked(data, tmp_path, piece=piece, budget=budget)
+    written = (tmp_path / "log").read_text()
+    assert KEY not in written
+    assert "line 0 ***" in written
+    assert KEY not in keeper.stderr_tail
+    assert keeper.stderr_tail.endswith("line 49 ***\n***")
+
+
+@pytest.mark.parametrize("shown", range(-2, len(KEY) + 2))
+def test_no_piece_of_a_value_is_left_where_a_line_is_cut(tmp_path: Path, shown: int) -> None:
+    """`shown` characters of it lie before the cut; fewer than three say nothing."""
+    data = b"x" * (MAX_LINE_BYTES - shown) + KEY.encode() + b"x" * 99 + b"\n"
+    keep_masked(data, tmp_path, piece=4096)
+    message = json.loads((tmp_path / "log").read_text())[3]
+    assert KEY[:3] not in message
+    assert message.endswith("bytes cut]")
+
+
+@pytest.mark.parametrize("shown", range(-2, len(KEY) + 2))
+@pytest.mark.parametrize("before", ["x", "\N{KEY}"])
+def test_no_piece_of_a_value_begins_the_last_words(tmp_path: Path, shown: int, before: str) -> None:
+    data = before * 5000 + KEY + "y" * (STDERR_TAIL_BYTES - shown)
+    keeper = keep_masked(data.encode(), tmp_path, piece=4096)
+    assert KEY[-3:] not in keeper.stderr_tail
+    assert "yyyy" in keeper.stderr_tail

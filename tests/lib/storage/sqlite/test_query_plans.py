@@ -19,6 +19,7 @@ from lib.storage.sqlite import (
     retention,
     run_lists,
     run_rows,
+    secrets,
     uploads,
     work,
     worker_settings,
@@ -52,6 +53,8 @@ STATEMENTS = {
     "last seq": (logs.LAST_SEQ, "log_chunks_by_run"),
     "upload": (uploads.GET, "sqlite_autoindex_uploads_1"),
     "expired uploads": (uploads.LIST_EXPIRED, "uploads_unused"),
+    "secret": (secrets.FIND, "sqlite_autoindex_secrets_1"),
+    "use of a secret": (secrets.USE, "sqlite_autoindex_secrets_1"),
     "settings": (worker_settings.GET, "sqlite_autoindex_worker_settings_1"),
 }
 
