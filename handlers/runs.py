@@ -157,7 +157,7 @@ class Runs:
         "getRun",
         summary="One run with logs, artifacts and approvals",
         responses={200: RunDetailView},
-        errors=["run_not_found"],
+        errors=["run_not_found", "secret_unreadable"],
     )
     async def on_get_item(self, _call: Call[None, None], run_id: str) -> RunDetailView:
         """The last 1,000 log lines come with it; the rest at `/runs/{run_id}/logs`."""
@@ -195,7 +195,7 @@ class RunActions:
         "cancelRun",
         summary="Cancel a run",
         responses={200: RunView},
-        errors=["run_not_found", "run_state_conflict"],
+        errors=["run_not_found", "run_state_conflict", "secret_unreadable"],
     )
     async def on_post_cancel(self, _call: Call[None, None], run_id: str) -> RunView:
         """A queued run ends at once; of a running one the whole process tree is ended first."""
@@ -208,7 +208,13 @@ class RunActions:
         body=ReplayRun,
         body_required=False,
         responses={202: RunView},
-        errors=["run_not_found", "worker_not_found", "worker_disabled", "replay_conflict"],
+        errors=[
+            "run_not_found",
+            "worker_not_found",
+            "worker_disabled",
+            "replay_conflict",
+            "secret_unreadable",
+        ],
     )
     async def on_post_replay(self, call: Call[None, ReplayRun], run_id: str) -> Reply:
         """A new run at the same tree, or with `latest` at the current one."""

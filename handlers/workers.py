@@ -39,7 +39,7 @@ TAG: Final = "Workers"
 RECENT_RUNS: Final = 10
 START_ERRORS: Final = [
     "worker_not_found", "worker_broken", "worker_disabled", "validation_failed", "missing_secret",
-    "missing_connection", "concurrency_conflict", "idempotency_key_reused",
+    "missing_connection", "concurrency_conflict", "idempotency_key_reused", "secret_unreadable",
 ]  # fmt: skip
 
 

@@ -117,8 +117,9 @@ def descendants(server: ServerProcess) -> int:
 
 
 def attempt_folders(server: ServerProcess) -> list[Path]:
-    """Return what is left of attempts."""
-    return list((server.data / "runs").glob("*/*"))
+    """Return what is left of attempts: a folder for each run that has any."""
+    folder = server.data / "runs"
+    return list(folder.iterdir()) if folder.exists() else []
 
 
 def pid_of(server: ServerProcess) -> int:

@@ -1,0 +1,197 @@
+"""Control groups: memory and tasks of a whole run, counted by the kernel.
+
+Optional: an ordinary user, or a container, seldom may make them. Version 2 is
+used where memory and pids can be delegated, else version 1 with its two
+hierarchies; cgroups(7).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+_CONTROLLERS: Final = ("memory", "pids")
+_REMOVE_SECONDS: Final = 1.0
+_PAUSE_SECONDS: Final = 0.001
+
+
+@dataclass(frozen=True)
+class Group:
+    """One run's group: one folder in version 2, one for each controller in version 1.
+
+    Attributes:
+        memory: Where memory is counted.
+        pids: Where tasks are; the same folder in version 2.
+    """
+
+    version: Literal[1, 2]
+    memory: Path
+    pids: Path
+
+    def join(self) -> None:
+        """Put this process in; what it starts afterwards is born there."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text("0")
+
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that was held at once; None before Linux 5.19."""
+        name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
+        with contextlib.suppress(OSError):
+            return int((self.memory / name).read_text())
+        return None
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel has killed anything in it for want of memory."""
+        name = "memory.events" if self.version == 2 else "memory.oom_control"
+        lines = (self.memory / name).read_text().splitlines()
+        return any(line.startswith("oom_kill ") and not line.endswith(" 0") for line in lines)
+
+    def kill(self) -> None:
+        """Kill everything in it; returns when nothing is left to kill."""
+        at_once = self.pids / "cgroup.kill"  # version 2, from Linux 5.14
+        if at_once.exists():
+            at_once.write_text("1")
+            return
+        while pids := (self.pids / "cgroup.procs").read_text().split():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(_PAUSE_SECONDS)
+
+    def remove(self) -> None:
+        """Delete it, once its processes have been reaped.
+
+        Raises:
+            OSError: something is still in it after a second.
+        """
+        deadline = time.monotonic() + _REMOVE_SECONDS
+        for folder in self.folders:
+            while not _is_removed(folder, last_try=time.monotonic() > deadline):
+                time.sleep(_PAUSE_SECONDS)
+
+    @property
+    def folders(self) -> list[Path]:
+        """What has to be made and removed."""
+        return [self.memory] if self.memory == self.pids else [self.memory, self.pids]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Where groups for runs may be made."""
+
+    version: Literal[1, 2]
+    memory: Path
+    pids: Path
+
+    @classmethod
+    def find(cls) -> Groups | None:
+        """Return a place in which making a group works, tried; None if there is none."""
+        for candidate in _candidates():
+            try:
+                candidate.create(f"probe-{os.getpid()}", memory_bytes=1 << 30, tasks=8).remove()
+            except OSError:
+                continue
+            return candidate
+        return None
+
+    def create(self, name: str, *, memory_bytes: int, tasks: int) -> Group:
+        """Make a run's group.
+
+        Raises:
+            OSError: the kernel refused, or the name is taken.
+        """
+        group = Group(self.version, self.memory / f"floom-{name}", self.pids / f"floom-{name}")
+        for folder in group.folders:
+            folder.mkdir()  # if it is there it is another's, and stays
+        try:
+            self._limit(group, memory_bytes, tasks)
+        except OSError:
+            group.remove()
+            raise
+        return group
+
+    def _limit(self, group: Group, memory_bytes: int, tasks: int) -> None:
+        (group.pids / "pids.max").write_text(str(tasks))
+        if self.version == 2:
+            _limit_memory(group.memory, memory_bytes)
+        else:
+            _limit_memory_v1(group.memory, memory_bytes)
+
+
+def _limit_memory(folder: Path, memory_bytes: int) -> None:
+    (folder / "memory.max").write_text(str(memory_bytes))
+    with contextlib.suppress(OSError):  # without swap there is no such file
+        (folder / "memory.swap.max").write_text("0")
+
+
+def _limit_memory_v1(folder: Path, memory_bytes: int) -> None:
+    (folder / "memory.limit_in_bytes").write_text(str(memory_bytes))
+    with contextlib.suppress(OSError):  # with swap accounting only
+        (folder / "memory.memsw.limit_in_bytes").write_text(str(memory_bytes))
+
+
+def _is_removed(folder: Path, *, last_try: bool) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        if last_try:
+            raise
+        return False
+    return True
+
+
+def _candidates() -> list[Groups]:
+    mounts = _mounts()
+    found: list[Groups] = []
+    own = _own_groups()
+    if "" in mounts and "" in own:
+        # A group that holds processes cannot hand controllers on, but the one
+        # above may, if it was given to us (systemd's Delegate=).
+        base = mounts[""] / own[""].lstrip("/")
+        found += [Groups(2, each, each) for each in (base, base.parent) if _hands_on(each)]
+    if all(name in mounts and name in own for name in _CONTROLLERS):
+        memory, pids = (mounts[name] / own[name].lstrip("/") for name in _CONTROLLERS)
+        found.append(Groups(1, memory, pids))
+    return found
+
+
+def _hands_on(folder: Path) -> bool:
+    """Whether groups below can have both controllers, switched on if need be."""
+    control = folder / "cgroup.subtree_control"
+    try:
+        if set(_CONTROLLERS) <= set(control.read_text().split()):
+            return True
+        if not set(_CONTROLLERS) <= set((folder / "cgroup.controllers").read_text().split()):
+            return False
+        control.write_text("+memory +pids")
+    except OSError:
+        return False
+    return True
+
+
+def _mounts() -> dict[str, Path]:
+    """Return mount points by controller; version 2 has the name ""."""
+    found: dict[str, Path] = {}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, options, *_ = line.split()
+        if kind == "cgroup2":
+            found[""] = Path(place)
+        elif kind == "cgroup":
+            found |= {name: Path(place) for name in _CONTROLLERS if name in options.split(",")}
+    return found
+
+
+def _own_groups() -> dict[str, str]:
+    """Return this process's groups by controller."""
+    found: dict[str, str] = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        found |= dict.fromkeys(names.split(","), path)
+    return found

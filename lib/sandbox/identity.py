@@ -1,0 +1,112 @@
+"""A user id for each run, so that the kernel counts and separates runs by it.
+
+Only root can use it. A lock file stands for each id: its holder is the run's
+supervisor, and the kernel lets go when that ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# Below what systemd hands to containers and above what it and Debian give to
+# people and services; an id that has no name in any database.
+FIRST_UID: Final = 500_000
+# Inside a container that maps 65,536 ids only: the end of the range for people.
+FIRST_UID_WHERE_FEW: Final = 50_000
+UID_COUNT: Final = 4_096
+
+_OTHERS_MAY_PASS: Final = stat.S_IXOTH
+
+
+class NoUidLeft(Exception):
+    """As many runs as there are ids are running."""
+
+
+@dataclass(frozen=True)
+class UidLease:
+    """An id that nobody else has while the descriptor is open.
+
+    Attributes:
+        descriptor: Closed at exec; inherited by a fork.
+    """
+
+    uid: int
+    descriptor: int
+
+    def release(self) -> None:
+        """Let another run have the id. All processes that use it must be gone."""
+        os.close(self.descriptor)
+
+
+@dataclass(frozen=True)
+class UidRange:
+    """Ids for runs, each also used as the group id.
+
+    Attributes:
+        folder: Private folder for the lock files.
+    """
+
+    folder: Path
+    first: int = FIRST_UID
+    count: int = UID_COUNT
+
+    def lease(self, hint: int) -> UidLease:
+        """Take a free id; atomic among all processes that use the folder.
+
+        Args:
+            hint: Where to begin, any number; one that grows with each run gives
+                each a fresh id at the first try.
+
+        Raises:
+            NoUidLeft: all are taken.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for step in range(self.count):
+            uid = self.first + (hint + step) % self.count
+            descriptor = os.open(self.folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            return UidLease(uid, descriptor)
+        raise NoUidLeft(f"all {self.count} user ids from {self.first} are in use")
+
+
+def default_first_uid() -> int:
+    """Return the first id of a range that exists in this user namespace."""
+    for line in Path("/proc/self/uid_map").read_text().splitlines():
+        inside, _, count = map(int, line.split())
+        if inside <= FIRST_UID and inside + count >= FIRST_UID + UID_COUNT:
+            return FIRST_UID
+    return FIRST_UID_WHERE_FEW
+
+
+def give(folder: str, uid: int, gid: int) -> None:
+    """Make `uid` the owner of a folder and all below it; links are not followed.
+
+    Only before anything of the run has started: files come from elsewhere.
+    """
+    os.chown(folder, uid, gid, follow_symlinks=False)
+    for _, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+        for name in (*folders, *files):
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+
+
+def unreachable(paths: Sequence[str]) -> str | None:
+    """Return a folder that keeps a stranger from one of these paths; None if none does.
+
+    An interpreter below a home folder (mode 0700) is the usual case: it would
+    not start under another uid, unless a mount shows it elsewhere.
+    """
+    for path in paths:
+        for folder in Path(os.path.realpath(path)).parents:
+            if not folder.stat().st_mode & _OTHERS_MAY_PASS:
+                return str(folder)
+    return None

@@ -1,0 +1,61 @@
+"""The only network that a worker has: its own loopback, and who listens there."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+ADDRESS: Final = "127.0.0.1"
+BACKLOG: Final = 128
+
+_SIOCSIFFLAGS: Final = 0x8914  # linux/sockios.h
+_IFF_UP: Final = 0x1
+_REQUEST: Final = struct.Struct("16sH14x")  # struct ifreq
+
+
+def bring_up() -> None:
+    """Switch on `lo` in a new network namespace, where it is off.
+
+    Raises:
+        OSError: no CAP_NET_ADMIN in the owner of the network namespace.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _REQUEST.pack(b"lo", _IFF_UP))
+
+
+def hand_over_listeners(ports: Sequence[int], descriptor: int) -> None:
+    """Listen on each port and pass the sockets to whoever is to accept.
+
+    A socket stays in the network namespace that it was made in, whoever holds
+    it: so the supervisor, outside, serves the worker, inside.
+
+    Args:
+        ports: TCP ports, in the order in which the sockets arrive.
+        descriptor: One end of a pair of Unix sockets; stays open.
+    """
+    listeners = [socket.create_server((ADDRESS, port), backlog=BACKLOG) for port in ports]
+    try:
+        with socket.socket(fileno=_duplicate(descriptor)) as channel:
+            socket.send_fds(channel, [b"\0"], [each.fileno() for each in listeners])
+    finally:
+        for each in listeners:
+            each.close()
+
+
+def receive_listeners(channel: socket.socket, count: int) -> list[socket.socket]:
+    """Return what `hand_over_listeners` sent; blocks until it has.
+
+    Raises:
+        EOFError: the other side closed without sending them.
+    """
+    data, descriptors, _, _ = socket.recv_fds(channel, 1, count)
+    if not data or len(descriptors) != count:
+        raise EOFError("the run's network namespace was not made")
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+
+def _duplicate(descriptor: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)

@@ -1,0 +1,225 @@
+"""A root folder for one run, and leaving the host's behind.
+
+Everything is opened before anything is hidden, as detached copies of mounts:
+the run's folder may lie below `/tmp`, which the new root covers with its own.
+It needs Linux 5.12 (`mount_setattr`), which makes a copy read-only with all
+mounts below it in one call.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from lib.sandbox import syscalls
+from lib.sandbox.host_view import HostView, is_below
+
+_MS_NOSUID: Final = 2  # linux/mount.h
+_MS_NODEV: Final = 4
+_MS_NOEXEC: Final = 8
+_MS_RDONLY: Final = 1
+_MS_REC: Final = 0x4000
+_MS_PRIVATE: Final = 0x4_0000
+_MNT_DETACH: Final = 2
+
+_OPEN_TREE_CLONE: Final = 1
+_AT_FDCWD: Final = -100
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_RECURSIVE: Final = 0x8000
+_MOVE_FROM_DESCRIPTOR: Final = 0x4  # MOVE_MOUNT_F_EMPTY_PATH
+
+_FSOPEN_CLOEXEC: Final = 1  # FSMOUNT_CLOEXEC too
+_FSCONFIG_SET_STRING: Final = 1
+_FSCONFIG_CREATE: Final = 6
+
+_READ_ONLY: Final = 1  # MOUNT_ATTR_*
+_NO_SUID: Final = 2
+_NO_DEVICES: Final = 4
+_ATTRIBUTES: Final = struct.Struct("=QQQQ")  # set, clear, propagation, user namespace
+
+_PLAIN: Final = _MS_NOSUID | _MS_NODEV
+_ROOT_OPTIONS: Final = "size=1m,nr_inodes=1k,mode=755"
+_SCRATCH_INODES: Final = 16_384
+
+_STREAM_LINKS: Final = (
+    ("/proc/self/fd", "dev/fd"),
+    ("/proc/self/fd/0", "dev/stdin"),
+    ("/proc/self/fd/1", "dev/stdout"),
+    ("/proc/self/fd/2", "dev/stderr"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRoot:
+    """What a run's own root folder holds.
+
+    Attributes:
+        environment: Further read-only paths, this run's, shown even below `hidden`.
+        work: The run's folder on the host.
+        home: Where the worker sees it.
+        hidden: Folders of the host that stay empty even where they lie below a
+            readable path.
+        user: Id of the worker, for `/etc/passwd`.
+        shows_processes: Whether `/proc` is mounted; the process must be in the
+            pid namespace that it is to show.
+    """
+
+    view: HostView
+    environment: tuple[str, ...]
+    work: str
+    home: str
+    hidden: tuple[str, ...]
+    user: int
+    group: int
+    scratch_bytes: int
+    shows_processes: bool
+
+    def enter(self) -> None:
+        """Build it in this process's mount namespace, and leave the old one.
+
+        The working folder is then `home`. Needs CAP_SYS_ADMIN in the user
+        namespace that owns the mount namespace.
+
+        Raises:
+            OSError: the kernel refused, or a path is not there.
+        """
+        _mount(None, "/", None, _MS_REC | _MS_PRIVATE)  # nothing shows outside
+        trees = self._open_trees()
+        # On top of the run's folder, a place that is certain to exist.
+        _mount("root", self.work, "tmpfs", _PLAIN, _ROOT_OPTIONS)
+        os.chdir(self.work)
+        self._furnish()
+        for target, tree in trees:
+            _attach(tree, target)
+        if self.shows_processes:
+            _mount("proc", "proc", "proc", _PLAIN | _MS_NOEXEC | _MS_RDONLY)
+        _pivot()
+        _set_attributes(_AT_FDCWD, "/", _READ_ONLY, recursive=False)
+        os.chdir(self.home)
+
+    def _open_trees(self) -> list[tuple[str, int]]:
+        """Return what is to be mounted, in this order: later ones may lie on earlier ones."""
+        trees = [(path, _open_tree(path, _READ_ONLY)) for path in self.view.readable]
+        trees += [(f"/dev/{name}", _open_device(f"/dev/{name}")) for name in self.view.devices]
+        trees += [(path, _new_tree()) for path in self._covered()]
+        trees += [(path, _open_tree(path, _READ_ONLY)) for path in self.environment]
+        return [*trees, (self.home, _open_tree(self.work))]
+
+    def _covered(self) -> list[str]:
+        """Return the hidden folders that a readable path would show."""
+        return [
+            path
+            for path in self.hidden
+            if any(is_below(path, readable) for readable in self.view.readable)
+        ]
+
+    def _furnish(self) -> None:
+        """Make folders, links and the few files of `/etc` in the empty root."""
+        for folder in ("dev", "etc", "proc", "tmp", "dev/shm"):
+            os.mkdir(folder)  # noqa: PTH102 - relative to the new root, on the hot path
+        for points_to, path in (*self.view.links, *_STREAM_LINKS):
+            os.symlink(points_to, path.lstrip("/"))  # noqa: PTH211
+        for name, text in self._settings().items():
+            _write(f"etc/{name}", text)
+        # Private, and in place before what may have to be shown below it.
+        scratch = f"size={self.scratch_bytes},nr_inodes={_SCRATCH_INODES},mode=1777"
+        _mount("tmp", "tmp", "tmpfs", _PLAIN, scratch)
+        _mount("shm", "dev/shm", "tmpfs", _PLAIN, scratch)
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "passwd": f"worker:x:{self.user}:{self.group}::{self.home}:/bin/sh\n",
+            "group": f"worker:x:{self.group}:\n",
+            "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+            "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+            "resolv.conf": "",
+        }
+
+
+def _open_tree(path: str, attributes: int = 0) -> int:
+    """Return a detached copy of what is mounted at and below a path."""
+    tree = _copy_mount(path, _AT_RECURSIVE)
+    _set_attributes(tree, "", attributes | _NO_SUID | _NO_DEVICES, recursive=True)
+    return tree
+
+
+def _open_device(path: str) -> int:
+    """Return a detached copy of one device's file; `nodev` would switch it off."""
+    return _copy_mount(path, 0)
+
+
+def _copy_mount(path: str, flags: int) -> int:
+    flags |= _OPEN_TREE_CLONE | os.O_CLOEXEC
+    return syscalls.call("open_tree", _AT_FDCWD, path.encode(), flags)
+
+
+def _new_tree() -> int:
+    """Return a small, empty file system, not mounted anywhere."""
+    context = syscalls.call("fsopen", b"tmpfs", _FSOPEN_CLOEXEC)
+    try:
+        for key, value in (("size", "64k"), ("mode", "755")):
+            syscalls.call(
+                "fsconfig", context, _FSCONFIG_SET_STRING, key.encode(), value.encode(), 0
+            )
+        syscalls.call("fsconfig", context, _FSCONFIG_CREATE, None, None, 0)
+        return syscalls.call("fsmount", context, _FSOPEN_CLOEXEC, _NO_SUID | _NO_DEVICES)
+    finally:
+        os.close(context)
+
+
+def _set_attributes(folder: int, path: str, attributes: int, *, recursive: bool) -> None:
+    flags = (0 if path else _AT_EMPTY_PATH) | (_AT_RECURSIVE if recursive else 0)
+    packed = _ATTRIBUTES.pack(attributes, 0, 0, 0)
+    syscalls.call("mount_setattr", folder, path.encode(), flags, packed, len(packed))
+
+
+def _attach(tree: int, target: str) -> None:
+    """Mount a detached copy at a path of the new root, the working folder."""
+    inside = target.lstrip("/")
+    _make_place(inside, is_folder=stat.S_ISDIR(os.fstat(tree).st_mode))
+    syscalls.call("move_mount", tree, b"", _AT_FDCWD, inside.encode(), _MOVE_FROM_DESCRIPTOR)
+    os.close(tree)
+
+
+def _make_place(path: str, *, is_folder: bool) -> None:
+    """Make something to mount on, with all folders above it."""
+    folder, _, _ = path.rpartition("/")
+    try:
+        if is_folder:
+            os.mkdir(path)  # noqa: PTH102
+        else:
+            os.mknod(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make_place(folder, is_folder=True)
+        _make_place(path, is_folder=is_folder)
+
+
+def _pivot() -> None:
+    """Make the working folder the root; the old one is stacked on it, then gone."""
+    syscalls.call("pivot_root", b".", b".")
+    syscalls.call("umount2", b".", _MNT_DETACH)
+
+
+def _mount(
+    source: str | None, target: str, kind: str | None, flags: int, options: str = ""
+) -> None:
+    syscalls.call(
+        "mount", _optional(source), target.encode(), _optional(kind), flags, options.encode()
+    )
+
+
+def _optional(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _write(path: str, text: str) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)

@@ -1,0 +1,94 @@
+"""Control groups, where this host lets us make them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lib.sandbox.cgroup import Group, Groups
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def groups() -> Groups:
+    found = Groups.find()
+    if found is None:
+        pytest.skip("no control group of ours may be divided here")
+    return found
+
+
+@pytest.fixture
+def group(groups: Groups) -> Iterator[Group]:
+    made = groups.create(f"test-{os.getpid()}", memory_bytes=64 * MIB, tasks=10)
+    yield made
+    made.kill()
+    made.remove()
+
+
+def run_in(group: Group, work: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            group.join()
+            work()
+        except BaseException:  # noqa: BLE001 - it is a child
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+
+def end_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_memory_over_the_limit_is_killed_and_known(group: Group) -> None:
+    pid = run_in(group, lambda: bytearray(256 * MIB))
+    assert end_of(pid) == -signal.SIGKILL
+    assert group.was_out_of_memory()
+    peak = group.peak_bytes()
+    assert peak is None or 32 * MIB < peak <= 64 * MIB
+
+
+def test_memory_within_the_limit_is_not(group: Group) -> None:
+    assert end_of(run_in(group, lambda: bytearray(16 * MIB))) == 0
+    assert not group.was_out_of_memory()
+
+
+def test_tasks_are_counted_for_the_whole_group(group: Group) -> None:
+    def fork_often() -> None:
+        for _ in range(20):
+            if os.fork() == 0:
+                signal.alarm(20)  # in case nobody kills it
+                signal.pause()
+
+    assert end_of(run_in(group, fork_often)) == 1
+
+
+def test_all_are_killed_at_once_and_the_group_goes(groups: Groups) -> None:
+    made = groups.create(f"kill-{os.getpid()}", memory_bytes=64 * MIB, tasks=10)
+    read_end, write_end = os.pipe()
+
+    def stay() -> None:
+        os.write(write_end, b"x")
+        signal.alarm(20)
+        signal.pause()
+
+    pids = [run_in(made, stay) for _ in range(3)]
+    for _ in pids:
+        os.read(read_end, 1)
+    os.close(read_end)
+    os.close(write_end)
+    made.kill()
+    assert [end_of(pid) for pid in pids] == [-signal.SIGKILL] * 3
+    made.remove()
+    assert not made.memory.exists()
+    assert not made.pids.exists()
+
+
+def test_a_name_in_use_is_refused(groups: Groups, group: Group) -> None:
+    with pytest.raises(FileExistsError):
+        groups.create(f"test-{os.getpid()}", memory_bytes=MIB, tasks=1)

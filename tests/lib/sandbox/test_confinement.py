@@ -1,0 +1,229 @@
+"""What a supervisor gets from a confinement besides the isolation itself.
+
+Each test is a small supervisor of its own: the fork must come from a process
+with one thread, and a test's process may have more.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.sandbox.local import ENGINE_ROOT, base_python
+
+DEADLINE_SECONDS = 30
+
+PREAMBLE = """
+import os, signal, socket, sys, time
+from dataclasses import replace
+sys.path.insert(0, sys.argv[1])
+from lib.sandbox import identity, loopback
+from lib.sandbox.confinement import Confinement, ConfinementError, Listeners
+from lib.sandbox.host_view import HostView
+from lib.sandbox.probe import probe
+from lib.sandbox.rlimits import Ceilings
+
+folder, python = sys.argv[2:4]
+work = folder + "/data/run/work"
+found = probe()
+if not found.layers.root:
+    print("lacks", found.facts)
+    sys.exit()
+UID = 500_555 if found.layers.uid else None
+CONFINEMENT = Confinement(
+    layers=found.layers,
+    work=work,
+    view=HostView.find([] if python.startswith("/usr/") else [os.path.dirname(os.path.dirname(python))]),
+    ceilings=Ceilings(1 << 29, 1 << 29, tasks=32),
+    uid=UID,
+)
+if UID:
+    identity.give(work, UID, UID)
+
+def start(confinement, worker, *arguments):
+    pid = confinement.fork()
+    if pid == 0:
+        try:
+            confinement.enter()
+            worker(*arguments)
+            os._exit(0)
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+            os._exit(1)
+    return pid
+
+def end(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="floom-confinement-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        (path / "data" / "run" / "work").mkdir(parents=True)
+        (path / "data" / "secret").write_text("secret")
+        (path / "data" / "environments" / "one").mkdir(parents=True)
+        (path / "data" / "environments" / "one" / "module.py").write_text("")
+        yield path
+
+
+def supervise(folder: Path, script: str) -> str:
+    done = subprocess.run(
+        [str(base_python()), "-I", "-c", PREAMBLE + script, str(ENGINE_ROOT), str(folder),
+         str(base_python())],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        env={},
+    )  # fmt: skip
+    if done.stdout.startswith("lacks"):
+        pytest.skip(f"no namespaces here: {done.stdout}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_worker_reaches_a_listener_that_the_supervisor_holds(folder: Path) -> None:
+    script = """
+ours, theirs = socket.socketpair()
+listeners = Listeners(ports=(7100, 7101), channel=theirs.fileno())
+def worker():
+    with socket.create_connection(("127.0.0.1", 7101)) as connection:
+        print(connection.recv(5).decode(), flush=True)
+pid = start(replace(CONFINEMENT, listeners=listeners), worker)
+theirs.close()
+api, proxy = loopback.receive_listeners(ours, 2)
+proxy.accept()[0].sendall(b"hello")
+print(api.getsockname(), end(pid))
+"""
+    assert supervise(folder, script) == "hello\n('127.0.0.1', 7100) 0\n"
+
+
+def test_a_supervisor_learns_that_no_listener_comes(folder: Path) -> None:
+    script = """
+ours, theirs = socket.socketpair()
+listeners = Listeners(ports=(70000,), channel=theirs.fileno())
+pid = start(replace(CONFINEMENT, listeners=listeners), lambda: None)
+theirs.close()
+try:
+    loopback.receive_listeners(ours, 1)
+except EOFError:
+    print("none", end(pid))
+"""
+    assert supervise(folder, script).endswith("none 1\n")
+
+
+def test_sigterm_reaches_every_process_of_the_run(folder: Path) -> None:
+    script = """
+read_end, write_end = os.pipe()
+def worker():
+    said = []
+    signal.signal(signal.SIGTERM, lambda *_: said.append(os.write(write_end, b"t")))
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+    os.write(write_end, b"r")
+    while not said:
+        time.sleep(0.01)
+    if child:
+        os.waitpid(child, 0)
+pid = start(replace(CONFINEMENT, keep=(write_end,)), worker)
+os.close(write_end)
+for _ in range(2):
+    assert os.read(read_end, 1) == b"r"
+os.kill(pid, signal.SIGTERM)
+print(os.read(read_end, 1), os.read(read_end, 1), end(pid), os.read(read_end, 1))
+"""
+    assert supervise(folder, script) == "b't' b't' 0 b''\n"
+
+
+def test_the_worker_dies_with_its_supervisor(folder: Path) -> None:
+    script = """
+read_end, write_end = os.pipe()
+supervisor = os.fork()
+if supervisor == 0:
+    def worker():
+        os.write(write_end, b"r")
+        time.sleep(60)
+    end(start(replace(CONFINEMENT, keep=(write_end,)), worker))
+os.close(write_end)
+assert os.read(read_end, 1) == b"r"
+os.kill(supervisor, signal.SIGKILL)
+print(os.read(read_end, 1))  # the end comes when nobody has the other end
+"""
+    assert supervise(folder, script) == "b''\n"
+
+
+def test_only_kept_descriptors_stay_open(folder: Path) -> None:
+    script = """
+read_end, write_end = os.pipe()
+for number in range(5):
+    os.dup2(os.open(folder, os.O_RDONLY), 20 + 3 * number)
+def worker():
+    opened = [n for n in range(3, 100) if os.path.exists(f"/proc/self/fd/{n}")]
+    print(opened == [write_end], flush=True)
+print(end(start(replace(CONFINEMENT, keep=(write_end,)), worker)))
+"""
+    assert supervise(folder, script) == "True\n0\n"
+
+
+def test_hidden_folders_are_empty_but_for_what_is_the_run_s(folder: Path) -> None:
+    script = """
+view = HostView.find([*CONFINEMENT.view.readable, folder])
+confinement = replace(
+    CONFINEMENT, view=view, hidden=(folder + "/data",),
+    environment=(folder + "/data/environments/one",),
+)
+def worker():
+    print(sorted(os.listdir(folder + "/data")), os.getcwd() == work, flush=True)
+    print(os.listdir(folder + "/data/environments/one"), os.listdir(work), flush=True)
+print(end(start(confinement, worker)))
+"""
+    expected = "['environments', 'run'] True\n['module.py'] []\n0\n"
+    assert supervise(folder, script) == expected
+
+
+def test_without_mounts_a_hidden_folder_below_a_readable_one_is_refused(folder: Path) -> None:
+    script = """
+view = HostView.find([*CONFINEMENT.view.readable, folder])
+layers = replace(CONFINEMENT.layers, root=False, proc=False, user_namespace=False,
+    network=False, ipc=False, pids=False, uid=False)
+confinement = replace(CONFINEMENT, view=view, layers=layers, hidden=(folder + "/data",))
+print(end(start(confinement, lambda: None)))
+"""
+    assert "holds folders that must be hidden" in supervise(folder, script)
+
+
+def test_the_folder_can_be_shown_at_another_path(folder: Path) -> None:
+    script = """
+def worker():
+    open("mine", "w").close()
+    print(os.getcwd(), open("/etc/passwd").read().split(":")[5], flush=True)
+print(end(start(replace(CONFINEMENT, home="/work"), worker)), os.listdir(work))
+"""
+    assert supervise(folder, script) == "/work /work\n0 ['mine']\n"
+
+
+def test_a_layer_that_cannot_be_applied_is_named(folder: Path) -> None:
+    script = """
+confinement = replace(CONFINEMENT, environment=("/no/such/folder",))
+print(end(start(confinement, lambda: None)))
+"""
+    output = supervise(folder, script)
+    assert output.startswith("ConfinementError folder: ")
+    assert output.endswith("No such file or directory\n1\n")
+
+
+def test_nothing_of_the_run_is_left_on_the_host_s_mounts(folder: Path) -> None:
+    script = """
+before = open("/proc/self/mountinfo").read()
+end(start(CONFINEMENT, lambda: None))
+print(open("/proc/self/mountinfo").read() == before)
+"""
+    assert supervise(folder, script) == "True\n"

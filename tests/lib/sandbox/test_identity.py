@@ -1,0 +1,71 @@
+"""User ids for runs: each has one, and it comes back however the run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from lib.sandbox import identity
+from lib.sandbox.identity import NoUidLeft, UidRange
+
+
+def test_two_runs_never_have_the_same_id(tmp_path: Path) -> None:
+    uids = UidRange(tmp_path / "uids", first=70_000, count=3)
+    leases = [uids.lease(hint=0) for _ in range(3)]
+    assert sorted(lease.uid for lease in leases) == [70_000, 70_001, 70_002]
+    with pytest.raises(NoUidLeft, match="all 3 user ids"):
+        uids.lease(hint=0)
+    leases[1].release()
+    assert uids.lease(hint=0).uid == leases[1].uid
+
+
+def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+    uids = UidRange(tmp_path, first=70_000, count=1)
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        uids.lease(hint=5)
+        os.write(write_end, b"x")
+        signal.alarm(20)
+        signal.pause()
+    os.read(read_end, 1)
+    with pytest.raises(NoUidLeft):
+        uids.lease(hint=5)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    assert uids.lease(hint=5).uid == 70_000
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_the_hint_spreads_runs_over_the_range(tmp_path: Path) -> None:
+    uids = UidRange(tmp_path, first=70_000, count=10)
+    assert [uids.lease(hint=hint).uid for hint in (3, 14)] == [70_003, 70_004]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_giving_a_folder_follows_no_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("")
+    folder = tmp_path / "work"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "file").write_text("")
+    (folder / "link").symlink_to(outside)
+    identity.give(str(folder), 70_000, 70_001)
+    assert outside.stat().st_uid == os.geteuid()
+    for path in (folder, *folder.rglob("*")):
+        assert (path.lstat().st_uid, path.lstat().st_gid) == (70_000, 70_001)
+
+
+def test_a_closed_folder_on_the_way_is_named(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "python").write_text("")
+    barrier = identity.unreachable([str(closed / "python")])
+    assert barrier is not None
+    assert not stat.S_IMODE(Path(barrier).stat().st_mode) & stat.S_IXOTH
+    assert identity.unreachable(["/usr/bin/env"]) is None
