@@ -11,7 +11,7 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-from lib.sandbox import linux, syscalls, wire
+from lib.sandbox import linux, wire
 from lib.sandbox.warm import WarmStart
 
 F_SETPIPE_SZ: Final = 1031  # fcntl(2); a flooding worker wakes the supervisor less often
@@ -80,7 +80,7 @@ def _become_worker(
 ) -> WarmStart:
     """In the fresh child: set up and exec; only a warm start returns. Never raises."""
     try:
-        syscalls.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         _connect_streams(stdout, stderr)
         _reset_signals()

@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict
 from typing import Final
 
-from lib.sandbox import linux, process_tree, syscalls, wire
+from lib.sandbox import linux, process_tree, wire
 from lib.sandbox.child import MAX_OPEN_FILES, Child, StartError
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.log_keeper import LogKeeper, Stream
@@ -39,7 +39,7 @@ def supervise(connection: socket.socket) -> WarmStart | None:
         forked from here, what it is to run.
     """
     os.setsid()
-    syscalls.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     request = wire.LaunchRequest.receive(connection)
     meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
     return Supervisor(request, connection, meta).run()

@@ -20,7 +20,7 @@ import socket
 import sys
 from typing import Final
 
-from lib.sandbox import linux, process_tree, syscalls
+from lib.sandbox import linux, process_tree
 from lib.sandbox.supervisor import supervise
 from lib.sandbox.warm import WarmStart, preimport
 
@@ -40,8 +40,8 @@ def main() -> WarmStart | None:
     listener, lifeline = (int(argument) for argument in sys.argv[-2:])
     for descriptor in (listener, lifeline):
         os.set_inheritable(descriptor, False)
-    syscalls.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-    syscalls.prctl(linux.PR_SET_DUMPABLE, 0)  # launches hold secrets
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # launches hold secrets
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
