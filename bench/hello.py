@@ -25,7 +25,7 @@ from typing import Any
 from bench.kit import servers
 from bench.kit.figures import ms, ratio
 from bench.kit.table import table
-from lib.sandbox.local import base_python
+from lib.sandbox.runtimes import base_python
 from tests.e2e.server import ROOT
 
 ROUNDS = 60

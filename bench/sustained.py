@@ -19,7 +19,7 @@ from bench.kit import load, servers
 from bench.kit.load import Load, Loader
 from bench.kit.processes import cpu_seconds
 from bench.kit.table import table
-from lib.sandbox.local import base_python
+from lib.sandbox.runtimes import base_python
 
 SECONDS = 6.0
 WARM_UP_SECONDS = 1.0

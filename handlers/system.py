@@ -11,6 +11,7 @@ from handlers.run_views import RunSummaryView, run_summary
 from handlers.worker_views import rate
 from lib.bootstrap import Services, lambda_handler
 from lib.overview import AttentionKind, Overview
+from lib.sandbox.port import SandboxMode
 from lib.storage.ports import StoreUnavailable
 from lib.version import VERSION
 from lib.web.call import Call, Reply
@@ -76,6 +77,33 @@ class OverviewView(ResponseModel):
     generated_at: Timestamp
 
 
+class PropertiesView(ResponseModel):
+    """The mechanism that holds each property of isolation, or `none`."""
+
+    files: str
+    network: str
+    processes: str
+    privileges: str
+    limits: str
+
+
+class MechanismView(ResponseModel):
+    """One mechanism of the kernel, tried."""
+
+    name: str
+    works: bool
+    reason: str | None = Field(description="Why it does not work.")
+
+
+class SandboxView(ResponseModel):
+    """How workers are isolated on this host."""
+
+    mode: SandboxMode = Field(description="The setting FLOOM_SANDBOX, or its default.")
+    whole: bool = Field(description="Whether all five properties are held.")
+    properties: PropertiesView
+    mechanisms: list[MechanismView]
+
+
 class Health:
     """For load balancers and people who wonder."""
 
@@ -95,6 +123,28 @@ class Health:
             view = HealthView(status="unavailable", version=VERSION, checks={"store": "failed"})
             return Reply(view, 503)
         return Reply(HealthView(status="ok", version=VERSION, checks={"store": "ok"}))
+
+
+class SandboxProbe:
+    """What isolates workers on this host."""
+
+    def __init__(self, services: Services) -> None:
+        self._sandbox = services.sandbox
+
+    @operation("getSandbox", summary="What isolates workers here", responses={200: SandboxView})
+    async def on_get(self, _call: Call[None, None]) -> SandboxView:
+        """As the server's probe found it when it last started the process that forks workers."""
+        report = await blocking(self._sandbox.inspect)
+        tried = [
+            MechanismView(name=name, works=not why, reason=why or None)
+            for name, why in report.mechanisms.items()
+        ]
+        return SandboxView(
+            mode=report.mode,
+            whole=report.is_whole,
+            properties=PropertiesView.model_validate(report.holds),
+            mechanisms=tried,
+        )
 
 
 class SystemOverview:
@@ -142,6 +192,7 @@ def routes(services: Services) -> list[Route]:
     return [
         Route("/healthz", Health(services), tag=TAG),
         Route("/system/overview", SystemOverview(services), tag=TAG),
+        Route("/system/sandbox", SandboxProbe(services), tag=TAG),
     ]
 
 

@@ -34,13 +34,13 @@ from lib.runs.secret_catalogue import SecretCatalogue
 from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Uploads
 from lib.sandbox.local import LocalSandbox
+from lib.sandbox.port import Sandbox
 from lib.sandbox.runtimes import Runtimes
 from lib.secrets.keys import KeyFolder
 from lib.secrets.store import open_secret_store
 from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
 from lib.storage.ports import LogStore, RunStore, WorkerSettingsStore
-from lib.storage.records import SandboxReport
 from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
@@ -71,7 +71,7 @@ class Services:
     lifecycle: Lifecycle
     signals: RunSignals
     overview: OverviewReader
-    sandbox: SandboxReport
+    sandbox: Sandbox
 
 
 class Local:
@@ -151,7 +151,7 @@ class _LocalParts:
             self.workspace,
             load_manifest=functools.partial(load_manifest, runtimes=self.runtimes.names),
         )
-        self.sandbox = LocalSandbox(self.folder.sandbox, mode=settings.sandbox_mode)
+        self.sandbox = self._sandbox()
         on_exit.callback(self.sandbox.close)
         self.sandbox.prepare()
         self.masks = Masks(registry=self.registry, secrets=self.stores.secrets)
@@ -179,7 +179,7 @@ class _LocalParts:
             lifecycle=self._lifecycle(),
             signals=self.signals,
             overview=self._overview(),
-            sandbox=self.sandbox.report(),
+            sandbox=self.sandbox,
         )
 
     def engine(self) -> Engine:
@@ -239,6 +239,15 @@ class _LocalParts:
             clock=self.clock,
         )
 
+    def _sandbox(self) -> LocalSandbox:
+        return LocalSandbox(
+            self.folder.sandbox,
+            mode=self.settings.sandbox_mode,
+            runtimes=self.runtimes.programs.values(),
+            hidden=(self.folder.path, self.settings.workspace_path),
+            runs=self.folder.runs,
+        )
+
     def _executor(self) -> Executor:
         collaborators = Collaborators(
             store=self.stores.runs,
@@ -259,12 +268,12 @@ class _LocalParts:
         )
         return Executor(
             store=self.stores.runs,
-            attempt=lambda run: Attempt(run, collaborators),
+            attempt=functools.partial(Attempt, collaborators=collaborators),
             bell=self.bell,
             signals=self.signals,
             clock=self.clock,
             owner=self.folder.owner,
-            report=self.sandbox.report(),
+            report=self.sandbox.report,
             max_runs=self.settings.max_concurrent_runs,
         )
 
@@ -296,7 +305,7 @@ class _LocalParts:
             catalogue=self.catalogue,
             runs=self.stores.runs,
             clock=self.clock,
-            sandbox=self.sandbox.report(),
+            sandbox=self.sandbox,
         )
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from lib.bootstrap import Services
 from lib.log import event
+from lib.sandbox.port import HostReport
 from lib.settings import Settings, unknown_variables
-from lib.storage.records import SandboxReport
 
 log: Final = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def banner(settings: Settings, services: Services) -> str:
 
   API reference   {url}/docs
   Workspace       {settings.workspace_path}
-  Isolation       {_isolation(services.sandbox, settings)}
+  Isolation       {_isolation(services.sandbox.inspect())}
 
   Try it:
   curl -s {url}/workers/hello-worker/runs{secret} \\
@@ -43,9 +43,12 @@ def warn_about(settings: Settings) -> None:
         )  # fmt: skip
 
 
-def _isolation(report: SandboxReport, settings: Settings) -> str:
-    if settings.sandbox_mode == "require":
-        return "required, and not whole on this host: runs will fail as sandbox_unavailable"
-    names = ("files", "network", "processes", "privileges", "limits")
-    missing = [name for name in names if getattr(report, name) == "none"]
-    return f"not held: {', '.join(missing)}" if missing else "whole"
+def _isolation(report: HostReport) -> str:
+    if report.is_whole:
+        return "whole"
+    missing = ", ".join(report.missing)
+    if report.mode == "require":
+        return f"required, and this host cannot hold {missing}: no run will start"
+    if report.mode == "off":
+        return "OFF: workers can do what this user can do"
+    return f"NOT whole, nothing holds {missing}: see /system/sandbox"

@@ -40,7 +40,7 @@ class DataFolder:
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self.path = path.absolute()
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lay_out()
             self._lock = self._take_lock(clock)
         except OSError as error:
             raise DataFolderError(f"FLOOM_DATA_DIR={path}: {error.strerror}") from error
@@ -80,6 +80,23 @@ class DataFolder:
         """The zygote's socket."""
         return self.path / "sandbox"
 
+    def _lay_out(self) -> None:
+        """Make what is private before anybody can look in.
+
+        Where root has no mounts to give, each run is a user of its own that
+        must get to its folder: it may pass, and finds nothing it may open.
+        """
+        passable = 0o711 if os.geteuid() == 0 else 0o700
+        self.path.mkdir(mode=passable, parents=True, exist_ok=True)
+        for folder in (self.blobs, self.unfinished, self.keys, self.sandbox):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+        self.runs.mkdir(mode=passable, exist_ok=True)
+        for file in (self.database, self.path / _LOCK, self.path / _IDENTITY):
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            file.chmod(0o600)
+        self.path.chmod(passable)
+
     def _take_lock(self, clock: Clock) -> int:
         file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -110,6 +127,7 @@ class DataFolder:
 
 def _write_durably(path: Path, text: str) -> None:
     temporary = path.with_suffix(".tmp")
+    temporary.touch(mode=0o600)
     with temporary.open("w") as file:
         file.write(text)
         file.flush()

@@ -11,8 +11,9 @@ from lib.clock import Clock
 from lib.manifest.schedule import next_fire_at
 from lib.manifest.triggers import ScheduleTrigger
 from lib.runs.catalogue import Catalogue, Entry
+from lib.sandbox.port import HostReport, Sandbox
 from lib.storage.ports import RunStore
-from lib.storage.records import RunQuery, RunSummary, RunTotals, SandboxReport
+from lib.storage.records import RunQuery, RunSummary, RunTotals
 
 RECENT_RUNS: Final = 10
 MAX_SCHEDULED: Final = 200
@@ -65,7 +66,7 @@ class OverviewReader:
     """Reads an overview from counters and the registry; never scans runs."""
 
     def __init__(
-        self, *, catalogue: Catalogue, runs: RunStore, clock: Clock, sandbox: SandboxReport
+        self, *, catalogue: Catalogue, runs: RunStore, clock: Clock, sandbox: Sandbox
     ) -> None:
         self._catalogue = catalogue
         self._runs = runs
@@ -86,7 +87,7 @@ class OverviewReader:
             active_workers=sum(entry.status in _ACTIVE for entry in entries),
             recent_runs=self._runs.list(RunQuery(), limit=RECENT_RUNS).rows,
             scheduled=tuple(slots[:MAX_SCHEDULED]),
-            attention=(*_sandbox_attention(self._sandbox), *attention),
+            attention=(*_sandbox_attention(self._sandbox.inspect()), *attention),
         )
 
 
@@ -138,13 +139,11 @@ def _attention(entry: Entry) -> Iterator[Attention]:
             yield attention("failing", f"The last {count} runs of {worker_id} failed.")
 
 
-def _sandbox_attention(report: SandboxReport) -> Iterator[Attention]:
-    missing = [
-        name
-        for name in ("files", "network", "processes", "privileges", "limits")
-        if getattr(report, name) == "none"
-    ]
-    if missing:
-        yield Attention(
-            "sandbox_degraded", f"Runs are not isolated in: {', '.join(missing)}.", "/docs"
-        )
+def _sandbox_attention(report: HostReport) -> Iterator[Attention]:
+    if report.is_whole:
+        return
+    missing = ", ".join(report.missing)
+    message = f"Runs are not isolated in: {missing}."
+    if report.mode == "require":
+        message = f"No run starts: FLOOM_SANDBOX=require, and this host cannot isolate {missing}."
+    yield Attention("sandbox_degraded", message, "/system/sandbox")

@@ -61,17 +61,27 @@ class Attempt:
 
     Args:
         run: As the claim left it; its fence is ours.
+        adopted: The live run, when an earlier life of this server started it.
+        mask: Of an adopted run.
     """
 
-    def __init__(self, run: RunRecord, collaborators: Collaborators) -> None:
+    def __init__(
+        self,
+        run: RunRecord,
+        collaborators: Collaborators,
+        *,
+        adopted: LiveRun | None = None,
+        mask: Mask = NO_MASK,
+    ) -> None:
         self._run = run
         self._with = collaborators
         self._folder = AttemptFolder.of(collaborators.runs_folder, run)
         self._lock = threading.Lock()
-        self._mask = NO_MASK
-        self._live: LiveRun | None = None
+        self._mask = mask
+        self._live = adopted
         self._wanted_end = False
         self._abandoned = False
+        self._handed_over = False
         self._deadline = math.inf
         self._was_killed = False
 
@@ -93,10 +103,17 @@ class Attempt:
         self._abandoned = True
         self.cancel()
 
+    def hand_over(self) -> None:
+        """Stop watching; the run goes on, or is not started at all."""
+        with self._lock:
+            self._handed_over = True
+
     def execute(self) -> None:
         """Prepare, start, watch, record. Never raises."""
         try:
             self._settle(self._execute())
+        except _HandedOver:
+            return
         except Exception:
             log.exception("attempt_failed")
             self._settle(self._failed("internal_error", INTERNAL_ERROR))
@@ -107,9 +124,7 @@ class Attempt:
         if manifest is None:
             return self._failed("execution_error", "The worker's manifest does not load.")
         try:
-            secrets = self._take_secrets(manifest)
-            self._with.preparation.fill(self._folder, run, manifest)
-            live = self._start(manifest, secrets)
+            live = self._resume(self._live) if self._live else self._start(manifest)
         except PreparationError as error:
             return self._failed(error.code, f"The run could not be prepared: {error}.")
         except SandboxUnavailable as error:
@@ -146,27 +161,49 @@ class Attempt:
             raise SecretMissing(f"{', '.join(missing)} was deleted since the run was queued")
         return secrets
 
-    def _start(self, manifest: Manifest, secrets: Mapping[str, str]) -> LiveRun:
+    def _resume(self, live: LiveRun) -> LiveRun:
+        """Watch what runs already; its supervisor goes by its own clock for the limits."""
         run = self._run
-        launch = Launch(
+        spent = (
+            self._with.clock.now() - (run.attempt_started_at or run.created_at)
+        ).total_seconds()
+        self._set_deadline(run.policy.limits.timeout_seconds - spent)
+        if run.cancel_requested_at is not None:
+            self.cancel()
+        return live
+
+    def _start(self, manifest: Manifest) -> LiveRun:
+        secrets = self._take_secrets(manifest)
+        self._with.preparation.fill(self._folder, self._run, manifest)
+        launch = self._launch(manifest, secrets)
+        with self._lock:
+            if self._handed_over:
+                raise _HandedOver
+            live = self._live = self._with.sandbox.start(launch)
+            if self._wanted_end:
+                live.cancel()
+        if not self._wanted_end:
+            self._set_deadline(self._run.policy.limits.timeout_seconds)
+        return live
+
+    def _set_deadline(self, seconds: float) -> None:
+        """Say when a supervisor that is still there must be killed."""
+        with self._lock:
+            self._deadline = time.monotonic() + max(0.0, seconds) + END_SECONDS
+
+    def _launch(self, manifest: Manifest, secrets: Mapping[str, str]) -> Launch:
+        run = self._run
+        return Launch(
             run_id=run.id,
             fence=run.fence,
             folder=self._folder.path,
             command=self._with.preparation.command(manifest),
-            environment=self._with.preparation.environment(run, self._folder, secrets),
+            environment=self._with.preparation.environment(run, secrets),
             limits=run.policy.limits,
             first_seq=self._with.logs.last_seq(run.id) + 1,
             warm=manifest.warm,
             secret_names=tuple(secrets),
         )
-        live = self._with.sandbox.start(launch)
-        with self._lock:
-            self._live = live
-            if self._wanted_end:
-                live.cancel()
-            else:
-                self._deadline = time.monotonic() + run.policy.limits.timeout_seconds + END_SECONDS
-        return live
 
     def _watch(self, live: LiveRun, carrier: LiveLog) -> None:
         """Carry the log until the end; kill a supervisor that misses every deadline.
@@ -174,6 +211,8 @@ class Attempt:
         A worker that is not isolated may have stopped it.
         """
         while (signal := live.wait(WAIT_SECONDS)) is not Signal.ENDED:
+            if self._handed_over:
+                raise _HandedOver
             if not self._was_killed and time.monotonic() >= self._deadline:
                 self._was_killed = True
                 self._with.sandbox.kill(self._folder.path)
@@ -218,3 +257,7 @@ class Attempt:
 
     def _failed(self, code: str, message: str) -> state.Failed:
         return state.Failed(self._run.fence, mask_error(RunError(code, message), self._mask))
+
+
+class _HandedOver(Exception):
+    """Nobody watches this attempt any more."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Self
 
+from lib.log import event
 from lib.runs.executor import Executor
 from lib.runs.recovery import Recovery
 from lib.runs.retention import Retention
@@ -15,7 +16,7 @@ log: Final = logging.getLogger(__name__)
 
 RECOVER_SECONDS: Final = 10.0  # an expired lease is settled within 30 s
 SWEEP_SECONDS: Final = 3600.0
-GRACE_SECONDS: Final = 0.5  # the kill grace of 3 s must fit into the 5 s of a stop as well
+GRACE_SECONDS: Final = 0.5  # what is nearly done need not be handed over
 
 
 class Engine:
@@ -51,16 +52,17 @@ class Engine:
         self.stop()
 
     def start(self) -> None:
-        """Settle what an earlier life left, then take work."""
-        self._recovery.recover_own(self._owner)
+        """Adopt or settle what an earlier life left, then take work."""
+        self._recovery.recover_own(self._owner, adopt=self._executor.adopt)
         self._executor.start()
         for thread in self._housekeepers:
             thread.start()
 
     def stop(self) -> None:
-        """Take no more work; end what runs within four seconds and settle it."""
+        """Take no more work; what still runs goes on, and the next life adopts it."""
         self._stopping.set()
-        self._recovery.interrupt(self._executor.stop(grace_seconds=GRACE_SECONDS))
+        for run in self._executor.stop(grace_seconds=GRACE_SECONDS):
+            event(log, logging.WARNING, "run_goes_on", run_id=run.id, worker_id=run.worker_id)
         for thread in self._housekeepers:
             thread.join()
 

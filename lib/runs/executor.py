@@ -6,13 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from lib.clock import Clock
 from lib.log import event
 from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.runs.signals import Bell, RunSignals
+from lib.sandbox.port import LiveRun
+from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import RunStore, StoreUnavailable
 from lib.storage.records import Lease, RunChange, RunRecord, SandboxReport
 
@@ -25,26 +27,35 @@ IDLE_SECONDS: Final = 30.0  # look again even if nobody rang
 RUNNER: Final = "local"
 
 
+class MakeAttempt(Protocol):
+    """Makes the attempt of a run that is claimed here."""
+
+    def __call__(
+        self, run: RunRecord, *, adopted: LiveRun | None = None, mask: Mask = NO_MASK
+    ) -> Attempt:
+        """Return it; see `Attempt`."""
+        ...
+
+
 class Executor:
     """Executes up to `max_runs` runs at one time in this process.
 
     Args:
         owner: Id of this server; it names the leases.
-        attempt: Makes the attempt of a claimed run.
         bell: Rings when a run may have become claimable.
-        report: What the sandbox holds.
+        report: Returns what the sandbox holds now.
     """
 
     def __init__(
         self,
         *,
         store: RunStore,
-        attempt: Callable[[RunRecord], Attempt],
+        attempt: MakeAttempt,
         bell: Bell,
         signals: RunSignals,
         clock: Clock,
         owner: str,
-        report: SandboxReport,
+        report: Callable[[], SandboxReport],
         max_runs: int,
     ) -> None:
         self._store = store
@@ -81,11 +92,16 @@ class Executor:
         with self._lock:
             return run_id in self._attempts
 
+    def adopt(self, run: RunRecord, live: LiveRun, mask: Mask) -> None:
+        """Go on with an attempt that an earlier life of this server started."""
+        self._renew_all([Lease(run.id, run.fence)])
+        self._begin(self._attempt(run, adopted=live, mask=mask))
+
     def stop(self, *, grace_seconds: float) -> list[RunRecord]:
-        """Take no more work, give what runs a moment, end the rest.
+        """Take no more work, give what runs a moment, let go of the rest.
 
         Returns:
-            The runs whose attempts were ended; recovery decides about them.
+            The runs that go on without this server; its next life adopts them.
         """
         self._stopping.set()
         self._bell.ring()
@@ -94,7 +110,7 @@ class Executor:
             self._idle.wait_for(lambda: not self._attempts, grace_seconds)
             left = list(self._attempts.values())
         for attempt in left:
-            attempt.abandon()
+            attempt.hand_over()
         for thread in tuple(self._threads):
             thread.join()
         return [attempt.run for attempt in left]
@@ -120,7 +136,7 @@ class Executor:
         with self._claiming:
             claimed = self._claim()
             for run in claimed:
-                self._begin(run)
+                self._begin(self._attempt(run))
         return bool(claimed)
 
     def _claim(self) -> list[RunRecord]:
@@ -136,12 +152,12 @@ class Executor:
             owner=self._owner,
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
             runner=RUNNER,
-            sandbox=self._report,
+            sandbox=self._report(),
         )
         return state.transition(run, claim, now)
 
-    def _begin(self, run: RunRecord) -> None:
-        attempt = self._attempt(run)
+    def _begin(self, attempt: Attempt) -> None:
+        run = attempt.run
         thread = threading.Thread(target=self._execute, args=(attempt,), name=f"run-{run.id}")
         with self._lock:
             self._attempts[run.id] = attempt

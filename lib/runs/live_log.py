@@ -57,8 +57,9 @@ class LiveLog:
 
     def _parse(self, line: bytes) -> LogLine | None:
         try:
-            seq, at_ms, stream, message = json.loads(line)
+            seq, at_ms, stream, message, *given = json.loads(line)
         except ValueError:
             return None  # damaged on disk: the other lines are worth having
         message = self._mask.text(message)
-        return LogLine(seq, from_milliseconds(at_ms), _LEVELS[stream], stream, message)
+        level = given[0] if given else _LEVELS[stream]
+        return LogLine(seq, from_milliseconds(at_ms), level, stream, message)

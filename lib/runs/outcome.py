@@ -50,6 +50,11 @@ def evaluate(
     exit_record: ExitRecord, work: WorkFolder, manifest: Manifest, phase: Phase | None
 ) -> Outcome:
     """Return the outcome of an attempt whose process tree is gone."""
+    if exit_record.is_unconfined:
+        sentence = (
+            f"The worker could not be confined, so it was not started: {exit_record.problem}."
+        )
+        return _failed("sandbox_unavailable", sentence)
     if exit_record.problem is not None:
         return _failed("execution_error", f"The worker could not be started: {exit_record.problem}")
     if limit := _limit_error(exit_record, manifest):

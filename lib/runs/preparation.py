@@ -162,15 +162,11 @@ class Preparation:
             )
         return self._runtimes.command(manifest.command)
 
-    def environment(
-        self, run: RunRecord, folder: AttemptFolder, secrets: Mapping[str, str]
-    ) -> dict[str, str]:
-        """Return all variables of the process; see runs.md section 4."""
+    def environment(self, run: RunRecord, secrets: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of the process but for those that the sandbox adds."""
         return {
             **secrets,
             "PATH": self._runtimes.search_path,
-            "HOME": str(folder.work),
-            "TMPDIR": str(folder.work / ".tmp"),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONUNBUFFERED": "1",

@@ -1,15 +1,17 @@
 """Recovery: what becomes of runs whose executor went away.
 
 After a restart on the same data folder the server looks at the runs that it
-left before any lease rule applies: an exit record is collected; a run whose
-process never came to be is queued again; a process that still lives is ended,
-and the run is interrupted. Runs of other owners follow their lease.
+left before any lease rule applies: one that still lives is adopted, with its
+lease and its fence; an exit record is collected; a run whose process never came
+to be is queued again; of any other what is left is ended, and the run is
+interrupted. Runs of other owners follow their lease.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,7 @@ from lib.runs.live_log import LiveLog
 from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, remove_tree
 from lib.runs.signals import Bell, RunSignals
-from lib.sandbox.port import Sandbox
+from lib.sandbox.port import LiveRun, Sandbox
 from lib.secrets.cipher import SecretUnreadable
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, StaleFence
@@ -32,8 +34,10 @@ log: Final = logging.getLogger(__name__)
 
 BATCH: Final = 100
 RESTARTED: Final = "The server was restarted while the run was running."
-STOPPED: Final = "The server was stopped while the run was running."
 LEASE_LOST: Final = "The server that ran this stopped renewing its lease."
+
+
+Adopt = Callable[[RunRecord, LiveRun, Mask], None]
 
 
 class Recovery:
@@ -73,16 +77,23 @@ class Recovery:
         self._runs_folder = runs_folder
         self._same_boot = same_boot
 
-    def recover_own(self, owner: str) -> int:
-        """Settle every run that an earlier life of this server left; return how many."""
+    def recover_own(self, owner: str, *, adopt: Adopt) -> int:
+        """Adopt or settle every run that an earlier life of this server left; return how many.
+
+        Args:
+            owner: The server's id, the same in each of its lives.
+            adopt: Goes on with a run that lives.
+        """
         runs = self._store.list_leased(owner)
         finished = {run.id for run in runs if self._has_exit(run)}
+        adopted = {run.id for run in runs if run.id not in finished and self._adopt(run, adopt)}
+        left = [run for run in runs if run.id not in adopted]
         self._sandbox.end_orphans(
-            [self._folder(run).path for run in runs if run.id not in finished]
+            [self._folder(run).path for run in left if run.id not in finished]
         )
-        for run in runs:
+        for run in left:
             self._settle(run, self._guarded_verdict(run, was_finished=run.id in finished))
-        self._sweep_folders()
+        self._sweep_folders(spared=adopted)
         return len(runs)
 
     def recover_expired(self, *, spare: Callable[[str], bool] = lambda _: False) -> int:
@@ -98,10 +109,15 @@ class Recovery:
             self._settle(run, self._verdict_on_expired(run))
         return len(runs)
 
-    def interrupt(self, runs: Sequence[RunRecord]) -> None:
-        """Settle runs whose attempts this server has just ended."""
-        for run in runs:
-            self._settle(run, state.Interrupted(run.fence, STOPPED))
+    def _adopt(self, run: RunRecord, adopt: Adopt) -> bool:
+        """Go on with a run that lives; False if it does not, or nobody may record it."""
+        mask = self._find_mask(run)
+        live = None if mask is None else self._sandbox.adopt(self._folder(run).path)
+        if mask is None or live is None:
+            return False
+        event(log, logging.INFO, "run_adopted", run_id=run.id, worker_id=run.worker_id)
+        adopt(run, live, mask)
+        return True
 
     def _folder(self, run: RunRecord) -> AttemptFolder:
         return AttemptFolder.of(self._runs_folder, run)
@@ -179,8 +195,9 @@ class Recovery:
             verdict=type(verdict).__name__, status=settled.status.value,
         )  # fmt: skip
 
-    def _sweep_folders(self) -> None:
+    def _sweep_folders(self, *, spared: AbstractSet[str]) -> None:
         """Remove folders of attempts that ended just before the server did."""
         if self._runs_folder.is_dir():
             for folder in self._runs_folder.iterdir():
-                remove_tree(folder)
+                if folder.name not in spared:
+                    remove_tree(folder)

@@ -33,6 +33,18 @@ class Group:
     memory: Path
     pids: Path
 
+    def limit(self, *, memory_bytes: int, tasks: int) -> None:
+        """Set how much memory it may hold, and how many processes and threads.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        (self.pids / "pids.max").write_text(str(tasks))
+        if self.version == 2:
+            _limit_memory(self.memory, memory_bytes)
+        else:
+            _limit_memory_v1(self.memory, memory_bytes)
+
     def join(self) -> None:
         """Put this process in; what it starts afterwards is born there."""
         for folder in self.folders:
@@ -109,18 +121,11 @@ class Groups:
         for folder in group.folders:
             folder.mkdir()  # if it is there it is another's, and stays
         try:
-            self._limit(group, memory_bytes, tasks)
+            group.limit(memory_bytes=memory_bytes, tasks=tasks)
         except OSError:
             group.remove()
             raise
         return group
-
-    def _limit(self, group: Group, memory_bytes: int, tasks: int) -> None:
-        (group.pids / "pids.max").write_text(str(tasks))
-        if self.version == 2:
-            _limit_memory(group.memory, memory_bytes)
-        else:
-            _limit_memory_v1(group.memory, memory_bytes)
 
 
 def _limit_memory(folder: Path, memory_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""The worker's first process: fork, confine, exec."""
+"""A run's first process: forked and enclosed before there is a run, then let go."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import contextlib
 import errno
 import fcntl
 import os
-import resource
 import signal
+import socket
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
-from lib.sandbox import linux, wire
+from lib.sandbox import privileges, wire
+from lib.sandbox.cgroup import Group
+from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
+from lib.sandbox.rlimits import Ceilings
 from lib.sandbox.warm import WarmStart
 
 F_SETPIPE_SZ: Final = 1031  # fcntl(2); a flooding worker wakes the supervisor less often
 PIPE_BYTES: Final = 1024 * 1024
-MAX_OPEN_FILES: Final = 1024
+# A limit on processes counts threads too, and those are nobody's business: what
+# ends a run is the supervisor's count, this only bounds how far a bomb gets.
+TASKS_PER_PROCESS: Final = 8
+
+_CONFINEMENT: Final = b"c"  # what a report of failure begins with
+_START: Final = b"s"
 
 
 class StartError(Exception):
@@ -25,7 +33,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Child:
-    """A started process with the read ends of its output.
+    """The process, with the read ends of its output.
 
     Attributes:
         pidfd: Readable once the process has ended.
@@ -35,30 +43,50 @@ class Child:
     pidfd: int
     stdout: int
     stderr: int
+    _failure: int
+    _channel: socket.socket
 
     @classmethod
-    def start(cls, request: wire.LaunchRequest) -> Child | WarmStart:
-        """Start the request's command in `<folder>/work`.
+    def prepare(
+        cls, enclosure: Enclosure, *, uid: int | None, group: Group | None
+    ) -> Child | WarmStart:
+        """Fork a process that builds its enclosure and waits for `launch`.
 
         Returns twice for a warm start: the child here, and in the child what it
-        is to run once all frames of ours are gone.
+        is to run once all frames of ours are gone. Whatever goes wrong in the
+        child is told by `launch`.
 
         Raises:
-            StartError: there is no such program, or it may not be executed.
+            ConfinementError: the kernel refused the namespaces.
         """
         stdout, stdout_end = _output_pipe()
         stderr, stderr_end = _output_pipe()
-        failure, failure_end = os.pipe()  # closed by a successful exec
-        pid = os.fork()
+        failure, failure_end = os.pipe()  # closed by a successful start
+        ours, theirs = socket.socketpair()
+        pid = enclosure.fork()
         if pid == 0:
-            return _become_worker(request, stdout_end, stderr_end, failure_end)
+            ours.close()
+            waiting = _Waiting(enclosure, uid, group, theirs.detach(), failure_end)
+            return waiting.become_worker(stdout_end, stderr_end)
+        theirs.close()
         for descriptor in (stdout_end, stderr_end, failure_end):
             os.close(descriptor)
-        reason = _read_all(failure)
+        return cls(pid, os.pidfd_open(pid), stdout, stderr, failure, ours)
+
+    def launch(self, request: wire.LaunchRequest) -> None:
+        """Let it go; returns when the worker's program runs.
+
+        Raises:
+            StartError: there is no such program, or it may not be executed.
+            ConfinementError: a layer of the confinement could not be had.
+        """
+        with self._channel, contextlib.suppress(OSError):  # it has ended, and says why
+            self._channel.sendall(request.encode())
+        reason = _read_all(self._failure)
         if reason:
-            os.waitpid(pid, 0)
-            raise StartError(reason.decode())
-        return cls(pid, os.pidfd_open(pid), stdout, stderr)
+            self.reap()
+            text = reason[1:].decode(errors="replace")
+            raise ConfinementError(text) if reason.startswith(_CONFINEMENT) else StartError(text)
 
     def reap(self) -> int:
         """Wait for the process; return its exit code as a shell reports it."""
@@ -67,32 +95,86 @@ class Child:
         return 128 - code if code < 0 else code
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """The child's side, from the fork to the worker's program."""
+
+    enclosure: Enclosure
+    uid: int | None
+    group: Group | None
+    channel: int
+    failure: int
+
+    def become_worker(self, stdout: int, stderr: int) -> WarmStart:
+        """Set up, wait, confine, exec; only a warm start returns. Never raises."""
+        try:
+            self._set_up(stdout, stderr)
+            request = self._wait_for_request()
+            self.enclosure.admit(self._tenant(request))
+        except EOFError:
+            os._exit(0)  # there will be no run
+        except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
+            self._fail(_CONFINEMENT, str(error))
+        os.umask(0o022)
+        if not request.warm:
+            self._execute(request)
+        return WarmStart(request.command, request.environment)
+
+    def _execute(self, request: wire.LaunchRequest) -> NoReturn:
+        program = request.command[0]
+        try:
+            os.execvpe(program, request.command, request.environment)  # noqa: S606
+        except BaseException as error:  # noqa: BLE001 - see `become_worker`
+            self._fail(_START, _reason(program, error))
+
+    def _set_up(self, stdout: int, stderr: int) -> None:
+        privileges.die_with_parent(signal.SIGKILL)
+        _connect_streams(stdout, stderr)
+        _reset_signals()
+        if self.group is not None:
+            self.group.join()
+        self.enclosure.build()
+
+    def _wait_for_request(self) -> wire.LaunchRequest:
+        with socket.socket(fileno=self.channel) as channel:
+            return wire.LaunchRequest.receive(channel)
+
+    def _tenant(self, request: wire.LaunchRequest) -> Tenant:
+        limits = request.limits
+        return Tenant(
+            work=request.work,
+            ceilings=Ceilings(
+                memory_bytes=limits.memory_bytes,
+                file_bytes=limits.file_bytes,
+                tasks=self._tasks(limits.processes),
+                cpu_seconds=limits.cpu_seconds,
+            ),
+            readable=request.readable,
+            uid=self.uid,
+            keep=(self.failure,),
+        )
+
+    def _tasks(self, processes: int) -> int | None:
+        """Only where nobody else's processes count too."""
+        layers = self.enclosure.layers
+        return task_limit(processes) if layers.uid or layers.user_namespace else None
+
+    def _fail(self, kind: bytes, reason: str) -> NoReturn:
+        os.write(self.failure, kind + reason.encode(errors="replace"))
+        os._exit(127)
+
+
+def task_limit(processes: int) -> int:
+    """Return how many processes and threads the kernel allows a run."""
+    return processes * TASKS_PER_PROCESS
+
+
 def _output_pipe() -> tuple[int, int]:
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     with contextlib.suppress(PermissionError):  # over the user's quota the ordinary size does
         fcntl.fcntl(read_end, F_SETPIPE_SZ, PIPE_BYTES)
     return read_end, write_end
-
-
-def _become_worker(
-    request: wire.LaunchRequest, stdout: int, stderr: int, failure: int
-) -> WarmStart:
-    """In the fresh child: set up and exec; only a warm start returns. Never raises."""
-    try:
-        linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.setsid()
-        _connect_streams(stdout, stderr)
-        _reset_signals()
-        os.chdir(os.path.join(request.folder, "work"))  # noqa: PTH118
-        _apply_limits(request.limits)
-        os.umask(0o022)
-        if request.warm:
-            return WarmStart(request.command, request.environment)
-        os.execvpe(request.command[0], request.command, request.environment)  # noqa: S606
-    except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
-        os.write(failure, _reason(request.command[0], error).encode())
-        os._exit(127)
 
 
 def _connect_streams(stdout: int, stderr: int) -> None:
@@ -105,18 +187,6 @@ def _reset_signals() -> None:
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _apply_limits(limits: wire.ProcessLimits) -> None:
-    """Limits that the kernel holds for each process; the supervisor holds the tree's."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
-    # Not RLIMIT_AS: Node reserves gigabytes of address space that it never touches.
-    resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
-    if limits.cpu_seconds is not None:
-        # The hard limit kills a worker that catches SIGXCPU.
-        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds + 2))
 
 
 def _reason(program: str, error: BaseException) -> str:

@@ -1,10 +1,11 @@
 """Confining a worker: all layers, in the one order in which they hold.
 
-    supervisor          pid = confinement.fork()
-        child               confinement.enter()
-            ids of the user namespace, loopback, new root, limits, uid,
-            capabilities, no_new_privs, Landlock, seccomp
-            worker              enter() returns here, confined, in `home`
+    supervisor          pid = enclosure.fork()
+        child               enclosure.build()       what all runs have in common
+                            ... waits until there is a run ...
+                            enclosure.admit(tenant)
+            own folders, limits, uid, capabilities, no_new_privs, Landlock, seccomp
+            worker              admit() returns here, confined, in its home
         (the child stays as pid 1 of the pid namespace, see `init_process`)
 
 Each step needs what the next one takes away: mounts need privileges, Landlock
@@ -31,9 +32,12 @@ from lib.sandbox import (
     rlimits,
     seccomp,
 )
-from lib.sandbox.host_view import HostView, is_below
+from lib.sandbox.host_view import HostView, around
 from lib.sandbox.new_root import NewRoot
 from lib.sandbox.rlimits import Ceilings
+
+HOME: Final = "/worker"  # no host has such a folder, so it hides none
+SCRATCH_BYTES: Final = 64 * 1024 * 1024
 
 _ALL_DESCRIPTORS: Final = 1 << 20  # more than any limit in use
 
@@ -101,50 +105,47 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
-    """Ports to listen on inside the run's network namespace.
-
-    Attributes:
-        ports: In the order in which the sockets arrive.
-        channel: Descriptor of one end of a pair of Unix sockets; the other end's
-            holder calls `loopback.receive_listeners`.
-    """
-
-    ports: tuple[int, ...]
-    channel: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confinement:
-    """Everything about one worker's confinement.
+class Tenant:
+    """What one run brings.
 
     Attributes:
         work: The run's folder on the host, its real path; the worker owns it.
-        view: What every worker may read.
-        environment: Further paths to read, this worker's own.
-        home: Where the worker sees its folder; None: at the same path.
-        hidden: Folders of the host that must not be seen even if they lie below
-            a readable path.
-        uid: User and group to become, when `layers.uid`.
+        readable: Paths to read that other runs may not, such as its packages.
+        uid: User and group to become, when `Layers.uid`.
         connect_ports: Ports that may be connected to where only Landlock
             restricts the network.
-        listeners: Where there is a network namespace.
         keep: Descriptors that stay open besides 0, 1 and 2.
+    """
+
+    work: str
+    ceilings: Ceilings
+    readable: tuple[str, ...] = ()
+    uid: int | None = None
+    connect_ports: tuple[int, ...] = ()
+    keep: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """The place that a worker is put into: the same for all runs of a server.
+
+    Attributes:
+        view: What every worker may read.
+        stage: A folder of the host to build the new root on.
+        home: Where workers see their folder, in a root of their own.
+        hidden: Folders of the host that must not be seen even if they lie below
+            a readable path.
+        scratch_bytes: Of `/tmp` and of `/dev/shm`, each, where they are private.
         owner: User and group of the supervisor, which a user namespace maps; a
             child that is in it already cannot see them.
     """
 
     layers: Layers
-    work: str
     view: HostView
-    ceilings: Ceilings
-    environment: tuple[str, ...] = ()
-    home: str | None = None
+    stage: str
+    home: str = HOME
     hidden: tuple[str, ...] = ()
-    uid: int | None = None
-    connect_ports: tuple[int, ...] = ()
-    listeners: Listeners | None = None
-    keep: tuple[int, ...] = ()
+    scratch_bytes: int = SCRATCH_BYTES
     owner: tuple[int, int] = field(default_factory=lambda: (os.geteuid(), os.getegid()))
 
     def fork(self) -> int:
@@ -156,8 +157,33 @@ class Confinement:
         with _step("namespaces"):
             return namespaces.fork(self.layers.namespaces)
 
-    def enter(self) -> None:
-        """Confine this process, the child of `fork`. It must have one thread.
+    def build(self, listeners: loopback.Order | None = None) -> None:
+        """Set up, in the child of `fork`, all that does not depend on the run.
+
+        Args:
+            listeners: What to listen on where there is a network namespace.
+
+        Raises:
+            ConfinementError: a layer could not be had; the process must end.
+        """
+        layers = self.layers
+        with _step("signals"):
+            signal.set_wakeup_fd(-1)  # or one here would be written to the supervisor's pipe
+        if layers.user_namespace:
+            with _step("user namespace"):
+                self._map_ids()
+        if layers.network:
+            with _step("network namespace"):
+                self._open_network(listeners)
+        if layers.root:
+            with _step("root folder"):
+                self._new_root().lay_out()
+        if layers.no_new_privs:
+            with _step("privileges"):
+                privileges.lock_capabilities()
+
+    def admit(self, tenant: Tenant) -> None:
+        """Confine this process, which has built the enclosure. It must have one thread.
 
         Returns in the worker's process, whose standard streams are this one's.
         With a pid namespace that is a child of this process, which ends with
@@ -166,72 +192,69 @@ class Confinement:
         Raises:
             ConfinementError: a layer could not be applied; the process must end.
         """
-        for name, apply in self._steps():
+        for name, apply in self._steps(tenant):
             with _step(name):
-                apply()
+                apply(tenant)
         if self.layers.pids:
-            self._leave_pid_1()
-        os.setsid()  # not the session that pid 1 leads
-        self._close_descriptors()
+            _leave_pid_1()
+        os.setsid()  # neither the supervisor's session nor one that pid 1 leads
+        _close_descriptors(tenant.keep)
 
-    def _steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
+    def get_ready(self) -> None:
+        """Compute, before any fork, what would be computed in each child."""
+        self.layers.filter_program()
+        if not self.layers.root:
+            _visible(self.view.readable, self.hidden)
+
+    def home_of(self, work: str) -> str:
+        """Return where a worker sees its folder."""
+        return self.home if self.layers.root else work
+
+    def _steps(self, tenant: Tenant) -> Iterator[tuple[str, Callable[[Tenant], None]]]:
         layers = self.layers
-        yield "signals", _detach_signals
-        if layers.user_namespace:
-            yield "user namespace", self._map_ids
-        if layers.network:
-            yield "network namespace", self._open_network
-        yield "folder", self._change_root if layers.root else self._change_folder
-        yield "limits", functools.partial(rlimits.apply, self.ceilings)
+        if layers.uid and tenant.uid is None:
+            raise ConfinementError("privileges: no user id was given")
+        yield "folder", self._move_in if layers.root else _change_folder
+        yield "limits", lambda tenant: rlimits.apply(tenant.ceilings)
         yield "privileges", self._drop_privileges
         if layers.landlock:
             yield "Landlock", self._restrict
         if layers.seccomp:
-            yield "seccomp", self._filter
+            yield "seccomp", lambda _: seccomp.install(layers.filter_program())
 
     def _map_ids(self) -> None:
         privileges.set_dumpable(dumpable=True)
         namespaces.map_ids(*self.owner)
 
-    def _open_network(self) -> None:
+    def _open_network(self, listeners: loopback.Order | None) -> None:
         loopback.bring_up()
-        if self.listeners is not None:
-            loopback.hand_over_listeners(self.listeners.ports, self.listeners.channel)
+        if listeners is not None:
+            loopback.hand_over_listeners(listeners)
 
-    def _change_root(self) -> None:
-        NewRoot(
+    def _new_root(self) -> NewRoot:
+        return NewRoot(
             view=self.view,
-            environment=self.environment,
-            work=self.work,
-            home=self._home,
+            stage=self.stage,
+            home=self.home,
             hidden=self.hidden,
-            user=self._inner_id,
-            group=self._inner_id,
-            scratch_bytes=self.ceilings.scratch_bytes,
+            scratch_bytes=self.scratch_bytes,
             shows_processes=self.layers.proc,
-        ).enter()
+        )
 
-    def _change_folder(self) -> None:
-        os.chdir(self.work)
+    def _move_in(self, tenant: Tenant) -> None:
+        user = self._inner_id(tenant)
+        self._new_root().move_in(tenant.work, tenant.readable, user, user)
 
-    @property
-    def _home(self) -> str:
-        return self.home or self.work
-
-    @property
-    def _inner_id(self) -> int:
-        if self.layers.uid and self.uid is not None:
-            return self.uid
+    def _inner_id(self, tenant: Tenant) -> int:
+        if self.layers.uid and tenant.uid is not None:
+            return tenant.uid
         return namespaces.INNER_ID if self.layers.user_namespace else os.geteuid()
 
-    def _drop_privileges(self) -> None:
-        privileges.lock_capabilities()
-        if self.layers.uid:
-            if self.uid is None:
-                raise OSError("no user id was given")
-            privileges.become(self.uid, self.uid)
-        privileges.drop_capabilities()
+    def _drop_privileges(self, tenant: Tenant) -> None:
+        if self.layers.uid and tenant.uid is not None:
+            privileges.become(tenant.uid, tenant.uid)
         if self.layers.no_new_privs:
+            privileges.drop_capabilities()
             privileges.refuse_new_privileges()
         # Both were forgotten with the uid. Dumpable: programs read their own
         # /proc/self, exec sets it again anyway, and who else could look is
@@ -239,55 +262,55 @@ class Confinement:
         privileges.set_dumpable(dumpable=True)
         privileges.die_with_parent(signal.SIGKILL)
 
-    def _restrict(self) -> None:
+    def _restrict(self, tenant: Tenant) -> None:
         layers = self.layers
-        ports = None if layers.network else self.connect_ports
-        rules = self._rules_in_new_root() if layers.root else self._rules_on_host()
+        ports = None if layers.network else tenant.connect_ports
+        rules = self._rules_in_new_root() if layers.root else self._rules_on_host(tenant)
         landlock.restrict(layers.landlock, rules, connect_ports=ports)
 
     def _rules_in_new_root(self) -> Iterator[landlock.Rule]:
         """All that is there may be read; a root that was left is not below this one."""
         yield landlock.Rule("/", landlock.READ)
-        for path in (self._home, "/tmp", "/dev/shm"):  # noqa: S108 - private mounts
+        for path in (self.home, "/tmp", "/dev/shm"):  # noqa: S108 - private mounts
             yield landlock.Rule(path, landlock.OWN)
         yield from self._device_rules()
 
-    def _rules_on_host(self) -> Iterator[landlock.Rule]:
-        for path in (*self.view.readable, *self.environment):
-            if any(is_below(each, path) for each in self.hidden):
-                # Rules add up: what lies below a readable folder is readable.
-                raise OSError(f"{path} holds folders that must be hidden")
+    def _rules_on_host(self, tenant: Tenant) -> Iterator[landlock.Rule]:
+        for path in (*_visible(self.view.readable, self.hidden), *tenant.readable):
             yield landlock.Rule(path, landlock.READ)
         # "self" is this process, the worker, as the link says now; its children's
         # folders stay closed to it.
         for path in _existing_proc_facts():
             yield landlock.Rule(path, landlock.LOOK)
-        yield landlock.Rule(self.work, landlock.OWN)
+        yield landlock.Rule(tenant.work, landlock.OWN)
         yield from self._device_rules()
 
     def _device_rules(self) -> Iterator[landlock.Rule]:
         for name in self.view.devices:
             yield landlock.Rule(f"/dev/{name}", landlock.USE_DEVICE)
 
-    def _filter(self) -> None:
-        seccomp.install(self.layers.filter_program())
 
-    def _leave_pid_1(self) -> None:
-        """Fork the worker, and stay behind as its init."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, init_process.SIGNALS)
-        with _step("first process"):
-            worker = os.fork()
-        if worker:
-            init_process.serve(worker)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, init_process.SIGNALS)
+def _change_folder(tenant: Tenant) -> None:
+    os.chdir(tenant.work)
 
-    def _close_descriptors(self) -> None:
-        """Close all but what is kept: an open folder outside would be a way out."""
-        low = 3
-        for kept in sorted(self.keep):
-            os.closerange(low, kept)
-            low = max(low, kept + 1)
-        os.closerange(low, _ALL_DESCRIPTORS)
+
+def _leave_pid_1() -> None:
+    """Fork the worker, and stay behind as its init."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, init_process.SIGNALS)
+    with _step("first process"):
+        worker = os.fork()
+    if worker:
+        init_process.serve(worker)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, init_process.SIGNALS)
+
+
+def _close_descriptors(keep: tuple[int, ...]) -> None:
+    """Close all but what is kept: an open folder outside would be a way out."""
+    low = 3
+    for kept in sorted(keep):
+        os.closerange(low, kept)
+        low = max(low, kept + 1)
+    os.closerange(low, _ALL_DESCRIPTORS)
 
 
 @functools.cache
@@ -297,13 +320,14 @@ def filter_program(*, sockets: seccomp.Sockets, shares_uid: bool) -> bytes:
 
 
 @functools.cache
+def _visible(readable: tuple[str, ...], hidden: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules add up: all below a readable folder is readable, so it must hold nothing hidden."""
+    return around(readable, hidden)
+
+
+@functools.cache
 def _existing_proc_facts() -> tuple[str, ...]:
     return tuple(path for path in _PROC_FACTS if os.path.exists(path))  # noqa: PTH110
-
-
-def _detach_signals() -> None:
-    """Or a signal here would be written to the supervisor's own pipe."""
-    signal.set_wakeup_fd(-1)
 
 
 @contextmanager

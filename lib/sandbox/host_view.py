@@ -62,6 +62,26 @@ def outermost(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
+def around(paths: Iterable[str], hidden: Iterable[str]) -> tuple[str, ...]:
+    """Return paths that show the same but for `hidden`, by name alone.
+
+    A folder that holds something hidden is replaced by what is in it now. Links
+    are left out: what they lead to is shown by its own name, or not at all.
+    """
+    kept: list[str] = []
+    closed = tuple(hidden)
+    for path in paths:
+        if any(is_below(path, each) for each in closed):
+            continue
+        if any(is_below(each, path) for each in closed):
+            with os.scandir(path) as entries:
+                below = [entry.path for entry in entries if not entry.is_symlink()]
+            kept += around(sorted(below), closed)
+        else:
+            kept.append(path)
+    return tuple(kept)
+
+
 def is_below(path: str, folder: str) -> bool:
     """Whether a path is the folder or lies in it, by name alone."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -7,73 +7,96 @@ import json
 import os
 import select
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from lib.manifest.policies import Limits
-from lib.sandbox import linux, wire
-from lib.sandbox.port import Launch, LiveRun, SandboxUnavailable, Signal
+from lib.sandbox import wire
+from lib.sandbox.live_process import LiveProcess
+from lib.sandbox.port import HostReport, Launch, LiveRun, SandboxMode, SandboxUnavailable
+from lib.sandbox.process_names import boot_id, start_time
+from lib.sandbox.runtimes import base_python, runtime_folders
+from lib.sandbox.zygote_process import (
+    ENGINE_ROOT,
+    ZygoteProcess,
+    connect_below,
+    remove_old_sockets,
+)
 from lib.storage.records import SandboxReport
 
+SPARES: Final = 2
 MEBIBYTE: Final = 1024 * 1024
-START_SECONDS: Final = 10.0
-CLOSE_SECONDS: Final = 1.0  # it ends at once when nothing runs
 ORPHAN_SECONDS: Final = 8.0  # the supervisor's own grace is 3 s
-ENGINE_ROOT: Final = Path(__file__).resolve().parents[2]
-
-_ZYGOTE_PROGRAM: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from lib.sandbox.zygote import main; "
-    "sys.path.pop(0); start = main(); start and start.run()"
-)
-
-
-def base_python() -> Path:
-    """Return the base interpreter's real file, never a virtual environment's or a shim."""
-    base: str = getattr(sys, "_base_executable", sys.executable)
-    return Path(base).resolve()
 
 
 class LocalSandbox:
-    """Runs workers as processes of this host.
+    """Runs workers as processes of this host, confined as far as it lets them be.
 
     Args:
-        folder: Private folder for the zygote's socket.
+        folder: Private folder for the zygote's socket and the locks of user ids.
         mode: `require`, `best_effort` or `off`, as the settings say.
+        runtimes: The interpreters' files.
+        hidden: What no worker may see, wherever it lies: the server's folders.
+        runs: The folder that attempts' folders are in.
+        spares: How many processes wait for a run.
     """
 
     def __init__(
-        self, folder: Path, *, mode: Literal["require", "best_effort", "off"] = "best_effort"
+        self,
+        folder: Path,
+        *,
+        mode: SandboxMode = "best_effort",
+        runtimes: Iterable[Path] = (),
+        hidden: Sequence[Path] = (),
+        runs: Path | None = None,
+        spares: int = SPARES,
     ) -> None:
-        self._folder = folder
         self._mode = mode
+        programs = [base_python(), *runtimes]
+        stage = folder / "stage"
+        self._folder = folder
+        self._settings = wire.ZygoteSettings(
+            confines=mode != "off",
+            stage=str(stage),
+            uids=str(folder / "uids"),
+            readable=runtime_folders(programs),
+            hidden=tuple(str(path) for path in (ENGINE_ROOT, folder, *hidden)),
+            needed_paths=tuple(
+                str(path) for path in (*programs, *([runs / "any"] if runs else []))
+            ),
+            spares=spares,
+        )
+        remove_old_sockets(folder)
         self._lock = threading.Lock()
-        self._zygote: _ZygoteProcess | None = None
+        self._zygote: ZygoteProcess | None = None
+        self._retired: list[ZygoteProcess] = []
+        self._is_renewing = False
 
     def report(self) -> SandboxReport:
-        """Return what this version holds: each process's own limits, the tree's end."""
-        return SandboxReport(limits="rlimits")
+        """Return what holds here; see the port."""
+        return self.inspect().holds
+
+    def inspect(self) -> HostReport:
+        """Return what the zygote's probe found; see the port."""
+        if sys.platform != "linux":
+            return HostReport(self._mode, SandboxReport(), {"Linux": f"this is {sys.platform}"})
+        found = self._current().found
+        if found is None:
+            return HostReport(self._mode, SandboxReport(limits="rlimits"), {})
+        return HostReport(self._mode, SandboxReport(**found["properties"]), found["facts"])
 
     def prepare(self) -> None:
         """Start the zygote, so that the first run does not wait for it."""
-        if self._mode != "require" and sys.platform == "linux":
-            self._connect().close()
+        if sys.platform == "linux":
+            self._current()
 
     def start(self, launch: Launch) -> LiveRun:
         """Start one attempt; see the port."""
-        if self._mode == "require":
-            raise SandboxUnavailable(
-                "FLOOM_SANDBOX=require, but this version cannot isolate files, network, "
-                "processes and privileges yet; FLOOM_SANDBOX=best_effort runs workers without."
-            )
-        if sys.platform != "linux":
-            raise SandboxUnavailable("Runs start on Linux only.")
+        self._check()
         request = wire.LaunchRequest(
             run_id=launch.run_id,
             fence=launch.fence,
@@ -84,14 +107,27 @@ class LocalSandbox:
             first_seq=launch.first_seq,
             warm=launch.warm and _is_python_file(launch.command),
             secret_names=launch.secret_names,
+            readable=launch.readable,
         )
-        connection = self._connect()
+        connection = self._current().connect()
+        self._renew_when_due()
         connection.sendall(request.encode())
-        return _LiveProcess(connection)
+        return LiveProcess(connection)
 
     def has_started(self, folder: Path) -> bool:
         """Whether the supervisor left its mark."""
         return _read_mark(folder) is not None
+
+    def adopt(self, folder: Path) -> LiveRun | None:
+        """Connect to a supervisor that lives; see the port."""
+        pidfd = _open_orphan(folder)
+        if pidfd is None:
+            return None
+        os.close(pidfd)
+        try:
+            return LiveProcess(connect_below(folder / "meta", wire.CONTROL_SOCKET))
+        except OSError:  # it ends just now
+            return None
 
     def end_orphans(self, folders: Sequence[Path]) -> None:
         """End supervisors and all below them; see the port."""
@@ -122,107 +158,62 @@ class LocalSandbox:
     def close(self) -> None:
         """Let the zygote end once its last run has."""
         with self._lock:
-            if self._zygote is not None:
-                self._zygote.close()
-                self._zygote = None
+            for zygote in (*self._retired, *([self._zygote] if self._zygote else [])):
+                zygote.close()
+            self._zygote = None
+            self._retired.clear()
 
-    def _connect(self) -> socket.socket:
+    def _check(self) -> None:
+        """Refuse what may not be started here."""
+        if sys.platform != "linux":
+            if self._mode != "off":
+                raise SandboxUnavailable(
+                    "Runs are isolated on Linux only; FLOOM_SANDBOX=off starts them without."
+                )
+            raise SandboxUnavailable("Runs start on Linux only.")
+        if self._mode != "require":
+            return
+        report = self.inspect()
+        if not report.is_whole:
+            refused = "; ".join(f"{name}: {why}" for name, why in report.mechanisms.items() if why)
+            raise SandboxUnavailable(
+                f"FLOOM_SANDBOX=require, but nothing on this host holds "
+                f"{', '.join(report.missing)} ({refused}). FLOOM_SANDBOX=best_effort runs workers "
+                "all the same."
+            )
+
+    def _current(self) -> ZygoteProcess:
         with self._lock:
             if self._zygote is None or not self._zygote.is_alive():
-                self._zygote = _ZygoteProcess(self._folder)
-            return self._zygote.connect()
+                self._zygote = ZygoteProcess(self._folder, self._settings)
+            return self._zygote
+
+    def _renew_when_due(self) -> None:
+        """Replace a zygote that has served long: its children share hash seed and layout."""
+        with self._lock:
+            self._retired = [each for each in self._retired if each.is_alive()]
+            due = self._zygote is not None and self._zygote.is_worn
+            if not due or self._is_renewing:
+                return
+            self._is_renewing = True
+        threading.Thread(target=self._renew, name="zygote-renewal", daemon=True).start()
+
+    def _renew(self) -> None:
+        fresh = ZygoteProcess(self._folder, self._settings)
+        with self._lock:
+            if self._zygote is None:  # closed meanwhile
+                fresh.close()
+                return
+            self._zygote.retire()
+            self._retired.append(self._zygote)
+            self._zygote = fresh
+            self._is_renewing = False
 
 
 def _is_python_file(command: tuple[str, ...]) -> bool:
     """Whether a command is `python FILE ...` with the interpreter that the zygote is."""
     is_python = command[0] == str(base_python())
     return is_python and len(command) > 1 and not command[1].startswith("-")
-
-
-class _ZygoteProcess:
-    """The zygote and the socket it listens on."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        # By way of the descriptor: a socket's path holds 107 bytes only, unix(7).
-        self._address = f"/proc/self/fd/{self._folder_fd}/zygote.sock"
-        (folder / "zygote.sock").unlink(missing_ok=True)
-        lifeline, self._lifeline_end = os.pipe()
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self._address)
-            listener.listen(512)
-            self._process = _spawn(listener.fileno(), lifeline)
-        os.close(lifeline)
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def connect(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(START_SECONDS)
-        connection.connect(self._address)
-        return connection
-
-    def close(self) -> None:
-        os.close(self._lifeline_end)
-        os.close(self._folder_fd)
-        try:
-            self._process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.returncode = 0  # it outlives us while runs do; Popen need not warn
-
-
-def _spawn(listener: int, lifeline: int) -> subprocess.Popen[bytes]:
-    """Start the zygote with exactly these two descriptors and no environment."""
-    arguments = [str(ENGINE_ROOT), str(listener), str(lifeline)]
-    return subprocess.Popen(
-        [str(base_python()), "-I", "-c", _ZYGOTE_PROGRAM, *arguments],
-        env={"LANG": "C.UTF-8"},  # the encoding of streams and file names is decided at start
-        stdin=subprocess.DEVNULL,
-        pass_fds=(listener, lifeline),
-    )
-
-
-class _LiveProcess:
-    """A live run at the other end of its connection."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._words: deque[Signal] = deque()
-        self._partial = b""
-
-    def wait(self, timeout_seconds: float) -> Signal:
-        """Return the next word of the supervisor, or that there was none."""
-        if not self._words:
-            self._hear(timeout_seconds)
-        return self._words.popleft() if self._words else Signal.TIMEOUT
-
-    def cancel(self) -> None:
-        """Ask the supervisor to end the tree; no error when it has ended already."""
-        with contextlib.suppress(OSError):
-            self._connection.send(wire.CANCEL, socket.MSG_NOSIGNAL)
-
-    def close(self) -> None:
-        """Close the connection; the supervisor does not mind."""
-        self._connection.close()
-
-    def _hear(self, timeout_seconds: float) -> None:
-        self._connection.settimeout(timeout_seconds)
-        try:
-            data = self._connection.recv(4096)
-        except TimeoutError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._words.append(Signal.ENDED)
-            return
-        *words, self._partial = (self._partial + data).split(b"\n")
-        self._words.extend(Signal(_SIGNALS[word + b"\n"]) for word in words)
-
-
-_SIGNALS: Final = {wire.STARTED: "started", wire.LOG: "log", wire.EXIT: "ended"}
 
 
 def _process_limits(limits: Limits) -> wire.ProcessLimits:
@@ -251,13 +242,13 @@ def _read_mark(folder: Path) -> dict[str, Any] | None:
 def _open_orphan(folder: Path) -> int | None:
     """Return a pidfd of the supervisor that left its mark here, if it still lives."""
     mark = _read_mark(folder)
-    if mark is None or mark["boot_id"] != linux.boot_id():
+    if mark is None or mark["boot_id"] != boot_id():
         return None
     try:
         pidfd = os.pidfd_open(mark["pid"])
     except ProcessLookupError:
         return None
-    if linux.start_time(mark["pid"]) != mark["start_time"]:  # the pid was given to another
+    if start_time(mark["pid"]) != mark["start_time"]:  # the pid was given to another
         os.close(pidfd)
         return None
     return pidfd

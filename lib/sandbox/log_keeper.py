@@ -23,10 +23,14 @@ STDERR_TAIL_BYTES: Final = 4 * 1024
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))  # bytes that no character begins with in UTF-8
 
 Stream = Literal["stdout", "stderr", "system"]
+Level = Literal["debug", "info", "warning", "error"]
+Source = Stream | Level  # lines that come with a level of their own have no stream
+
+LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
 
 
 class LogKeeper:
-    """Writes `[seq, milliseconds, stream, message]` lines to an open file.
+    """Writes the lines of `wire.LOG_FILE` to an open file.
 
     Args:
         file: Descriptor to append to.
@@ -43,11 +47,9 @@ class LogKeeper:
         self._next_seq = first_seq
         self._head_left = budget_bytes // 2
         self._tail_budget = budget_bytes - self._head_left
-        self._splitters: dict[Stream, _LineSplitter] = {
-            "stdout": _LineSplitter(),
-            "stderr": _LineSplitter(),
-        }
-        self._tail: deque[tuple[int, Stream, bytes]] = deque()
+        sources: tuple[Source, ...] = ("stdout", "stderr", *LEVELS)
+        self._splitters = {source: _LineSplitter() for source in sources}
+        self._tail: deque[tuple[int, Source, bytes]] = deque()
         self._tail_bytes = 0
         self._pending = bytearray()
         self._stderr_end = b""
@@ -71,15 +73,15 @@ class LogKeeper:
         """Whether enough has gathered to be written at once."""
         return len(self._pending) >= FLUSH_BYTES
 
-    def feed(self, stream: Stream, data: bytes, at_ms: int) -> None:
-        """Take bytes that the worker wrote."""
-        if stream == "stderr":
+    def feed(self, source: Source, data: bytes, at_ms: int) -> None:
+        """Take bytes that the worker wrote, or whole lines that it gave a level."""
+        if source == "stderr":
             self._stderr_end = (self._stderr_end + data[-STDERR_TAIL_BYTES:])[-STDERR_TAIL_BYTES:]
         if self._head_left <= 0:
-            self._keep_in_tail(stream, data, at_ms)
+            self._keep_in_tail(source, data, at_ms)
             return
-        for line in self._splitters[stream].split(data):
-            self._emit(stream, line, at_ms)
+        for line in self._splitters[source].split(data):
+            self._emit(source, line, at_ms)
             self._head_left -= len(line.data) + 1
 
     def note(self, message: str, at_ms: int) -> None:
@@ -105,17 +107,17 @@ class LogKeeper:
             plural = "" if self.dropped_lines == 1 else "s"
             message = f"{self.dropped_lines} line{plural} dropped: the log is over its limit"
             self.note(message, at_ms)
-        for at, stream, data in chunks:
-            for line in self._splitters[stream].split(data):
-                self._emit(stream, line, at)
-        for stream, splitter in self._splitters.items():
+        for at, source, data in chunks:
+            for line in self._splitters[source].split(data):
+                self._emit(source, line, at)
+        for source, splitter in self._splitters.items():
             if (rest := splitter.rest()).data:
-                self._emit(stream, rest, at_ms)
+                self._emit(source, rest, at_ms)
         self.flush()
 
-    def _keep_in_tail(self, stream: Stream, data: bytes, at_ms: int) -> None:
+    def _keep_in_tail(self, source: Source, data: bytes, at_ms: int) -> None:
         for start in range(0, len(data), TAIL_CHUNK_BYTES):
-            self._tail.append((at_ms, stream, data[start : start + TAIL_CHUNK_BYTES]))
+            self._tail.append((at_ms, source, data[start : start + TAIL_CHUNK_BYTES]))
         self._tail_bytes += len(data)
         while self._tail_bytes > self._tail_budget:
             _, _, oldest = self._tail.popleft()
@@ -123,20 +125,24 @@ class LogKeeper:
             self._dropped_bytes += len(oldest)
             self.dropped_lines += oldest.count(b"\n")
 
-    def _skip(self, chunks: list[tuple[int, Stream, bytes]]) -> None:
+    def _skip(self, chunks: list[tuple[int, Source, bytes]]) -> None:
         """Leave a gap in the numbers, and out the rest of lines whose start was dropped."""
-        for stream in self._splitters:
-            self._splitters[stream] = _LineSplitter()
+        for source in self._splitters:
+            self._splitters[source] = _LineSplitter()
             for index, (at, name, data) in enumerate(chunks):
-                if name == stream:
+                if name == source:
                     _, newline, rest = data.partition(b"\n")
                     self.dropped_lines += len(newline)
                     chunks[index] = (at, name, rest)
                     break
         self._next_seq += max(0, self.dropped_lines - 1)
 
-    def _emit(self, stream: Stream, line: _Line, at_ms: int) -> None:
-        entry = [self._next_seq, at_ms, stream, line.text(self._mask)]
+    def _emit(self, source: Source, line: _Line, at_ms: int) -> None:
+        text = line.text(self._mask)
+        if source in LEVELS:
+            entry = [self._next_seq, at_ms, "stdout", text, source]
+        else:
+            entry = [self._next_seq, at_ms, source, text]
         self._pending += json.dumps(entry).encode() + b"\n"
         self._next_seq += 1
 

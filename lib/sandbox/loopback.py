@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 ADDRESS: Final = "127.0.0.1"
@@ -26,23 +26,38 @@ def bring_up() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _REQUEST.pack(b"lo", _IFF_UP))
 
 
-def hand_over_listeners(ports: Sequence[int], descriptor: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Listeners that are wanted from inside a network namespace.
+
+    Attributes:
+        ports: TCP ports, in the order in which the sockets arrive.
+        channel: Descriptor of one end of a pair of Unix sockets; the other end's
+            holder calls `receive_listeners`.
+    """
+
+    ports: tuple[int, ...]
+    channel: int
+
+
+def hand_over_listeners(order: Order) -> None:
     """Listen on each port and pass the sockets to whoever is to accept.
 
     A socket stays in the network namespace that it was made in, whoever holds
     it: so the supervisor, outside, serves the worker, inside.
-
-    Args:
-        ports: TCP ports, in the order in which the sockets arrive.
-        descriptor: One end of a pair of Unix sockets; stays open.
     """
-    listeners = [socket.create_server((ADDRESS, port), backlog=BACKLOG) for port in ports]
+    listeners = [listen(port) for port in order.ports]
     try:
-        with socket.socket(fileno=_duplicate(descriptor)) as channel:
+        with socket.socket(fileno=_duplicate(order.channel)) as channel:
             socket.send_fds(channel, [b"\0"], [each.fileno() for each in listeners])
     finally:
         for each in listeners:
             each.close()
+
+
+def listen(port: int) -> socket.socket:
+    """Return a socket that listens on the loopback of this network namespace."""
+    return socket.create_server((ADDRESS, port), backlog=BACKLOG)
 
 
 def receive_listeners(channel: socket.socket, count: int) -> list[socket.socket]:

@@ -1,7 +1,7 @@
 """A root folder for one run, and leaving the host's behind.
 
-Everything is opened before anything is hidden, as detached copies of mounts:
-the run's folder may lie below `/tmp`, which the new root covers with its own.
+Everything is opened as a detached copy of a mount before it is attached, so
+that nothing hides what is still to be shown.
 It needs Linux 5.12 (`mount_setattr`), which makes a copy read-only with all
 mounts below it in one call.
 """
@@ -54,48 +54,65 @@ _STREAM_LINKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NewRoot:
-    """What a run's own root folder holds.
+    """A root folder in two steps: what all runs see, then what only this one does.
+
+    The first step knows nothing of the run, so it can be done before there is one.
 
     Attributes:
-        environment: Further read-only paths, this run's, shown even below `hidden`.
-        work: The run's folder on the host.
-        home: Where the worker sees it.
+        stage: A folder of the host to build on; nothing in it is touched.
+        home: Where the worker sees its folder.
         hidden: Folders of the host that stay empty even where they lie below a
             readable path.
-        user: Id of the worker, for `/etc/passwd`.
+        scratch_bytes: Size of `/tmp` and of `/dev/shm`, each.
         shows_processes: Whether `/proc` is mounted; the process must be in the
             pid namespace that it is to show.
     """
 
     view: HostView
-    environment: tuple[str, ...]
-    work: str
+    stage: str
     home: str
     hidden: tuple[str, ...]
-    user: int
-    group: int
     scratch_bytes: int
     shows_processes: bool
 
-    def enter(self) -> None:
-        """Build it in this process's mount namespace, and leave the old one.
+    def lay_out(self) -> None:
+        """Build it in this process's mount namespace; the working folder is then in it.
 
-        The working folder is then `home`. Needs CAP_SYS_ADMIN in the user
-        namespace that owns the mount namespace.
+        The old root is still there. Needs CAP_SYS_ADMIN in the user namespace
+        that owns the mount namespace.
 
         Raises:
             OSError: the kernel refused, or a path is not there.
         """
         _mount(None, "/", None, _MS_REC | _MS_PRIVATE)  # nothing shows outside
         trees = self._open_trees()
-        # On top of the run's folder, a place that is certain to exist.
-        _mount("root", self.work, "tmpfs", _PLAIN, _ROOT_OPTIONS)
-        os.chdir(self.work)
+        _mount("root", self.stage, "tmpfs", _PLAIN, _ROOT_OPTIONS)
+        os.chdir(self.stage)
         self._furnish()
         for target, tree in trees:
             _attach(tree, target)
         if self.shows_processes:
             _mount("proc", "proc", "proc", _PLAIN | _MS_NOEXEC | _MS_RDONLY)
+
+    def move_in(self, work: str, readable: tuple[str, ...], user: int, group: int) -> None:
+        """Show the run's own folders, and leave the host's root behind.
+
+        The working folder is then `home`.
+
+        Args:
+            work: The run's folder on the host.
+            readable: Further read-only paths, shown even below `hidden`.
+            user: Id of the worker, for `/etc/passwd`.
+            group: Its group.
+
+        Raises:
+            OSError: the kernel refused, or a path is not there.
+        """
+        for name, text in _accounts(user, group, self.home).items():
+            _write(f"etc/{name}", text)
+        trees = [(path, _open_tree(path, _READ_ONLY)) for path in readable]
+        for target, tree in [*trees, (self.home, _open_tree(work))]:
+            _attach(tree, target)
         _pivot()
         _set_attributes(_AT_FDCWD, "/", _READ_ONLY, recursive=False)
         os.chdir(self.home)
@@ -104,9 +121,7 @@ class NewRoot:
         """Return what is to be mounted, in this order: later ones may lie on earlier ones."""
         trees = [(path, _open_tree(path, _READ_ONLY)) for path in self.view.readable]
         trees += [(f"/dev/{name}", _open_device(f"/dev/{name}")) for name in self.view.devices]
-        trees += [(path, _new_tree()) for path in self._covered()]
-        trees += [(path, _open_tree(path, _READ_ONLY)) for path in self.environment]
-        return [*trees, (self.home, _open_tree(self.work))]
+        return trees + [(path, _new_tree()) for path in self._covered()]
 
     def _covered(self) -> list[str]:
         """Return the hidden folders that a readable path would show."""
@@ -122,21 +137,26 @@ class NewRoot:
             os.mkdir(folder)  # noqa: PTH102 - relative to the new root, on the hot path
         for points_to, path in (*self.view.links, *_STREAM_LINKS):
             os.symlink(points_to, path.lstrip("/"))  # noqa: PTH211
-        for name, text in self._settings().items():
+        for name, text in _SETTINGS.items():
             _write(f"etc/{name}", text)
         # Private, and in place before what may have to be shown below it.
         scratch = f"size={self.scratch_bytes},nr_inodes={_SCRATCH_INODES},mode=1777"
         _mount("tmp", "tmp", "tmpfs", _PLAIN, scratch)
         _mount("shm", "dev/shm", "tmpfs", _PLAIN, scratch)
 
-    def _settings(self) -> dict[str, str]:
-        return {
-            "passwd": f"worker:x:{self.user}:{self.group}::{self.home}:/bin/sh\n",
-            "group": f"worker:x:{self.group}:\n",
-            "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-            "hosts": "127.0.0.1 localhost\n::1 localhost\n",
-            "resolv.conf": "",
-        }
+
+_SETTINGS: Final = {
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "resolv.conf": "",
+}
+
+
+def _accounts(user: int, group: int, home: str) -> dict[str, str]:
+    return {
+        "passwd": f"worker:x:{user}:{group}::{home}:/bin/sh\n",
+        "group": f"worker:x:{group}:\n",
+    }
 
 
 def _open_tree(path: str, attributes: int = 0) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 from lib.errors import Unavailable
 from lib.manifest.policies import Limits
 from lib.sandbox.wire import ExitRecord
 from lib.storage.records import SandboxReport
+
+SandboxMode = Literal["require", "best_effort", "off"]
+NOT_HELD: Final = "none"
 
 
 class SandboxUnavailable(Unavailable):
@@ -35,11 +38,14 @@ class Launch:
 
     Attributes:
         folder: The attempt's folder: `work` is prepared, `meta` is empty.
-        environment: All variables of the process, secrets among them.
+        environment: The variables of the process, secrets among them, but for
+            those that say where things are: `HOME`, `TMPDIR`.
         secret_names: Which ones those are: their values are in nothing that the
             sandbox writes or reports of the worker's output.
         first_seq: Sequence number of its first log line.
         warm: Whether a Python file may run in a forked interpreter.
+        readable: Paths that this run may read beside what all may, such as the
+            packages it needs.
     """
 
     run_id: str
@@ -51,6 +57,7 @@ class Launch:
     first_seq: int
     warm: bool = True
     secret_names: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
 
 
 class LiveRun(Protocol):
@@ -64,16 +71,48 @@ class LiveRun(Protocol):
         """End the whole tree: SIGTERM, and SIGKILL after the grace."""
         ...
 
-    def close(self) -> None:
-        """Stop watching."""
+    def note(self, level: str, message: str) -> None:
+        """Add lines to its log, in order with what it prints; lost when it has ended."""
         ...
+
+    def close(self) -> None:
+        """Stop watching; the run goes on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What the probe of this host found.
+
+    Attributes:
+        mode: What the settings ask for.
+        mechanisms: Each one that was tried: "" if it works, else why not.
+    """
+
+    mode: SandboxMode
+    holds: SandboxReport
+    mechanisms: Mapping[str, str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all five properties of isolation are held."""
+        return not self.missing
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The properties that nothing holds."""
+        return tuple(name for name, held in asdict(self.holds).items() if held == NOT_HELD)
 
 
 class Sandbox(Protocol):
     """Starts attempts, and knows those that an earlier server left."""
 
     def report(self) -> SandboxReport:
-        """Return the mechanism that holds each property of isolation here."""
+        """Return the mechanism that holds each property of isolation for a run that starts now."""
+        ...
+
+    def inspect(self) -> HostReport:
+        """Return that with everything that was tried."""
         ...
 
     def start(self, launch: Launch) -> LiveRun:
@@ -86,6 +125,10 @@ class Sandbox(Protocol):
 
     def has_started(self, folder: Path) -> bool:
         """Whether an attempt's process was ever about to exist."""
+        ...
+
+    def adopt(self, folder: Path) -> LiveRun | None:
+        """Watch an attempt that an earlier server started; None when it has ended."""
         ...
 
     def end_orphans(self, folders: Sequence[Path]) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 from lib.sandbox import identity, landlock, loopback, namespaces, privileges, seccomp, syscalls
 from lib.sandbox.cgroup import Groups
-from lib.sandbox.confinement import Layers, filter_program
+from lib.sandbox.confinement import HOME, Layers, filter_program
 from lib.sandbox.host_view import HostView
 from lib.sandbox.new_root import NewRoot
 
@@ -60,8 +60,21 @@ class Probe:
     @property
     def is_whole(self) -> bool:
         """Whether all five properties are held."""
-        held = (self.files, self.network, self.processes, self.privileges, self.limits)
-        return NONE not in held
+        return NONE not in self.properties().values()
+
+    def properties(self) -> dict[str, str]:
+        """Return the mechanism that holds each property."""
+        return {
+            "files": self.files,
+            "network": self.network,
+            "processes": self.processes,
+            "privileges": self.privileges,
+            "limits": self.limits,
+        }
+
+    def summary(self) -> dict[str, dict[str, str]]:
+        """Return what a report says of it, as JSON has it."""
+        return {"properties": self.properties(), "facts": self.facts}
 
 
 def probe(needed_paths: Sequence[str] = (), first_uid: int | None = None) -> Probe:
@@ -190,17 +203,16 @@ def _mount_proc() -> None:
 
 
 def _enter_new_root(*, shows_processes: bool) -> None:
-    NewRoot(
+    root = NewRoot(
         view=HostView.find(),
-        environment=(),
-        work="/usr",  # any folder that is there
-        home="/home",
+        stage="/usr",  # any folder that is there
+        home=HOME,
         hidden=(),
-        user=os.geteuid(),
-        group=os.getegid(),
         scratch_bytes=1 << 20,
         shows_processes=shows_processes,
-    ).enter()
+    )
+    root.lay_out()
+    root.move_in("/etc", (), os.geteuid(), os.getegid())
     if os.path.exists("/etc/shadow"):  # noqa: PTH110
         raise OSError(errno.EEXIST, "the host's files are still there")
 

@@ -13,8 +13,17 @@ import signal
 import time
 from typing import Final
 
+from lib.sandbox import syscalls
+
+_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _KILL_PAUSE_SECONDS: Final = 0.002
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every orphan below it, prctl(2)."""
+    syscalls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def children(pid: int) -> list[int]:
@@ -66,6 +75,19 @@ def proportional_bytes(pids: list[int]) -> int:
         ):
             total += sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:"))
     return total * 1024
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Return the CPU time of these processes and of what they have reaped, proc(5)."""
+    ticks = 0
+    for pid in pids:
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{pid}/stat", "rb") as file,  # noqa: PTH123
+        ):
+            fields = file.read().rpartition(b")")[2].split()
+            ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
+    return ticks / TICKS_A_SECOND
 
 
 def signal_all(pids: list[int], number: signal.Signals) -> None:

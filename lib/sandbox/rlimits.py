@@ -22,14 +22,12 @@ class Ceilings:
         tasks: Processes and threads of the whole run; None: not limited here,
             because other processes of the same user would count too.
         cpu_seconds: Of each process.
-        scratch_bytes: Of `/tmp` and of `/dev/shm`, each, where they are private.
     """
 
     memory_bytes: int
     file_bytes: int
     tasks: int | None = None
     cpu_seconds: int | None = None
-    scratch_bytes: int = 64 * 1024 * 1024
 
 
 def apply(ceilings: Ceilings) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lib.sandbox.local import base_python
-
 SYSTEM_FOLDERS: Final = ("/usr/local/bin", "/usr/bin", "/bin")
+
+# What an interpreter that was unpacked somewhere has beside its `bin`. Without
+# it the folder above may be anything, such as a home.
+_SIGNS_OF_A_PREFIX: Final = ("lib/node_modules", "include/node", "lib/bash")
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,23 @@ class Runtimes:
         name = "python" if command[0] == "python3" else command[0]
         program = self.programs.get(name)
         return command if program is None else (str(program), *command[1:])
+
+
+def base_python() -> Path:
+    """Return the base interpreter's real file, never a virtual environment's or a shim."""
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    return Path(base).resolve()
+
+
+def runtime_folders(programs: Iterable[Path]) -> tuple[str, ...]:
+    """Return what must be readable for these interpreters to work."""
+    folders = [Path(sys.base_prefix).resolve(), *(_folder_of(program) for program in programs)]
+    return tuple(dict.fromkeys(str(folder) for folder in folders))
+
+
+def _folder_of(program: Path) -> Path:
+    if program == base_python():
+        return Path(sys.base_prefix).resolve()
+    prefix = program.parent.parent
+    has_signs = any((prefix / sign).exists() for sign in _SIGNS_OF_A_PREFIX)
+    return prefix if program.parent.name == "bin" and has_signs else program

@@ -18,10 +18,16 @@ import time
 from dataclasses import asdict
 from typing import Final
 
-from lib.sandbox import linux, process_tree, wire
-from lib.sandbox.child import MAX_OPEN_FILES, Child, StartError
+from lib.sandbox import process_tree, wire
+from lib.sandbox.child import Child, StartError
+from lib.sandbox.confinement import ConfinementError
+from lib.sandbox.door import Door, ServerLink
 from lib.sandbox.folder_size import FolderSize
-from lib.sandbox.log_keeper import LogKeeper, Stream
+from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
+from lib.sandbox.place import Place
+from lib.sandbox.premises import Premises
+from lib.sandbox.process_names import boot_id, start_time
+from lib.sandbox.rlimits import MAX_OPEN_FILES
 from lib.sandbox.warm import WarmStart
 from lib.secrets.mask import Mask
 
@@ -31,18 +37,27 @@ READ_BYTES: Final = 256 * 1024
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
 
 
-def supervise(connection: socket.socket) -> WarmStart | None:
-    """Serve one launch from request to exit record. Runs in a process of its own.
+def supervise(premises: Premises, door: Door) -> WarmStart | None:
+    """Prepare a place, wait for a run, serve it to its exit record. In a process of its own.
 
     Returns:
         None in the supervisor, when all is over. In the worker's own process,
         forked from here, what it is to run.
     """
     os.setsid()
-    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-    request = wire.LaunchRequest.receive(connection)
-    meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-    return Supervisor(request, connection, meta).run()
+    process_tree.adopt_orphans()
+    place = Place.prepare(premises)
+    if isinstance(place, WarmStart):
+        os.closerange(3, MAX_OPEN_FILES)  # which says that the start succeeded
+        return place
+    try:
+        connection = door.wait()
+        request = wire.LaunchRequest.receive(connection)
+        meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
+        Supervisor(request, connection, meta, place).run()
+    finally:
+        place.leave()
+    return None
 
 
 class Supervisor:
@@ -52,68 +67,60 @@ class Supervisor:
         request: What to start.
         connection: To the server; may break at any time.
         meta: Descriptor of the `meta` folder.
+        place: Where to start it.
     """
 
-    def __init__(self, request: wire.LaunchRequest, connection: socket.socket, meta: int) -> None:
+    def __init__(
+        self, request: wire.LaunchRequest, connection: socket.socket, meta: int, place: Place
+    ) -> None:
         self._request = request
         self._limits = request.limits
-        self._connection: socket.socket | None = connection
         self._meta = meta
+        self._place = place
         self._poll = select.poll()
+        self._server = ServerLink(connection, meta, self._poll)
         self._log = LogKeeper(
             os.open(wire.LOG_FILE, _APPEND, 0o600, dir_fd=meta),
             first_seq=request.first_seq,
             budget_bytes=request.limits.log_bytes,
             mask=Mask(request.environment[name] for name in request.secret_names),
         )
-        self._folder_size = FolderSize(os.path.join(request.folder, "work"))  # noqa: PTH118
+        self._folder_size = FolderSize(request.work)
         self._started = time.monotonic()
         self._ended_by: str | None = None
         self._kill_at: float | None = None
         self._max_rss_bytes = 0
         self._stopping = False
         self._wake = -1
+        self._first_pid = -1
         self._streams: dict[int, Stream] = {}
 
-    def run(self) -> WarmStart | None:
-        """Start the worker, watch it to its end, leave the exit record; see `supervise`."""
+    def run(self) -> None:
+        """Start the worker, watch it to its end, leave the exit record."""
         self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._server.listen()
         self._write_started()
         try:
-            child = Child.start(self._request)
-        except StartError as error:
-            self._finish(exit_code=127, problem=str(error), cpu_ms=0)
-            return None
-        if isinstance(child, WarmStart):
-            self._let_go()
-            return child
-        self._tell(wire.STARTED)
+            child = self._place.let_in(self._request)
+        except (StartError, ConfinementError) as error:
+            self._finish(exit_code=127, problem=error)
+            return
+        self._first_pid = child.pid
+        self._server.tell(wire.STARTED)
         exit_code = self._watch(child)
         process_tree.end_below(os.getpid())
         self._drain(child)
-        self._check_folder_once_more()
-        self._finish(exit_code=exit_code, problem=None, cpu_ms=_cpu_ms())
-        return None
-
-    def _let_go(self) -> None:
-        """In the worker's process: close every descriptor that is ours.
-
-        Objects that own one must give it up first: when they go, they would
-        close whatever has its number by then. The pipe that tells of a failed
-        start closes here too, which says that this one succeeded.
-        """
-        if self._connection:
-            self._connection.detach()
-        os.closerange(3, MAX_OPEN_FILES)
+        self._judge_once_more()
+        self._finish(exit_code=exit_code, problem=None)
 
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings
 
     def _write_started(self) -> None:
         pid = os.getpid()
-        mark = {"pid": pid, "start_time": linux.start_time(pid), "boot_id": linux.boot_id()}
+        mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
         wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
     def _watch(self, child: Child) -> int:
@@ -121,8 +128,6 @@ class Supervisor:
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
         for descriptor in (*self._streams, child.pidfd, self._wake):
             self._poll.register(descriptor, select.POLLIN)
-        if self._connection:
-            self._poll.register(self._connection, select.POLLIN)
         next_tick = time.monotonic() + TICK_SECONDS
         while True:
             ready = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
@@ -138,12 +143,13 @@ class Supervisor:
         return self._stopping and self._ended_by is None
 
     def _pump(self, ready: set[int]) -> None:
-        for descriptor in ready & self._streams.keys():
-            self._read(descriptor)
+        for descriptor in self._streams:  # stdout first: what explains a failure comes last
+            if descriptor in ready:
+                self._read(descriptor)
         if self._wake in ready:
             os.read(self._wake, 64)
-        if self._connection and self._connection.fileno() in ready:
-            self._hear(self._connection)
+        for word in self._server.hear(ready):
+            self._obey(word)
         if self._log.needs_flush:
             self._flush()
 
@@ -160,27 +166,31 @@ class Supervisor:
         self._log.feed(self._streams[descriptor], data, _now())
         return True
 
-    def _hear(self, connection: socket.socket) -> None:
-        try:
-            words = connection.recv(4096)
-        except OSError:
-            words = b""
-        if not words:  # the server is gone; the run goes on
-            self._poll.unregister(connection)
-            self._connection = None
-        elif wire.CANCEL in words:
+    def _obey(self, word: bytes) -> None:
+        if word == wire.CANCEL.strip():
             self._end("cancel")
+        elif word.startswith(wire.NOTE):
+            level, message = wire.decode_note(word)
+            if level in LEVELS:
+                self._log.feed(level, message.encode(errors="replace") + b"\n", _now())
 
     def _tick(self, child: Child) -> None:
         self._flush()
         process_tree.reap_orphans(child.pid)
-        pids = process_tree.descendants(os.getpid())
+        pids = self._pids()
         if self._ended_by is None:
             self._check_limits(pids)
         if self._must_stop():
             self._end("cancel")
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            process_tree.signal_all(pids, signal.SIGKILL)
+            process_tree.signal_all([*pids, child.pid], signal.SIGKILL)
+
+    def _pids(self) -> list[int]:
+        """Return the worker's processes; the first of a pid namespace is ours."""
+        pids = process_tree.descendants(os.getpid())
+        if self._place.has_own_pids:
+            return [pid for pid in pids if pid != self._first_pid]
+        return pids
 
     def _check_limits(self, pids: list[int]) -> None:
         limits = self._limits
@@ -188,13 +198,17 @@ class Supervisor:
             self._end("timeout")
         elif len(pids) > limits.processes:
             self._end("processes_exceeded")
-        elif self._memory_in_use(pids) > limits.memory_bytes:
+        elif limits.cpu_seconds and process_tree.cpu_seconds(pids) > limits.cpu_seconds:
+            self._end("cpu_exceeded")
+        elif self._place.was_out_of_memory() or self._memory_in_use(pids) > limits.memory_bytes:
             self._end("memory_exceeded")
         elif self._folder_size.due() and self._folder_size.measure() > limits.file_bytes:
             self._end("disk_exceeded")
 
     def _memory_in_use(self, pids: list[int]) -> int:
         """Return the tree's memory; exact only where the cheap upper bound is over the limit."""
+        if self._place.counts_memory:
+            return 0  # the kernel itself holds the limit
         resident = process_tree.resident_bytes(pids)
         if resident > self._limits.memory_bytes:
             resident = process_tree.proportional_bytes(pids)
@@ -207,7 +221,7 @@ class Supervisor:
             return
         self._ended_by = reason
         self._kill_at = time.monotonic() + GRACE_SECONDS
-        process_tree.signal_all(process_tree.descendants(os.getpid()), signal.SIGTERM)
+        process_tree.signal_all(self._pids(), signal.SIGTERM)
 
     def _drain(self, child: Child) -> None:
         """Take what is left in the pipes. Nobody can write to them any more."""
@@ -216,36 +230,36 @@ class Supervisor:
             while time.monotonic() < deadline and self._read(descriptor):
                 pass
 
-    def _check_folder_once_more(self) -> None:
-        """A quick writer may be over its limit between two ticks."""
-        if self._ended_by is None and self._folder_size.measure() > self._limits.file_bytes:
+    def _judge_once_more(self) -> None:
+        """A quick worker may be over its limit between two ticks."""
+        if self._ended_by is not None:
+            return
+        if self._folder_size.measure() > self._limits.file_bytes:
             self._ended_by = "disk_exceeded"
+        elif self._place.was_out_of_memory():
+            self._ended_by = "memory_exceeded"
 
-    def _finish(self, *, exit_code: int, problem: str | None, cpu_ms: int) -> None:
+    def _finish(self, *, exit_code: int, problem: Exception | None) -> None:
         self._log.finish(_now())
         record = wire.ExitRecord(
             fence=self._request.fence,
             exit_code=exit_code,
             ended_by=self._ended_by,
-            problem=problem,
+            problem=None if problem is None else str(problem),
+            is_unconfined=isinstance(problem, ConfinementError),
             wall_ms=round((time.monotonic() - self._started) * 1000),
-            cpu_ms=cpu_ms,
-            max_rss_bytes=self._max_rss_bytes,
+            cpu_ms=_cpu_ms(),
+            max_rss_bytes=self._place.peak_bytes() or self._max_rss_bytes,
             last_seq=self._log.last_seq,
             dropped_lines=self._log.dropped_lines,
             stderr_tail=self._log.stderr_tail,
         )
         wire.write_whole(self._meta, wire.EXIT_FILE, asdict(record))
-        self._tell(wire.EXIT)
+        self._server.tell(wire.EXIT)
 
     def _flush(self) -> None:
         if self._log.flush():
-            self._tell(wire.LOG)
-
-    def _tell(self, word: bytes) -> None:
-        if self._connection:
-            with contextlib.suppress(OSError):  # never wait for a server that does not listen
-                self._connection.send(word, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._server.tell(wire.LOG)
 
 
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -1,15 +1,19 @@
 r"""What the server and a run's supervisor say to each other, and leave on disk.
 
-The server connects to the zygote and sends one launch: four bytes of length and
-a JSON object. The connection is the run's for as long as both live:
+The server connects to the zygote's socket, which a waiting supervisor accepts,
+and sends one launch: four bytes of length and a JSON object. The connection is
+the run's for as long as both live:
 
-server -> supervisor    `cancel\n`
+server -> supervisor    `cancel\n`, `note LEVEL TEXT\n` with TEXT in JSON
 supervisor -> server    `started\n`, `log\n` after each flush, `exit\n`, end of stream
+
+A restarted server connects to `control.sock` in `<folder>/meta` and goes on there.
 
 What must outlive either side is a file in `<folder>/meta`:
 
 started.json   written before the worker's process exists: who supervises
-log.ndjson     the log so far: one `[seq, milliseconds, stream, message]` a line
+log.ndjson     the log so far: one `[seq, milliseconds, stream, message]` a line,
+               and the level where the worker gave one
 exit.json      written last: how it ended
 
 The worker sees `<folder>/work` only.
@@ -21,14 +25,16 @@ import json
 import os
 import socket
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+CONTROL_SOCKET: Final = "control.sock"
 STARTED_FILE: Final = "started.json"
 LOG_FILE: Final = "log.ndjson"
 EXIT_FILE: Final = "exit.json"
 
 CANCEL: Final = b"cancel\n"
+NOTE: Final = b"note "
 STARTED: Final = b"started\n"
 LOG: Final = b"log\n"
 EXIT: Final = b"exit\n"
@@ -64,6 +70,7 @@ class LaunchRequest:
         environment: All the worker's process gets; holds secrets, never written.
         secret_names: Those of its variables whose values are masked in the log.
         warm: Run the Python file in a forked interpreter instead of a new one.
+        readable: Paths that this run may read beside what all may.
     """
 
     run_id: str
@@ -75,6 +82,16 @@ class LaunchRequest:
     first_seq: int = 1
     warm: bool = False
     secret_names: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+
+    @property
+    def work(self) -> str:
+        """The worker's folder on the host."""
+        return os.path.join(self.folder, "work")  # noqa: PTH118 - on the hot path
+
+    def with_variables(self, variables: dict[str, str]) -> LaunchRequest:
+        """Return it with more variables in the environment."""
+        return replace(self, environment=self.environment | variables)
 
     def encode(self) -> bytes:
         """Return the framed message."""
@@ -92,8 +109,44 @@ class LaunchRequest:
         if length > MAX_LAUNCH_BYTES:
             raise EOFError("launch message is too long")
         fields: dict[str, Any] = json.loads(_receive_exactly(connection, length))
-        fields["command"] = tuple(fields["command"])
+        for name in ("command", "secret_names", "readable"):
+            fields[name] = tuple(fields[name])
         fields["limits"] = ProcessLimits(**fields["limits"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class ZygoteSettings:
+    """What a zygote is started with, as JSON among its arguments: no secrets.
+
+    Attributes:
+        confines: Whether workers are confined, as far as the host lets them be.
+        stage: An empty folder, for `NewRoot`.
+        uids: Folder of the locks that stand for user ids.
+        readable: What workers may read beside the system: interpreters.
+        hidden: What they must not see wherever it lies.
+        needed_paths: What they must reach under another uid.
+        spares: How many supervisors wait for a run.
+    """
+
+    confines: bool
+    stage: str
+    uids: str
+    readable: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    needed_paths: tuple[str, ...] = ()
+    spares: int = 1
+
+    def encode(self) -> str:
+        """Return it as one argument."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> ZygoteSettings:
+        """Return what `encode` was given."""
+        fields: dict[str, Any] = json.loads(text)
+        for name in ("readable", "hidden", "needed_paths"):
+            fields[name] = tuple(fields[name])
         return cls(**fields)
 
 
@@ -105,6 +158,7 @@ class ExitRecord:
         exit_code: As a shell reports it: 128 + signal number for a signal.
         ended_by: `cancel`, or the limit that ended it; None when it ended itself.
         problem: Why the process could not be started, if it could not.
+        is_unconfined: It was not started because it could not be confined.
         stderr_tail: The last lines of stderr, for the error message.
         last_seq: Sequence number of the last log line.
     """
@@ -119,6 +173,18 @@ class ExitRecord:
     last_seq: int
     dropped_lines: int
     stderr_tail: str
+    is_unconfined: bool = False
+
+
+def encode_note(level: str, message: str) -> bytes:
+    """Return the word that adds a line to the run's log."""
+    return NOTE + f"{level} {json.dumps(message)}\n".encode()
+
+
+def decode_note(word: bytes) -> tuple[str, str]:
+    """Return level and message of a note, which has lost its newline."""
+    level, _, text = word.removeprefix(NOTE).partition(b" ")
+    return level.decode(), json.loads(text)
 
 
 def write_whole(folder_fd: int, name: str, value: dict[str, Any]) -> None:

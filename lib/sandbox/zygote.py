@@ -1,64 +1,82 @@
-"""The zygote: a small, isolated interpreter that forks a supervisor for each run.
+"""The zygote: a small, isolated interpreter that keeps supervisors waiting for runs.
 
 Forking from here takes half a millisecond; starting Python takes thirty, and
 the server, with its threads and its memory, must not fork at all.
 
-It is started with an empty environment, listens on a Unix socket in a private
+It is started with an empty environment and a listening Unix socket in a private
 folder, and ends when the server that started it is gone and nothing runs any
-more. It is a subreaper: what a killed supervisor leaves behind becomes its
-child, and ends.
+more. What waits has forked and enclosed the first process of its run already:
+only what depends on the run is left to do when it comes. It is a subreaper:
+what a killed supervisor leaves behind becomes its child, and ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import select
 import signal
-import socket
 import sys
+import time
 from typing import Final
 
-from lib.sandbox import linux, process_tree
+from lib.sandbox import privileges, process_tree
+from lib.sandbox.door import TAKEN, Door
+from lib.sandbox.premises import Premises
+from lib.sandbox.probe import Probe
 from lib.sandbox.supervisor import supervise
 from lib.sandbox.warm import WarmStart, preimport
+from lib.sandbox.wire import ZygoteSettings
 
 CHECK_MS: Final = 1_000
+PAUSE_SECONDS: Final = 0.05
 
 
 def main() -> WarmStart | None:
     """Serve until the server is gone and no run is left.
 
-    The last two arguments are descriptors: the listening socket, and the read
-    end of a pipe whose write end the server holds.
+    The arguments are three descriptors: the listening socket, the read end of a
+    pipe whose write end the server holds, the write end of a pipe for the
+    report. The settings are what is left of the standard input.
 
     Returns:
         None in the zygote. In a worker's process, what it is to run: by then
         no frame of ours is left above the caller's.
     """
-    listener, lifeline = (int(argument) for argument in sys.argv[-2:])
-    for descriptor in (listener, lifeline):
+    listener, lifeline, report = (int(argument) for argument in sys.argv[-3:])
+    settings = ZygoteSettings.decode(sys.stdin.read())
+    for descriptor in (listener, lifeline, report):
         os.set_inheritable(descriptor, False)
-    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-    linux.prctl(linux.PR_SET_DUMPABLE, 0)  # launches hold secrets
+    process_tree.adopt_orphans()
+    privileges.set_dumpable(dumpable=False)  # launches hold secrets
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    preimport()
+    premises, found = Premises.find(settings)
+    _report(report, found)
     wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    preimport()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, shared pages
-    connection = Zygote(socket.socket(fileno=listener), lifeline, wake).serve()
-    return None if connection is None else _supervise(connection)
+    door = Zygote(listener, lifeline, wake, spares=settings.spares).serve()
+    return None if door is None else _supervise(premises, door)
 
 
-def _supervise(connection: socket.socket) -> WarmStart:
+def _report(descriptor: int, found: Probe | None) -> None:
+    """Say what the probe found: one JSON object, `null` when nothing is confined."""
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(None if found is None else found.summary(), file)
+
+
+def _supervise(premises: Premises, door: Door) -> WarmStart:
     """Supervise one run and end; only the worker's process returns."""
     code = 0
     try:
-        warm_start = supervise(connection)
+        warm_start = supervise(premises, door)
         if warm_start is not None:
             return warm_start
     except EOFError:
@@ -70,69 +88,92 @@ def _supervise(connection: socket.socket) -> WarmStart:
 
 
 class Zygote:
-    """Accepts connections and gives each to a fresh supervisor.
+    """Keeps a number of supervisors waiting, and reaps all.
 
     Args:
-        listener: Unix socket to accept on.
+        listener: Unix socket that they accept on.
         lifeline: At end of file the server is gone.
         wake: Readable after SIGCHLD.
+        spares: How many wait.
     """
 
-    def __init__(self, listener: socket.socket, lifeline: int, wake: int) -> None:
+    def __init__(self, listener: int, lifeline: int, wake: int, *, spares: int) -> None:
         self._listener = listener
         self._lifeline = lifeline
         self._wake = wake
-        self._supervisors: set[int] = set()
+        self._wanted = spares
+        self._taken, self._taken_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._taken, False)
+        self._waiting: set[int] = set()
+        self._busy: set[int] = set()
 
-    def serve(self) -> socket.socket | None:
+    def serve(self) -> Door | None:
         """Loop until there is nobody to serve and nothing to look after.
 
         Returns:
-            None then. In a fresh supervisor's process, its connection.
+            None then. In a fresh supervisor's process, where it waits.
         """
         poll = select.poll()
-        for descriptor in (self._listener.fileno(), self._lifeline, self._wake):
+        for descriptor in (self._lifeline, self._taken, self._wake):
             poll.register(descriptor, select.POLLIN)
-        server_is_there = True
-        while server_is_there or self._supervisors:
+        while self._wanted or self._waiting or self._busy:
+            while len(self._waiting) < self._wanted:
+                pid = self._fork()
+                if pid == 0:
+                    return self._go_to_door()
+                if pid is None:
+                    break  # no process to be had: again at the next turn
             ready = {descriptor for descriptor, _ in poll.poll(CHECK_MS)}
+            self._hear_taken()
             if self._lifeline in ready:
                 poll.unregister(self._lifeline)
-                server_is_there = False
-            if self._listener.fileno() in ready:
-                connection, _ = self._listener.accept()
-                if self._fork_supervisor(connection):
-                    return connection
+                self._dismiss()
             self._look_after(woken=self._wake in ready, idle=not ready)
         return None
 
-    def _fork_supervisor(self, connection: socket.socket) -> bool:
-        """Fork; return whether this is the child."""
-        pid = os.fork()
-        if pid == 0:
-            self._let_go()
-            return True
-        self._supervisors.add(pid)
-        connection.close()
-        return False
+    def _fork(self) -> int | None:
+        try:
+            pid = os.fork()
+        except OSError:
+            return None
+        if pid:
+            self._waiting.add(pid)
+        return pid
 
-    def _let_go(self) -> None:
+    def _go_to_door(self) -> Door:
         """In the fresh child: drop what is the zygote's."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._listener.close()
-        os.close(self._lifeline)
-        os.close(self._wake)
+        for descriptor in (self._lifeline, self._wake, self._taken):
+            os.close(descriptor)
+        return Door(self._listener, self._taken_end)
+
+    def _hear_taken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._taken, 4096)
+            for (pid,) in TAKEN.iter_unpack(data):
+                if pid in self._waiting:  # else it was reaped already
+                    self._waiting.discard(pid)
+                    self._busy.add(pid)
+
+    def _dismiss(self) -> None:
+        """The server is gone: nobody has to wait any more, what runs goes on."""
+        self._wanted = 0
+        for pid in self._waiting:
+            os.kill(pid, signal.SIGKILL)
 
     def _look_after(self, *, woken: bool, idle: bool) -> None:
         """Reap supervisors; end what a killed one left behind."""
         if woken:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake, 4096)
-        while self._supervisors:
+        while self._waiting or self._busy:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            self._supervisors.discard(pid)
+            if pid in self._waiting:
+                time.sleep(PAUSE_SECONDS)  # if they all die at once, do not fork for ever
+            self._waiting.discard(pid)
+            self._busy.discard(pid)
         if woken or idle:
-            process_tree.end_below(os.getpid(), spare=frozenset(self._supervisors))
+            process_tree.end_below(os.getpid(), spare=frozenset(self._waiting | self._busy))

@@ -121,7 +121,7 @@ class Workspace:
                 message says what to do.
         """
         with explained(f"The workspace folder {root} cannot be used"):
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
             state_dir.mkdir(parents=True, exist_ok=True)
         repository = Repository.open(root, engine_root=engine_root, durable=publisher is None)
         folder = Folder(root, repository.scratch)

@@ -54,7 +54,8 @@ def test_a_process_sees_its_folder_and_its_variables_only(server: ServerProcess)
     assert environment["FLOOM_ATTEMPT"] == "1"
     assert seen["argv"] == ["run.py"]
     assert ".venv" not in seen["python"]
-    server.until(dict, lambda _: not Path(seen["cwd"]).exists())  # just after the answer
+    folder = server.data / "runs" / run["id"]
+    server.until(dict, lambda _: not folder.exists())  # just after the answer
 
 
 def test_a_missing_context_is_said_by_name(server: ServerProcess) -> None:
@@ -82,9 +83,15 @@ def test_a_runtime_that_the_host_lacks_is_said_by_name(tmp_path: Path) -> None:
         assert "runtime_missing" in {warning["code"] for warning in worker["warnings"]}
 
 
-def test_require_is_the_default_with_a_secret_and_fails_runs(tmp_path: Path) -> None:
+def test_require_is_the_default_with_a_secret(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "var", FLOOM_SECRET="a secret of 16+ characters") as server:
-        assert server.run("hello-worker", who="Ada")["error"]["code"] == "sandbox_unavailable"
+        probe = server.client.get("/system/sandbox").json()
+        run = server.run("hello-worker", who="Ada")
+    assert probe["mode"] == "require"
+    if probe["whole"]:
+        assert (run["status"], run["sandbox"]) == ("completed", probe["properties"])
+    else:
+        assert run["error"]["code"] == "sandbox_unavailable"
 
 
 @pytest.mark.parametrize("mode", ["best_effort", "off"])

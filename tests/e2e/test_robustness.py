@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from handlers import docs
 from tests.e2e import test_hostile_requests as requests_of
 from tests.e2e.server import ServerProcess
-from tests.e2e.test_hostile_workers import MANIFEST, RUN, SMALL, eventually, execute, resident_bytes
+from tests.e2e.test_hostile_workers import (
+    MANIFEST,
+    RUN,
+    SMALL,
+    eventually,
+    execute,
+    resident_bytes,
+    supervisor_of,
+)
 
 INPUTS = requests_of.INPUTS
 
@@ -92,13 +101,10 @@ def test_stopped_supervisor_does_not_hold_the_run(tmp_path: Path) -> None:
         server.reload()
         run = execute(
             server,
-            """
-            import os, signal, time
-            os.kill(os.getppid(), signal.SIGSTOP)
-            time.sleep(60)
-            """,
+            "import time; print('up', flush=True); time.sleep(60)",
             worker="small",
             seconds=40,
+            then=lambda run_id: os.kill(supervisor_of(server, run_id), signal.SIGSTOP),
         )
         assert run["error"]["code"] == "timeout"
 

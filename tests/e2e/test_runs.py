@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -50,11 +51,7 @@ def server(shared_server: ServerProcess) -> ServerProcess:
         "one-at-a-time",
         "concurrency: {max: 1}\n",
         run_py=(
-            "import os, time\n"
-            "path = os.environ['HOME'] + '/../../../busy'\n"
-            "fd = os.open(path, os.O_CREAT | os.O_EXCL)\n"
-            "time.sleep(0.05)\n"
-            "os.unlink(path)\n"
+            "import time\nprint(time.monotonic())\ntime.sleep(0.05)\nprint(time.monotonic())\n"
         ),
     )
     reloaded = shared_server.reload()
@@ -91,7 +88,8 @@ def test_hello_worker_runs_and_shows_all_of_it(server: ServerProcess) -> None:
     assert detail["logs"][0]["seq"] == 1
     assert detail["runner"] == "local"
     assert detail["can_replay"] is True
-    assert detail["sandbox"]["limits"] == "rlimits"
+    assert set(detail["sandbox"]) == {"files", "network", "processes", "privileges", "limits"}
+    assert detail["sandbox"] == server.client.get("/system/sandbox").json()["properties"]
     assert detail["duration_ms"] >= 0
     assert detail["inputs"]["who"] == "Ada"
 
@@ -181,7 +179,10 @@ def test_200_runs_at_once_all_complete(server: ServerProcess) -> None:
 
 def test_a_capped_worker_never_runs_twice_at_once(server: ServerProcess) -> None:
     ids = [server.start_run("one-at-a-time") for _ in range(12)]
-    assert {server.finished(run_id)["status"] for run_id in ids} == {"completed"}
+    runs = [server.finished(run_id) for run_id in ids]
+    spans = sorted([float(line["message"]) for line in run["logs"]] for run in runs)
+    assert len(spans) == 12
+    assert all(end < begin for (_, end), (begin, _) in itertools.pairwise(spans))
 
 
 def test_same_key_and_body_is_one_run_also_at_once(server: ServerProcess) -> None:
@@ -411,5 +412,7 @@ def test_overview_counts_and_names_what_needs_attention(server: ServerProcess) -
     assert overview["stats"]["runs_24h"] >= 1
     assert len(overview["stats"]["runs_by_hour"]) == 24
     kinds = {each["kind"] for each in overview["needs_attention"]}
-    assert {"manifest_error", "sandbox_degraded"} <= kinds
+    assert "manifest_error" in kinds
+    whole = server.client.get("/system/sandbox").json()["whole"]
+    assert ("sandbox_degraded" in kinds) is not whole
     assert overview["recent_runs"][0]["worker_id"] == "hello-worker"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,15 @@ Call = Callable[..., Any]
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with open_world(tmp_path) as world:
+        world.sandbox.holds = SandboxReport(*["held"] * 5)
         yield world
 
 
 @pytest.fixture
 def get(world: World) -> Call:
     def request(path: str, **headers: str) -> Any:
-        services = replace(world.services(), overview=world.overview(SandboxReport(*["held"] * 5)))
         app = create_app(
-            system.routes(services),
+            system.routes(world.services()),
             authenticator=Authenticator(secret=SECRET, shared_secret_role=Role.MEMBER),
             clock=world.clock,
             public_url="http://localhost:8000",
@@ -142,3 +141,24 @@ def test_figures_of_runs_and_schedules(world: World, overview: Callable[[], Any]
             "worker_id": "needy",
         }
     ]
+
+
+def test_the_probe_says_what_holds_and_what_was_refused(get: Call, world: World) -> None:
+    world.sandbox.holds = SandboxReport("Landlock", "seccomp", "none", "uid", "rlimits")
+    answer = get("/system/sandbox", **{"x-floom-secret": SECRET})
+    assert answer.status_code == 200
+    assert answer.json == {
+        "mode": "best_effort",
+        "whole": False,
+        "properties": {
+            "files": "Landlock",
+            "network": "seccomp",
+            "processes": "none",
+            "privileges": "uid",
+            "limits": "rlimits",
+        },
+        "mechanisms": [
+            {"name": "fake", "works": True, "reason": None},
+            {"name": "missing", "works": False, "reason": "ENOSYS: not there"},
+        ],
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def said(world: World, report: SandboxReport, **settings: object) -> str:
-    services = replace(world.services(), sandbox=report)
-    return banner(Settings.model_validate(settings), services)
+    chosen = Settings.model_validate(settings)
+    world.sandbox.holds = report
+    world.sandbox.mode = chosen.sandbox_mode
+    return banner(chosen, world.services())
 
 
 def test_the_banner_says_where_to_click_and_what_to_try(world: World) -> None:
@@ -45,12 +46,16 @@ def test_the_command_carries_the_secret_s_name_and_never_its_value(world: World)
 
 def test_isolation_that_is_not_held_is_said_loudly(world: World) -> None:
     text = said(world, SandboxReport(limits="rlimits"))
-    assert "not held: files, network, processes, privileges" in text
+    assert "NOT whole, nothing holds files, network, processes, privileges" in text
 
 
 def test_isolation_that_is_required_and_not_whole_is_said_too(world: World) -> None:
     text = said(world, SandboxReport(limits="rlimits"), FLOOM_SANDBOX="require")
-    assert "sandbox_unavailable" in text
+    assert "no run will start" in text
+
+
+def test_isolation_that_is_switched_off_is_said_too(world: World) -> None:
+    assert "OFF" in said(world, SandboxReport(limits="rlimits"), FLOOM_SANDBOX="off")
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -33,7 +33,8 @@ def fail(world: World, run: RunRecord) -> None:
 
 
 def test_an_empty_workspace_has_nothing_to_say(world: World) -> None:
-    overview = world.overview(WHOLE).read()
+    world.sandbox.holds = WHOLE
+    overview = world.overview().read()
     assert overview.totals.by_hour == (0,) * 24
     assert (overview.active_workers, overview.recent_runs, overview.attention) == (0, (), ())
     assert (overview.scheduled, overview.next_fire_at) == ((), None)
@@ -118,7 +119,8 @@ NEEDS = [
 def test_what_a_worker_needs_is_said(world: World, manifest: str, kind: str, message: str) -> None:
     world.add_worker("plain", manifest)
     world.add_worker("fine")
-    overview = world.overview(WHOLE).read()
+    world.sandbox.holds = WHOLE
+    overview = world.overview().read()
     (attention,) = overview.attention
     assert attention.kind == kind
     assert attention.message.startswith(message)
@@ -132,7 +134,8 @@ def test_a_failing_and_a_disabled_worker_are_named(world: World) -> None:
     world.settings.change("off", lambda _: WorkerSettings(enabled=False))
     for _ in range(4):
         fail(world, world.claimed("failing"))
-    overview = world.overview(WHOLE).read()
+    world.sandbox.holds = WHOLE
+    overview = world.overview().read()
     assert [(each.kind, each.message) for each in overview.attention] == [
         ("failing", "The last 4 runs of failing failed."),
         ("disabled", "off is disabled."),
@@ -143,12 +146,22 @@ def test_a_failing_and_a_disabled_worker_are_named(world: World) -> None:
 def test_an_archived_or_paused_worker_needs_nobody(world: World) -> None:
     world.add_worker("archived", "archived: true\n")
     world.add_worker("paused", "paused: true\n")
-    assert world.overview(WHOLE).read().attention == ()
+    world.sandbox.holds = WHOLE
+    assert world.overview().read().attention == ()
 
 
 def test_isolation_that_is_not_whole_comes_first(world: World) -> None:
     world.add_worker("plain", "connections: [gmail]\n")
-    first, _ = world.overview(SandboxReport(limits="rlimits", files="landlock")).read().attention
+    world.sandbox.holds = SandboxReport(limits="rlimits", files="landlock")
+    first, _ = world.overview().read().attention
     assert first.kind == "sandbox_degraded"
     assert first.message == "Runs are not isolated in: network, processes, privileges."
     assert first.worker_id is None
+
+
+def test_isolation_that_is_required_and_not_whole_stops_every_run(world: World) -> None:
+    world.sandbox.holds = SandboxReport(limits="rlimits", files="landlock")
+    world.sandbox.mode = "require"
+    (only,) = world.overview().read().attention
+    assert only.message.startswith("No run starts: FLOOM_SANDBOX=require")
+    assert only.action_url == "/system/sandbox"

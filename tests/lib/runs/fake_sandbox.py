@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lib.sandbox.port import Launch, LiveRun, Signal
+from lib.sandbox.port import HostReport, Launch, LiveRun, SandboxMode, Signal
 from lib.sandbox.wire import EXIT_FILE, LOG_FILE, STARTED_FILE, ExitRecord
 from lib.storage.records import SandboxReport
 
@@ -60,6 +60,7 @@ class FakeRun:
         self.cancelled = threading.Event()
         self.closed = threading.Event()
         self._lock = threading.Lock()
+        self.notes: list[tuple[str, str]] = []
         self._finished = False
         self._signals: queue.SimpleQueue[Signal] = queue.SimpleQueue()
 
@@ -95,6 +96,9 @@ class FakeRun:
         self.cancelled.set()
         self.finish(exit_code=143, ended_by="cancel")
 
+    def note(self, level: str, message: str) -> None:
+        self.notes.append((level, message))
+
     def close(self) -> None:
         self.closed.set()
 
@@ -120,12 +124,18 @@ class FakeSandbox:
         self.ended: list[Path] = []
         self.killed: list[Path] = []
         self.on_end: Callable[[Path], None] = lambda _folder: None
+        self.survives = False
+        self.holds = SandboxReport(limits="fake")
+        self.mode: SandboxMode = "best_effort"
         self.refusal: Exception | None = None
         self._runs: dict[Path, FakeRun] = {}
         self._started: queue.SimpleQueue[FakeRun] = queue.SimpleQueue()
 
     def report(self) -> SandboxReport:
-        return SandboxReport(limits="fake")
+        return self.holds
+
+    def inspect(self) -> HostReport:
+        return HostReport(self.mode, self.holds, {"fake": "", "missing": "ENOSYS: not there"})
 
     def start(self, launch: Launch) -> LiveRun:
         if self.refusal is not None:
@@ -143,6 +153,9 @@ class FakeSandbox:
 
     def has_started(self, folder: Path) -> bool:
         return (folder / "meta" / STARTED_FILE).exists()
+
+    def adopt(self, folder: Path) -> LiveRun | None:
+        return self._runs.get(folder) if self.survives else None
 
     def end_orphans(self, folders: Sequence[Path]) -> None:
         self.ended += folders

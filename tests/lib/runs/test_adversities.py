@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_a_cancel_before_the_process_exists_outlives_a_crash(world: World) -> No
     run = world.claimed()
     world.folder(run, made=True)
     world.lifecycle().cancel(run.id)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.status(run) is RunStatus.CANCELLED
 
 
@@ -93,11 +94,11 @@ def test_the_dispatcher_survives_a_failure_of_one_run(world: World) -> None:
     make = executor._attempt
     failed = threading.Event()
 
-    def fail_once(run: RunRecord) -> Attempt:
+    def fail_once(run: RunRecord, **options: Any) -> Attempt:
         if not failed.is_set():
             failed.set()
             raise RuntimeError("can't start new thread")
-        return make(run)
+        return make(run, **options)
 
     executor._attempt = fail_once
     executor.start()
@@ -115,7 +116,7 @@ def test_a_damaged_log_does_not_keep_the_server_from_starting(world: World) -> N
     world.folder(run, made=True)
     leave_mark(world.folder(run).path)
     (world.folder(run).meta / "log.ndjson").write_bytes(b"\0\0\0\0\n")
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.status(run) is RunStatus.FAILED
 
 
@@ -126,7 +127,7 @@ def test_a_tree_that_is_gone_does_not_keep_the_server_from_starting(world: World
     leave_mark(world.folder(run).path)
     leave_exit(world.folder(run).path)
     world.runs.change(run.id, lambda now: RunChange(replace(now, worker_sha="0" * 40)))
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.status(run) is RunStatus.FAILED
 
 
@@ -136,7 +137,7 @@ def test_an_orphan_that_ends_by_itself_just_then_is_collected(world: World) -> N
     world.folder(run, made=True)
     leave_mark(world.folder(run).path)
     world.sandbox.on_end = leave_exit
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.status(run) is RunStatus.COMPLETED
 
 

@@ -288,7 +288,7 @@ def test_a_store_that_stays_down_leaves_the_folder_to_a_restarted_server(
     assert "outcome_not_recorded" in caplog.text
     assert world.runs.get(run.id) == run
 
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.status(run) is RunStatus.COMPLETED
     assert [each.name for each in world.runs.list_artifacts(run.id)] == ["a.txt"]
 

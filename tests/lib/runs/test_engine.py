@@ -41,15 +41,34 @@ def test_what_an_earlier_life_left_is_settled_before_new_work(world: World) -> N
     assert world.runs.get(never_started.id).attempt == 1
 
 
-def test_a_stop_settles_what_it_ends(world: World) -> None:
-    world.add_worker(manifest="retry: {max_attempts: 2, on: [interrupted]}\n")
+def test_a_stop_lets_runs_go_on_and_the_next_start_adopts_them(world: World) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    with engine_of(world):
+        run = world.start()
+        live = world.sandbox.next_start()
+    running = world.runs.get(run.id)
+    assert running.status is RunStatus.RUNNING
+    assert not live.cancelled.is_set()
+
+    world.sandbox.survives = True
+    with engine_of(world):
+        live.finish({"status": "success"})
+        done = world.until(run, RunStatus.COMPLETED)
+    assert (done.attempt, done.fence) == (1, running.fence)
+    assert len(world.sandbox.launches) == 1
+
+
+def test_a_cancel_that_came_while_there_was_no_server_ends_the_adopted_run(world: World) -> None:
+    world.add_worker()
     world.sandbox.script = stay
     with engine_of(world):
         run = world.start()
         world.sandbox.next_start()
-    queued = world.runs.get(run.id)
-    assert (queued.status, queued.attempt) == (RunStatus.QUEUED, 2)
-    assert not world.runs_folder.joinpath(run.id, "1").exists()
+    world.lifecycle().cancel(run.id)
+    world.sandbox.survives = True
+    with engine_of(world):
+        world.until(run, RunStatus.CANCELLED)
 
 
 def test_expired_leases_of_others_are_settled(world: World) -> None:

@@ -165,7 +165,7 @@ def test_what_a_restarted_server_collects_is_masked(stored: World) -> None:
     leave_log(folder.path, f"key {KEY}")
     (folder.work / "result.json").write_text(json.dumps({"status": "error", "error": KEY}))
     leave_exit(folder.path)
-    stored.recovery().recover_own(OWNER)
+    stored.recovery().recover_own(OWNER, adopt=stored.adopt)
     assert stored.runs.get(run.id).error == RunError("execution_error", "***")
     assert KEY not in recorded(stored, run)
 
@@ -183,7 +183,7 @@ def test_an_outcome_that_cannot_be_masked_is_not_recorded(stored: World) -> None
         raise SecretUnreadable("Secret API_KEY cannot be decrypted.")
 
     stored.secrets.values = damaged  # type: ignore[method-assign]
-    stored.recovery().recover_own(OWNER)
+    stored.recovery().recover_own(OWNER, adopt=stored.adopt)
     error = stored.runs.get(run.id).error
     assert error is not None
     assert error.code == "interrupted"

@@ -169,13 +169,11 @@ def test_a_context_that_cannot_be_placed_is_told(world: World, context: str, mes
 def test_the_environment_is_exactly_what_is_promised(world: World) -> None:
     world.add_worker()
     run = world.claimed()
-    folder = world.folder(run)
-    environment = world.preparation.environment(run, folder, {"API_KEY": "k", "HOME": "/root"})
+    environment = world.preparation.environment(run, {"API_KEY": "k", "HOME": "/root"})
     assert environment == {
         "API_KEY": "k",
         "PATH": "/opt/python/bin:/bin:/usr/local/bin:/usr/bin",
-        "HOME": str(folder.work),
-        "TMPDIR": str(folder.work / ".tmp"),
+        "HOME": "/root",
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         "PYTHONUNBUFFERED": "1",
@@ -192,7 +190,7 @@ def test_the_environment_is_exactly_what_is_promised(world: World) -> None:
 def test_a_proposing_run_knows_its_phase(world: World) -> None:
     world.add_worker(manifest="approvals: {required: true}\n")
     run = world.claimed()
-    environment = world.preparation.environment(run, world.folder(run), {})
+    environment = world.preparation.environment(run, {})
     assert environment["FLOOM_PHASE"] == "propose"
 
 
@@ -202,7 +200,7 @@ def test_the_server_s_own_environment_never_leaks(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leak")
     world.add_worker()
     run = world.claimed()
-    assert "leak" not in str(world.preparation.environment(run, world.folder(run), {}))
+    assert "leak" not in str(world.preparation.environment(run, {}))
 
 
 def test_a_folder_of_any_depth_and_with_odd_modes_is_removed(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.runs import state
-from lib.storage.records import RunChange, RunRecord, RunStatus, Stored
-from tests.lib.runs.fake_sandbox import leave_exit, leave_log, leave_mark
+from lib.sandbox.port import Launch
+from lib.storage.records import RunChange, RunRecord, RunStatus
+from tests.lib.runs.fake_sandbox import leave_exit, leave_log, leave_mark, stay
 from tests.lib.runs.world import OWNER, World
 
 RETRIES = "retry: {max_attempts: 2, delay_seconds: 0, on: [interrupted]}\n"
@@ -37,7 +37,7 @@ def test_an_exit_record_is_collected_with_all_it_left(world: World) -> None:
     (folder.work / "out" / "a.txt").write_text("x")
     leave_exit(folder.path)
 
-    assert world.recovery().recover_own(OWNER) == 1
+    assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 1
 
     assert world.status(run) is RunStatus.COMPLETED
     assert [line.message for line in world.logs.tail(run.id, limit=9)] == ["last words"]
@@ -49,7 +49,7 @@ def test_an_exit_record_is_collected_with_all_it_left(world: World) -> None:
 
 def test_a_run_that_never_started_is_queued_again_as_the_same_attempt(world: World) -> None:
     run = left_behind(world)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     queued = world.runs.get(run.id)
     assert (queued.status, queued.attempt, queued.not_before) == (RunStatus.QUEUED, 1, None)
     assert world.bell.rings == 1
@@ -58,7 +58,7 @@ def test_a_run_that_never_started_is_queued_again_as_the_same_attempt(world: Wor
 
 def test_without_a_mark_on_another_boot_it_may_have_started(world: World) -> None:
     run = left_behind(world)
-    world.recovery(same_boot=False).recover_own(OWNER)
+    world.recovery(same_boot=False).recover_own(OWNER, adopt=world.adopt)
     assert code_of(world, run) == "interrupted"
 
 
@@ -66,7 +66,7 @@ def test_an_exit_record_of_another_boot_is_not_believed(world: World) -> None:
     run = left_behind(world)
     leave_mark(world.folder(run).path)
     leave_exit(world.folder(run).path)
-    world.recovery(same_boot=False).recover_own(OWNER)
+    world.recovery(same_boot=False).recover_own(OWNER, adopt=world.adopt)
     assert code_of(world, run) == "interrupted"
 
 
@@ -83,7 +83,7 @@ def test_an_orphan_is_ended_before_its_run_is_interrupted(world: World) -> None:
         leave_exit(path, exit_code=143, ended_by="cancel")
 
     world.sandbox.on_end = end
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
 
     assert world.sandbox.ended == [folder.path]
     assert seen == [RunStatus.RUNNING]
@@ -94,7 +94,7 @@ def test_an_orphan_is_ended_before_its_run_is_interrupted(world: World) -> None:
 def test_an_interrupted_run_is_tried_again_where_its_worker_says_so(world: World) -> None:
     run = left_behind(world, RETRIES)
     leave_mark(world.folder(run).path)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     queued = world.runs.get(run.id)
     assert (queued.status, queued.attempt) == (RunStatus.QUEUED, 2)
     assert world.bell.rings == 1
@@ -105,23 +105,23 @@ def test_a_cancel_that_was_acknowledged_outlives_the_server(world: World) -> Non
     run = left_behind(world, RETRIES)
     leave_mark(world.folder(run).path)
     world.lifecycle().cancel(run.id)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.status(run) is RunStatus.CANCELLED
 
 
 def test_recovering_twice_changes_nothing_more(world: World) -> None:
     run = left_behind(world)
     leave_mark(world.folder(run).path)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     settled = world.runs.get(run.id)
-    assert world.recovery().recover_own(OWNER) == 0
+    assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 0
     assert world.runs.get(run.id) == settled
 
 
 def test_runs_of_others_are_left_to_their_lease(world: World) -> None:
     world.add_worker(manifest=RETRIES)
     run = world.claim(world.start(), "srv_other")
-    assert world.recovery().recover_own(OWNER) == 0
+    assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 0
     assert world.recovery().recover_expired() == 0
     world.clock.advance(seconds=30)
     assert world.recovery().recover_expired() == 0
@@ -166,29 +166,53 @@ def test_whoever_is_first_settles_an_expired_run(world: World) -> None:
     assert world.runs.get(run.id) == again
 
 
-def test_what_a_stop_ended_is_interrupted(world: World) -> None:
+def test_a_run_that_lives_is_adopted_as_it_is(world: World) -> None:
     run = left_behind(world)
-    world.recovery().interrupt([run])
-    error = world.runs.get(run.id).error
-    assert error is not None
-    assert (error.code, error.message) == (
-        "interrupted",
-        "The server was stopped while the run was running.",
+    world.runs.change(run.id, lambda _: RunChange(run))
+    world.sandbox.survives = True
+    world.sandbox.script = stay
+    world.sandbox.start(launch_of(world, run))
+
+    assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 1
+
+    assert world.adoptions == [run.id]
+    assert world.runs.get(run.id) == run
+    assert world.folder(run).path.exists()
+    assert world.sandbox.ended == []
+
+
+def test_a_run_that_lives_is_ended_when_its_secrets_cannot_be_masked(world: World) -> None:
+    run = left_behind(world)
+    world.sandbox.survives = True
+    world.sandbox.script = stay
+    world.sandbox.start(launch_of(world, run))
+    recovery = world.recovery()
+    recovery._find_mask = lambda run: None  # type: ignore[method-assign]
+
+    recovery.recover_own(OWNER, adopt=world.adopt)
+
+    assert world.adoptions == []
+    assert world.sandbox.ended == [world.folder(run).path]
+    assert code_of(world, run) == "interrupted"
+
+
+def launch_of(world: World, run: RunRecord) -> Launch:
+    return Launch(
+        run_id=run.id,
+        fence=run.fence,
+        folder=world.folder(run).path,
+        command=("true",),
+        environment={},
+        limits=run.policy.limits,
+        first_seq=1,
     )
-
-
-def test_a_run_that_ended_just_before_the_stop_keeps_its_outcome(world: World) -> None:
-    run = left_behind(world)
-    done = world.settle(run, state.Completed(run.fence, Stored(2, text="{}")))
-    world.recovery().interrupt([run])
-    assert world.runs.get(run.id) == done
 
 
 def test_folders_that_belong_to_nobody_are_swept(world: World) -> None:
     world.add_worker()
     world.runs_folder.mkdir()
     (world.runs_folder / "run_gone" / "3" / "work").mkdir(parents=True)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert list(world.runs_folder.iterdir()) == []
 
 
@@ -200,7 +224,7 @@ def test_a_worker_whose_manifest_cannot_be_read_any_more_is_interrupted(world: W
     frozen_there = replace(run, worker_sha=broken.sha)
     world.runs.change(run.id, lambda _: RunChange(frozen_there))
     leave_exit(world.folder(run).path)
-    world.recovery().recover_own(OWNER)
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert code_of(world, run) == "interrupted"
 
 
@@ -213,6 +237,6 @@ def test_many_runs_are_settled_each_in_its_own_way(world: World, finished: bool)
         leave_mark(folder.path)
         if finished and number % 2:
             leave_exit(folder.path)
-    assert world.recovery().recover_own(OWNER) == 4
+    assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 4
     expected = [RunStatus.FAILED, RunStatus.COMPLETED if finished else RunStatus.FAILED] * 2
     assert [world.status(run) for run in runs] == expected

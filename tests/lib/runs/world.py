@@ -36,7 +36,9 @@ from lib.runs.retention import Retention
 from lib.runs.secret_catalogue import SecretCatalogue
 from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Announcement, Uploads
+from lib.sandbox.port import LiveRun
 from lib.sandbox.runtimes import Runtimes
+from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.memory import (
     MemoryBlobRefs,
@@ -122,6 +124,7 @@ class World:
         self.sandbox = FakeSandbox()
         self.cancels = RecordedCancels()
         self.record_seconds = 0.0
+        self.adoptions: list[str] = []
         self.runtimes = Runtimes({"python": PYTHON, "bash": Path("/bin/bash")})
         self.registry = Registry(
             workspace,
@@ -203,6 +206,10 @@ class World:
             canceller=canceller or self.cancels,
         )
 
+    def adopt(self, run: RunRecord, live: LiveRun, mask: Mask) -> None:
+        """Take a live run over, as the executor would."""
+        self.adoptions.append(run.id)
+
     def recovery(self, *, same_boot: bool = True) -> Recovery:
         return Recovery(
             store=self.runs,
@@ -222,12 +229,12 @@ class World:
         collaborators = self.collaborators
         return Executor(
             store=self.runs,
-            attempt=lambda run: Attempt(run, collaborators),
+            attempt=functools.partial(Attempt, collaborators=collaborators),
             bell=self.bell,
             signals=self.signals,
             clock=self.clock,
             owner=OWNER,
-            report=self.sandbox.report(),
+            report=self.sandbox.report,
             max_runs=max_runs,
         )
 
@@ -242,12 +249,12 @@ class World:
             reclaim=reclaim,
         )
 
-    def overview(self, report: SandboxReport | None = None) -> OverviewReader:
+    def overview(self) -> OverviewReader:
         return OverviewReader(
             catalogue=self.catalogue,
             runs=self.runs,
             clock=self.clock,
-            sandbox=report or self.sandbox.report(),
+            sandbox=self.sandbox,
         )
 
     def services(self, canceller: Canceller | None = None) -> Services:
@@ -266,7 +273,7 @@ class World:
             lifecycle=self.lifecycle(canceller),
             signals=self.signals,
             overview=self.overview(),
-            sandbox=self.sandbox.report(),
+            sandbox=self.sandbox,
         )
 
     def write_worker(self, worker_id: str, manifest: str = "", **files: str) -> Path:

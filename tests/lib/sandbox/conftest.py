@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from lib.manifest.policies import Limits
-from lib.sandbox.local import LocalSandbox, base_python
-from lib.sandbox.port import Launch, LiveRun, Signal
-from lib.sandbox.wire import EXIT_FILE, LOG_FILE, ExitRecord
+from lib.sandbox import process_tree
+from lib.sandbox.local import LocalSandbox
+from lib.sandbox.port import Launch, LiveRun, SandboxMode, Signal
+from lib.sandbox.runtimes import base_python
+from lib.sandbox.wire import EXIT_FILE, LOG_FILE, STARTED_FILE, ExitRecord
 
 DEADLINE_SECONDS = 60
 
@@ -47,6 +49,7 @@ class Runner:
         limits: Limits | None = None,
         environment: dict[str, str] | None = None,
         warm: bool = True,
+        readable: tuple[str, ...] = (),
     ) -> tuple[LiveRun, Path]:
         self._count += 1
         folder = self._root / f"attempt-{self._count}"
@@ -63,12 +66,12 @@ class Runner:
             command=command or (str(base_python()), "run.py"),
             environment={
                 "PATH": "/usr/bin:/bin",
-                "HOME": str(folder / "work"),
                 **(environment or {}),
             },
             limits=limits or Limits(),
             first_seq=1,
             warm=warm,
+            readable=readable,
         )
         return self.sandbox.start(launch), folder
 
@@ -83,10 +86,24 @@ class Runner:
     def __call__(self, script: str = "", **options: object) -> Ended:
         return self.finish(*self.start(script, **options))  # type: ignore[arg-type]
 
+    def processes(self, folder: Path) -> list[int]:
+        """Return what lives of an attempt, as the host numbers it, its supervisor first."""
+        supervisor = json.loads((folder / "meta" / STARTED_FILE).read_text())["pid"]
+        return [supervisor, *process_tree.descendants(supervisor)]
+
+
+MODES: tuple[SandboxMode, ...] = ("off", "best_effort")
+
+
+@pytest.fixture(params=MODES, ids=["bare", "confined"])
+def mode(request: pytest.FixtureRequest) -> SandboxMode:
+    chosen: SandboxMode = request.param
+    return chosen
+
 
 @pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Runner]:
-    sandbox = LocalSandbox(tmp_path / "sandbox")
+def runner(tmp_path: Path, mode: SandboxMode) -> Iterator[Runner]:
+    sandbox = LocalSandbox(tmp_path / "sandbox", mode=mode)
     yield Runner(sandbox, tmp_path)
     sandbox.close()
 

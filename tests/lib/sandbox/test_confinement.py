@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.sandbox.local import ENGINE_ROOT, base_python
+from lib.sandbox.runtimes import base_python
+from lib.sandbox.zygote_process import ENGINE_ROOT
 
 DEADLINE_SECONDS = 30
 
@@ -22,7 +23,7 @@ import os, signal, socket, sys, time
 from dataclasses import replace
 sys.path.insert(0, sys.argv[1])
 from lib.sandbox import identity, loopback
-from lib.sandbox.confinement import Confinement, ConfinementError, Listeners
+from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
 from lib.sandbox.host_view import HostView
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
@@ -34,21 +35,22 @@ if not found.layers.root:
     print("lacks", found.facts)
     sys.exit()
 UID = 500_555 if found.layers.uid else None
-CONFINEMENT = Confinement(
+ENCLOSURE = Enclosure(
     layers=found.layers,
-    work=work,
     view=HostView.find([] if python.startswith("/usr/") else [os.path.dirname(os.path.dirname(python))]),
-    ceilings=Ceilings(1 << 29, 1 << 29, tasks=32),
-    uid=UID,
+    stage=folder + "/data/stage",
+    home=work,
 )
+TENANT = Tenant(work=work, ceilings=Ceilings(1 << 29, 1 << 29, tasks=32), uid=UID)
 if UID:
     identity.give(work, UID, UID)
 
-def start(confinement, worker, *arguments):
-    pid = confinement.fork()
+def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, order=None):
+    pid = enclosure.fork()
     if pid == 0:
         try:
-            confinement.enter()
+            enclosure.build(order)
+            enclosure.admit(tenant)
             worker(*arguments)
             os._exit(0)
         except BaseException as error:
@@ -67,6 +69,7 @@ def folder() -> Iterator[Path]:
         path = Path(name)
         path.chmod(0o755)
         (path / "data" / "run" / "work").mkdir(parents=True)
+        (path / "data" / "stage").mkdir()
         (path / "data" / "secret").write_text("secret")
         (path / "data" / "environments" / "one").mkdir(parents=True)
         (path / "data" / "environments" / "one" / "module.py").write_text("")
@@ -92,11 +95,11 @@ def supervise(folder: Path, script: str) -> str:
 def test_the_worker_reaches_a_listener_that_the_supervisor_holds(folder: Path) -> None:
     script = """
 ours, theirs = socket.socketpair()
-listeners = Listeners(ports=(7100, 7101), channel=theirs.fileno())
+order = loopback.Order(ports=(7100, 7101), channel=theirs.fileno())
 def worker():
     with socket.create_connection(("127.0.0.1", 7101)) as connection:
         print(connection.recv(5).decode(), flush=True)
-pid = start(replace(CONFINEMENT, listeners=listeners), worker)
+pid = start(worker, order=order)
 theirs.close()
 api, proxy = loopback.receive_listeners(ours, 2)
 proxy.accept()[0].sendall(b"hello")
@@ -108,8 +111,8 @@ print(api.getsockname(), end(pid))
 def test_a_supervisor_learns_that_no_listener_comes(folder: Path) -> None:
     script = """
 ours, theirs = socket.socketpair()
-listeners = Listeners(ports=(70000,), channel=theirs.fileno())
-pid = start(replace(CONFINEMENT, listeners=listeners), lambda: None)
+order = loopback.Order(ports=(70000,), channel=theirs.fileno())
+pid = start(lambda: None, order=order)
 theirs.close()
 try:
     loopback.receive_listeners(ours, 1)
@@ -133,7 +136,7 @@ def worker():
         time.sleep(0.01)
     if child:
         os.waitpid(child, 0)
-pid = start(replace(CONFINEMENT, keep=(write_end,)), worker)
+pid = start(worker, tenant=replace(TENANT, keep=(write_end,)))
 os.close(write_end)
 for _ in range(2):
     assert os.read(read_end, 1) == b"r"
@@ -151,7 +154,7 @@ if supervisor == 0:
     def worker():
         os.write(write_end, b"r")
         time.sleep(60)
-    end(start(replace(CONFINEMENT, keep=(write_end,)), worker))
+    end(start(worker, tenant=replace(TENANT, keep=(write_end,))))
 os.close(write_end)
 assert os.read(read_end, 1) == b"r"
 os.kill(supervisor, signal.SIGKILL)
@@ -168,36 +171,52 @@ for number in range(5):
 def worker():
     opened = [n for n in range(3, 100) if os.path.exists(f"/proc/self/fd/{n}")]
     print(opened == [write_end], flush=True)
-print(end(start(replace(CONFINEMENT, keep=(write_end,)), worker)))
+print(end(start(worker, tenant=replace(TENANT, keep=(write_end,)))))
 """
     assert supervise(folder, script) == "True\n0\n"
 
 
 def test_hidden_folders_are_empty_but_for_what_is_the_run_s(folder: Path) -> None:
     script = """
-view = HostView.find([*CONFINEMENT.view.readable, folder])
-confinement = replace(
-    CONFINEMENT, view=view, hidden=(folder + "/data",),
-    environment=(folder + "/data/environments/one",),
-)
+view = HostView.find([*ENCLOSURE.view.readable, folder])
+enclosure = replace(ENCLOSURE, view=view, hidden=(folder + "/data",))
+tenant = replace(TENANT, readable=(folder + "/data/environments/one",))
 def worker():
     print(sorted(os.listdir(folder + "/data")), os.getcwd() == work, flush=True)
     print(os.listdir(folder + "/data/environments/one"), os.listdir(work), flush=True)
-print(end(start(confinement, worker)))
+print(end(start(worker, enclosure=enclosure, tenant=tenant)))
 """
     expected = "['environments', 'run'] True\n['module.py'] []\n0\n"
     assert supervise(folder, script) == expected
 
 
-def test_without_mounts_a_hidden_folder_below_a_readable_one_is_refused(folder: Path) -> None:
+def test_without_mounts_a_readable_folder_is_shown_without_what_is_hidden_in_it(
+    folder: Path,
+) -> None:
     script = """
-view = HostView.find([*CONFINEMENT.view.readable, folder])
-layers = replace(CONFINEMENT.layers, root=False, proc=False, user_namespace=False,
+os.makedirs(folder + "/public/deep")
+open(folder + "/public/deep/file", "w").close()
+os.symlink(folder + "/data/secret", folder + "/public/link")
+view = HostView.find([*ENCLOSURE.view.readable, folder])
+layers = replace(ENCLOSURE.layers, root=False, proc=False, user_namespace=False,
     network=False, ipc=False, pids=False, uid=False)
-confinement = replace(CONFINEMENT, view=view, layers=layers, hidden=(folder + "/data",))
-print(end(start(confinement, lambda: None)))
+enclosure = replace(ENCLOSURE, view=view, layers=layers, hidden=(folder + "/data",))
+def tell(action, *arguments):
+    try:
+        print(action(*arguments), flush=True)
+    except PermissionError:
+        print("denied", flush=True)
+def worker():
+    tell(os.listdir, folder + "/public/deep")
+    for path in ("/data", "/data/secret", "/public/link"):
+        tell(os.open, folder + path, os.O_RDONLY)
+    tell(os.listdir, folder + "/data/run/work")
+if layers.landlock:
+    print(end(start(worker, enclosure=enclosure)))
+else:
+    print("lacks Landlock")
 """
-    assert "holds folders that must be hidden" in supervise(folder, script)
+    assert supervise(folder, script) == "['file']\ndenied\ndenied\ndenied\n[]\n0\n"
 
 
 def test_the_folder_can_be_shown_at_another_path(folder: Path) -> None:
@@ -205,15 +224,37 @@ def test_the_folder_can_be_shown_at_another_path(folder: Path) -> None:
 def worker():
     open("mine", "w").close()
     print(os.getcwd(), open("/etc/passwd").read().split(":")[5], flush=True)
-print(end(start(replace(CONFINEMENT, home="/work"), worker)), os.listdir(work))
+print(end(start(worker, enclosure=replace(ENCLOSURE, home="/work"))), os.listdir(work))
 """
     assert supervise(folder, script) == "/work /work\n0 ['mine']\n"
 
 
+def test_what_is_built_before_the_run_shows_folders_made_since(folder: Path) -> None:
+    script = """
+ours, theirs = socket.socketpair()
+pid = ENCLOSURE.fork()
+if pid == 0:
+    ENCLOSURE.build()
+    theirs.sendall(b"b")
+    late = theirs.recv(999).decode()
+    if UID:
+        os.chown(late, UID, UID)
+    ENCLOSURE.admit(replace(TENANT, work=late))
+    print(os.listdir("."), flush=True)
+    os._exit(0)
+ours.recv(1)
+late = folder + "/data/late"
+os.mkdir(late)
+open(late + "/here", "w").close()
+ours.sendall(late.encode())
+print(end(pid))
+"""
+    assert supervise(folder, script) == "['here']\n0\n"
+
+
 def test_a_layer_that_cannot_be_applied_is_named(folder: Path) -> None:
     script = """
-confinement = replace(CONFINEMENT, environment=("/no/such/folder",))
-print(end(start(confinement, lambda: None)))
+print(end(start(lambda: None, tenant=replace(TENANT, readable=("/no/such/folder",)))))
 """
     output = supervise(folder, script)
     assert output.startswith("ConfinementError folder: ")
@@ -223,7 +264,7 @@ print(end(start(confinement, lambda: None)))
 def test_nothing_of_the_run_is_left_on_the_host_s_mounts(folder: Path) -> None:
     script = """
 before = open("/proc/self/mountinfo").read()
-end(start(CONFINEMENT, lambda: None))
+end(start(lambda: None))
 print(open("/proc/self/mountinfo").read() == before)
 """
     assert supervise(folder, script) == "True\n"

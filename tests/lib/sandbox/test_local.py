@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib.manifest.policies import Limits
+from lib.sandbox import zygote_process
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxUnavailable, Signal
 from tests.lib.sandbox.conftest import Runner
@@ -46,7 +48,7 @@ def test_output_becomes_lines_with_stream_and_number(runner: Runner) -> None:
 def test_worker_gets_its_environment_and_no_other(runner: Runner) -> None:
     script = "import os; print(sorted(k for k in os.environ if k != 'LC_CTYPE'))"
     ended = runner(script, environment={"TOKEN": "x"})
-    assert ended.lines[0][3] == "['HOME', 'PATH', 'TOKEN']"
+    assert ended.lines[0][3] == "['HOME', 'PATH', 'TMPDIR', 'TOKEN']"
 
 
 def test_worker_inherits_no_descriptor(runner: Runner) -> None:
@@ -101,11 +103,13 @@ def test_cancel_ends_the_whole_tree(runner: Runner, is_alive: Callable[[int], bo
         "time.sleep(60)"
     )
     live, folder = runner.start(script)
-    child = int(wait_for(folder / "work" / "child"))
+    wait_for(folder / "work" / "child")
+    pids = runner.processes(folder)
+    assert len(pids) >= 3
     live.cancel()
     ended = runner.finish(live, folder)
     assert ended.exit.ended_by == "cancel"
-    assert not is_alive(child)
+    assert not any(map(is_alive, pids[1:]))
 
 
 def test_daemons_that_a_worker_leaves_behind_are_ended(
@@ -119,11 +123,16 @@ def test_daemons_that_a_worker_leaves_behind_are_ended(
         "        open('daemon', 'w').write(str(os.getpid()))\n"
         "        time.sleep(600)\n"
         "    os._exit(0)\n"
-        "while not (os.path.exists('daemon') and open('daemon').read()): time.sleep(0.01)\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
     )
-    ended = runner(script)
+    live, folder = runner.start(script)
+    wait_for(folder / "work" / "daemon")
+    pids = runner.processes(folder)
+    (folder / "work" / "go").touch()
+    ended = runner.finish(live, folder)
     assert ended.exit.exit_code == 0
-    assert not is_alive(int((ended.folder / "work" / "daemon").read_text()))
+    assert len(pids) >= 3
+    assert not any(map(is_alive, pids[1:]))
 
 
 def test_flooded_log_keeps_head_and_tail(runner: Runner) -> None:
@@ -183,7 +192,21 @@ def test_process_limit_ends_a_fork_loop(runner: Runner) -> None:
 
 def test_cpu_limit_ends_a_busy_loop(runner: Runner) -> None:
     ended = runner("while True: pass", limits=Limits(cpu_seconds=1))
-    assert ended.exit.exit_code == 128 + signal.SIGXCPU
+    assert ended.exit.ended_by == "cpu_exceeded" or ended.exit.exit_code == 128 + signal.SIGXCPU
+
+
+def test_cpu_limit_counts_the_whole_tree(runner: Runner) -> None:
+    script = (
+        "import os\n"
+        "while True:\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        for _ in range(3_000_000): pass\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+    )
+    ended = runner(script, limits=Limits(cpu_seconds=1))
+    assert ended.exit.ended_by == "cpu_exceeded"
 
 
 def test_an_orphan_is_ended_and_leaves_its_record(runner: Runner) -> None:
@@ -208,15 +231,15 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_the_zygote(
         "time.sleep(60)"
     )
     live, folder = runner.start(script)
-    child = int(wait_for(folder / "work" / "child"))
-    supervisor = int(Path(f"/proc/{child}/stat").read_text().split(") ")[1].split()[1])
-    supervisor = int(Path(f"/proc/{supervisor}/stat").read_text().split(") ")[1].split()[1])
+    wait_for(folder / "work" / "child")
+    supervisor, *pids = runner.processes(folder)
     os.kill(supervisor, signal.SIGKILL)
     while live.wait(20) is not Signal.ENDED:
         pass
     live.close()
     assert runner.sandbox.find_exit(folder) is None
-    wait_until(lambda: not is_alive(child))
+    assert len(pids) >= 2
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_killed_zygote_is_replaced(runner: Runner) -> None:
@@ -228,7 +251,133 @@ def test_a_killed_zygote_is_replaced(runner: Runner) -> None:
     assert runner("print('again')").text == "again"
 
 
-def test_require_refuses_while_isolation_is_not_whole(tmp_path: Path) -> None:
-    sandbox = LocalSandbox(tmp_path, mode="require")
-    with pytest.raises(SandboxUnavailable, match="FLOOM_SANDBOX=require"):
+def test_a_restarted_server_adopts_a_live_run(
+    runner: Runner, is_alive: Callable[[int], bool]
+) -> None:
+    script = (
+        "import os, time\nprint('before')\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\nprint('after')"
+    )
+    live, folder = runner.start(script)
+    assert live.wait(20) is Signal.STARTED
+    live.close()  # as if the server had died
+
+    supervisor = runner.processes(folder)[0]
+    adopted = runner.sandbox.adopt(folder)
+
+    assert adopted is not None
+    assert adopted.wait(20) is Signal.STARTED
+    (folder / "work" / "go").touch()
+    ended = runner.finish(adopted, folder)
+    assert (ended.exit.exit_code, ended.text) == (0, "before\nafter")
+    wait_until(lambda: not is_alive(supervisor))
+    assert runner.sandbox.adopt(folder) is None
+
+
+def test_an_adopted_run_can_be_cancelled(runner: Runner) -> None:
+    live, folder = runner.start("import time; time.sleep(60)")
+    assert live.wait(20) is Signal.STARTED
+    live.close()
+    adopted = runner.sandbox.adopt(folder)
+    assert adopted is not None
+    adopted.cancel()
+    assert runner.finish(adopted, folder).exit.ended_by == "cancel"
+
+
+def test_a_run_survives_its_zygote(runner: Runner) -> None:
+    script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
+    live, folder = runner.start(script)
+    assert live.wait(20) is Signal.STARTED
+    zygote = runner.sandbox._zygote
+    assert zygote is not None
+    zygote._process.kill()
+    zygote._process.wait()
+    (folder / "work" / "go").touch()
+    assert runner.finish(live, folder).text == "done"
+
+
+def test_a_note_stands_in_the_log_with_its_level(runner: Runner) -> None:
+    script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('printed')"
+    live, folder = runner.start(script)
+    live.note("error", "one\ntwo")
+    live.note("debug", "x" * 16_000)
+    assert [live.wait(20) for _ in range(2)] == [Signal.STARTED, Signal.LOG]
+    (folder / "work" / "go").touch()
+    ended = runner.finish(live, folder)
+    assert [line[4:] for line in ended.lines] == [("error",), ("error",), ("debug",), ()]
+    assert [line[3] for line in ended.lines] == ["one", "two", "x" * 16_000, "printed"]
+
+
+def test_words_that_never_end_are_not_gathered_for_ever(runner: Runner) -> None:
+    live, folder = runner.start("import time; time.sleep(1); print('done')")
+    connection = live._connection  # type: ignore[attr-defined]
+    with contextlib.suppress(OSError):
+        for _ in range(100):
+            connection.sendall(b"x" * 65536)
+    live.close()
+    adopted = runner.sandbox.adopt(folder)
+    assert adopted is not None
+    assert runner.finish(adopted, folder).text == "done"
+
+
+def test_many_runs_at_once_each_find_a_place(runner: Runner) -> None:
+    started = [runner.start("print(1)") for _ in range(12)]
+    assert [runner.finish(*each).text for each in started] == ["1"] * 12
+
+
+def test_a_worn_zygote_is_replaced_while_runs_go_on(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zygote_process, "MAX_RUNS", 2)
+    first = runner.sandbox._current()
+    live, folder = runner.start("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)")
+    assert runner("print(1)").text == "1"
+    wait_until(lambda: runner.sandbox._zygote is not first)
+    assert runner("print(2)").text == "2"
+    (folder / "work" / "go").touch()
+    assert runner.finish(live, folder).exit.exit_code == 0
+    wait_until(lambda: not first.is_alive())
+
+
+def test_a_zygote_that_does_not_start_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zygote_process, "ENGINE_ROOT", tmp_path)
+    sandbox = LocalSandbox(tmp_path / "sandbox")
+    with pytest.raises(SandboxUnavailable, match="did not start"):
+        sandbox.prepare()
+
+
+@pytest.mark.parametrize("mode", ["best_effort"], indirect=True)
+def test_a_run_that_cannot_be_confined_does_not_start(runner: Runner) -> None:
+    ended = runner("print('ran')", readable=("/no/such/folder",))
+    assert ended.exit.is_unconfined
+    assert "No such file or directory" in str(ended.exit.problem)
+    assert ended.lines == []
+
+
+@pytest.mark.parametrize("mode", ["best_effort"], indirect=True)
+def test_a_confined_worker_sees_its_own_folder_only(runner: Runner) -> None:
+    script = (
+        "import os\nprint(os.getcwd(), os.environ['HOME'])\nopen('mine', 'w').write('x')\n"
+        "print(os.path.exists('/etc/shadow'), os.path.exists(os.path.dirname(__file__) + '/../meta'))"
+    )
+    ended = runner(script)
+    assert [line[3] for line in ended.lines] == ["/worker /worker", "False False"]
+    assert (ended.folder / "work" / "mine").read_text() == "x"
+
+
+def test_require_refuses_where_isolation_is_not_whole(tmp_path: Path) -> None:
+    sandbox = LocalSandbox(tmp_path / "sandbox", mode="require")
+    found = {"properties": {"files": "none", "network": "seccomp"}, "facts": {"Landlock": "ENOSYS"}}
+    sandbox.prepare()
+    sandbox._current().found = found
+    with pytest.raises(SandboxUnavailable, match=r"holds files.*Landlock: ENOSYS"):
         Runner(sandbox, tmp_path)()
+    sandbox.close()
+
+
+def test_off_says_that_nothing_but_limits_is_held(tmp_path: Path) -> None:
+    sandbox = LocalSandbox(tmp_path / "sandbox", mode="off")
+    assert sandbox.inspect().missing == ("files", "network", "processes", "privileges")
+    sandbox.close()

@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from lib.sandbox.local import ENGINE_ROOT, base_python
 from lib.sandbox.probe import NONE, Facts, conclude
+from lib.sandbox.runtimes import base_python
+from lib.sandbox.zygote_process import ENGINE_ROOT
 
 WORKS = ""
 NO = "EPERM: no"

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
 GONE = 2**22 + 1  # above the kernel's highest pid
 HEAD = """
 import json, os, signal, sys
-from lib.sandbox import linux, process_tree
-linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+from lib.sandbox import process_tree
+process_tree.adopt_orphans()
 
 def spawn(work):
     ready, ready_end = os.pipe()

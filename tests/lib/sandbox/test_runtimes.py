@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.sandbox.local import base_python
-from lib.sandbox.runtimes import Runtimes
+from lib.sandbox.runtimes import Runtimes, base_python
 
 RUNTIMES = Runtimes({"python": Path("/opt/py/bin/python3.11"), "bash": Path("/bin/bash")})
 

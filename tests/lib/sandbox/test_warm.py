@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.sandbox.local import base_python
+from lib.sandbox.runtimes import base_python
 from tests.lib.sandbox.conftest import Ended, Runner
 
 SAME = {

@@ -25,7 +25,7 @@ sys.path.insert(0, CONFIGURATION["source"])
 from docker_profile import simulate_docker_default  # type: ignore[import-not-found]  # noqa: E402
 
 from lib.sandbox import identity, process_tree, syscalls  # noqa: E402
-from lib.sandbox.confinement import Confinement, ConfinementError  # noqa: E402
+from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant  # noqa: E402
 from lib.sandbox.host_view import HostView  # noqa: E402
 from lib.sandbox.probe import probe  # noqa: E402
 from lib.sandbox.rlimits import Ceilings  # noqa: E402
@@ -42,25 +42,29 @@ def main() -> None:
     (work / "targets.json").write_text(json.dumps(targets | CONFIGURATION["targets"]))
     found = probe([CONFIGURATION["command"][0], str(work)])
     layers = replace(found.layers, **CONFIGURATION["layers"])
-    confinement = Confinement(
+    enclosure = Enclosure(
         layers=layers,
-        work=str(work),
         view=HostView.find(CONFIGURATION["readable"]),
-        environment=tuple(CONFIGURATION["environment_folders"]),
+        stage=CONFIGURATION["sockets"],
+        home=str(work),
         hidden=tuple(CONFIGURATION["hidden"]),
+        scratch_bytes=64 * MIB,
+    )
+    tenant = Tenant(
+        work=str(work),
+        readable=tuple(CONFIGURATION["environment_folders"]),
         ceilings=Ceilings(
             memory_bytes=512 * MIB,
             file_bytes=512 * MIB,
             # Without an id of the run's own others would count too.
             tasks=64 if layers.uid or layers.user_namespace or os.geteuid() == 0 else None,
-            scratch_bytes=64 * MIB,
         ),
         uid=CONFIGURATION["uid"] if layers.uid else None,
     )
     if layers.uid:
         identity.give(str(work), CONFIGURATION["uid"], CONFIGURATION["uid"])
-    layers.filter_program()
-    code, error, left = run(confinement)
+    enclosure.get_ready()
+    code, error, left = run(enclosure, tenant)
     probed = {name: getattr(found, name) for name in PROPERTIES}
     report = {"code": code, "error": error, "left": left, "probe": probed, "facts": found.facts}
     print(json.dumps({**report, "layers": asdict(layers)}))
@@ -115,13 +119,12 @@ def open_host_targets() -> dict[str, object]:
 OPEN: list[object] = []
 
 
-def run(confinement: Confinement) -> tuple[int, str, int]:
+def run(enclosure: Enclosure, tenant: Tenant) -> tuple[int, str, int]:
     """Return the exit code, why it did not start, and how many processes it left."""
     failure, failure_end = os.pipe()
-    confinement = replace(confinement, keep=(failure_end,))
-    pid = confinement.fork()
+    pid = enclosure.fork()
     if pid == 0:
-        become_worker(confinement, failure_end)
+        become_worker(enclosure, replace(tenant, keep=(failure_end,)), failure_end)
     os.close(failure_end)
     with os.fdopen(failure) as file:
         error = file.read()
@@ -135,13 +138,14 @@ def run(confinement: Confinement) -> tuple[int, str, int]:
     return code, error, len(left)
 
 
-def become_worker(confinement: Confinement, failure: int) -> None:
+def become_worker(enclosure: Enclosure, tenant: Tenant, failure: int) -> None:
     try:
         output = os.open(CONFIGURATION["output"], os.O_WRONLY | os.O_APPEND)
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        confinement.enter()
+        enclosure.build()
+        enclosure.admit(tenant)
         os.set_inheritable(failure, False)
         command = CONFIGURATION["command"]
         os.execve(command[0], command, CONFIGURATION["environment"])

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lib.sandbox.local import ENGINE_ROOT, base_python
+from lib.sandbox.runtimes import base_python
+from lib.sandbox.zygote_process import ENGINE_ROOT
 
 Situation = Literal["root", "user", "docker", "docker_user"]
 

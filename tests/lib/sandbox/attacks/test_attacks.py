@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.sandbox.local import base_python
+from lib.sandbox.runtimes import base_python
 from tests.lib.sandbox.attacks import attempts
 from tests.lib.sandbox.attacks.stage import SYSTEM_PYTHON, Situation, Stage, is_open_to_all, lacking
 

@@ -1,28 +1,8 @@
-"""The few Linux calls that the standard library lacks."""
+"""Names of processes that stay true when pids are reused, and across reboots."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 from pathlib import Path
-from typing import Final
-
-PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-PR_SET_DUMPABLE: Final = 4
-PR_SET_CHILD_SUBREAPER: Final = 36
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def prctl(option: int, value: int) -> None:
-    """Set one attribute of this process; the manual page lists them.
-
-    Raises:
-        OSError: the kernel refused.
-    """
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 def boot_id() -> str:

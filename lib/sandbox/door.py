@@ -1,0 +1,107 @@
+"""How a supervisor is reached: by the server that starts a run, and by the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from lib.sandbox import wire
+
+TAKEN: Final = struct.Struct("=i")  # what a supervisor writes when its run comes: its pid
+MAX_WORD_BYTES: Final = 256 * 1024  # a note of 16 KiB, escaped in JSON, is at most six times that
+READ_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where supervisors wait side by side, each for one connection.
+
+    Attributes:
+        listener: Descriptor of the zygote's listening socket.
+        taken: Write end of the pipe that tells the zygote.
+    """
+
+    listener: int
+    taken: int
+
+    def wait(self) -> socket.socket:
+        """Return the next connection, which is then this process's own."""
+        with socket.socket(fileno=self.listener) as listener:
+            connection, _ = listener.accept()
+        os.write(self.taken, TAKEN.pack(os.getpid()))
+        os.close(self.taken)
+        return connection
+
+
+class ServerLink:
+    """The connection to the server: the first one's, and after it any later one's.
+
+    Args:
+        connection: Of the server that started the run.
+        meta: Descriptor of the `meta` folder.
+        poll: Where to register what may become readable.
+    """
+
+    def __init__(self, connection: socket.socket, meta: int, poll: select.poll) -> None:
+        self._connection: socket.socket | None = connection
+        self._meta = meta
+        self._poll = poll
+        self._partial = b""
+        self._listener = socket.socket(socket.AF_UNIX)
+
+    def listen(self) -> None:
+        """Let a restarted server find this run; from here on `hear` is to be called."""
+        # By way of the descriptor: a socket's path holds 107 bytes only, unix(7).
+        self._listener.bind(f"/proc/self/fd/{self._meta}/{wire.CONTROL_SOCKET}")
+        self._listener.listen(1)
+        self._listener.setblocking(False)
+        self._poll.register(self._listener, select.POLLIN)
+        if self._connection is not None:
+            self._poll.register(self._connection, select.POLLIN)
+
+    def hear(self, ready: AbstractSet[int]) -> Iterator[bytes]:
+        """Yield the words that came, without their newlines."""
+        if self._listener.fileno() in ready:
+            self._admit()
+        elif self._connection is not None and self._connection.fileno() in ready:
+            *words, self._partial = (self._partial + self._receive(self._connection)).split(b"\n")
+            yield from words
+            if len(self._partial) > MAX_WORD_BYTES:
+                self._drop()
+
+    def tell(self, word: bytes) -> None:
+        """Say something, but never wait for a server that does not listen."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.send(word, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    def _admit(self) -> None:
+        """Take the newest server's word for it: there is only one on a data folder."""
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            self._drop()
+            self._connection = connection
+            self._poll.register(connection, select.POLLIN)
+            self.tell(wire.STARTED + wire.LOG)
+
+    def _receive(self, connection: socket.socket) -> bytes:
+        data = b""
+        with contextlib.suppress(OSError):
+            data = connection.recv(READ_BYTES)
+        if not data:
+            self._drop()  # the server is gone; the run goes on
+        return data
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._poll.unregister(self._connection)
+            self._connection.close()
+            self._connection = None
+        self._partial = b""

@@ -1,0 +1,99 @@
+"""A place for one run, prepared before the run is known: user, group, enclosure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from lib.sandbox import identity
+from lib.sandbox.cgroup import Group
+from lib.sandbox.child import Child, task_limit
+from lib.sandbox.confinement import ConfinementError
+from lib.sandbox.identity import NoUidLeft, UidLease
+from lib.sandbox.premises import Premises
+from lib.sandbox.warm import WarmStart
+from lib.sandbox.wire import LaunchRequest
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one worker will be, with its first process waiting in it.
+
+    Attributes:
+        child: The waiting process, or why there is none.
+        lease: Of the user that the worker becomes, where runs have their own.
+        group: That it is counted in, where there is one.
+    """
+
+    premises: Premises
+    child: Child | ConfinementError
+    lease: UidLease | None
+    group: Group | None
+
+    @classmethod
+    def prepare(cls, premises: Premises) -> Place | WarmStart:
+        """Make a place. Returns twice for a warm start, see `Child.prepare`."""
+        lease: UidLease | None = None
+        group = premises.new_group()
+        try:
+            if premises.uids is not None:
+                lease = premises.uids.lease(hint=os.getpid())
+            uid = None if lease is None else lease.uid
+            child = Child.prepare(premises.enclosure, uid=uid, group=group)
+        except (ConfinementError, NoUidLeft, OSError) as error:
+            return cls(premises, ConfinementError(str(error)), lease, group)
+        return child if isinstance(child, WarmStart) else cls(premises, child, lease, group)
+
+    @property
+    def has_own_pids(self) -> bool:
+        """Whether the child is the first process of a pid namespace, not the worker."""
+        return self.premises.enclosure.layers.pids
+
+    @property
+    def counts_memory(self) -> bool:
+        """Whether the kernel counts the memory of the whole run."""
+        return self.group is not None
+
+    def let_in(self, request: LaunchRequest) -> Child:
+        """Give the run's folder to its user, and let the child go.
+
+        Raises:
+            StartError: there is no such program, or it may not be executed.
+            ConfinementError: it cannot be confined.
+        """
+        if isinstance(self.child, ConfinementError):
+            raise self.child
+        try:
+            self._hand_over(request)
+        except OSError as error:
+            raise ConfinementError(f"{request.work}: {error}") from error
+        self.child.launch(request.with_variables(self._own_variables(request)))
+        return self.child
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of the run for want of memory."""
+        return self.group is not None and self.group.was_out_of_memory()
+
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that the run held; None where nobody counted."""
+        return None if self.group is None else self.group.peak_bytes()
+
+    def leave(self) -> None:
+        """Give user and group back. Nothing of the run may be left."""
+        if self.group is not None:
+            with contextlib.suppress(OSError):  # the next zygote sweeps
+                self.group.remove()
+        if self.lease is not None:
+            self.lease.release()
+
+    def _hand_over(self, request: LaunchRequest) -> None:
+        if self.group is not None:
+            limits = request.limits
+            self.group.limit(memory_bytes=limits.memory_bytes, tasks=task_limit(limits.processes))
+        if self.lease is not None:
+            identity.give(request.work, self.lease.uid, self.lease.uid)
+
+    def _own_variables(self, request: LaunchRequest) -> dict[str, str]:
+        home = self.premises.enclosure.home_of(request.work)
+        return {"HOME": home, "TMPDIR": f"{home}/.tmp"}

@@ -1,0 +1,60 @@
+"""What a zygote and its supervisors know of the host, found once at start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lib.sandbox import identity, wire
+from lib.sandbox.cgroup import Group, Groups
+from lib.sandbox.confinement import Enclosure, Layers
+from lib.sandbox.host_view import HostView
+from lib.sandbox.identity import UidRange
+from lib.sandbox.probe import Probe, probe
+
+NO_LAYERS: Final = Layers(no_new_privs=False)
+
+
+@dataclass(frozen=True)
+class Premises:
+    """Where workers are put.
+
+    Attributes:
+        uids: Where each run gets a user of its own.
+        groups: Where each run gets a control group of its own.
+    """
+
+    enclosure: Enclosure
+    uids: UidRange | None = None
+    groups: Groups | None = None
+
+    @classmethod
+    def find(cls, settings: wire.ZygoteSettings) -> tuple[Premises, Probe | None]:
+        """Probe the host, unless nothing is to be confined; before any fork."""
+        first_uid = identity.default_first_uid()
+        found = probe(settings.needed_paths, first_uid) if settings.confines else None
+        layers = found.layers if found else NO_LAYERS
+        enclosure = Enclosure(
+            layers=layers,
+            view=HostView.find(settings.readable),
+            stage=settings.stage,
+            hidden=settings.hidden,
+        )
+        uids = UidRange(Path(settings.uids), first=first_uid) if layers.uid else None
+        if found:
+            enclosure.get_ready()
+        return cls(enclosure, uids, found.groups if found else None), found
+
+    def new_group(self) -> Group | None:
+        """Make a group for the run to come; None where there are none, or not any more."""
+        if self.groups is None:
+            return None
+        with contextlib.suppress(OSError):
+            return self.groups.create(
+                f"{os.getpid()}-{time.monotonic_ns()}", memory_bytes=1 << 40, tasks=1 << 15
+            )
+        return None
