@@ -197,6 +197,8 @@ class Enclosure:
                 apply(tenant)
         if self.layers.pids:
             _leave_pid_1()
+        else:
+            namespaces.renew_interpreter()
         os.setsid()  # neither the supervisor's session nor one that pid 1 leads
         _close_descriptors(tenant.keep)
 

@@ -9,6 +9,7 @@ killed finds there how the run ended.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import select
@@ -44,6 +45,7 @@ def supervise(premises: Premises, door: Door) -> WarmStart | None:
         None in the supervisor, when all is over. In the worker's own process,
         forked from here, what it is to run.
     """
+    gc.disable()  # nothing here lives long, and a collection would copy pages
     os.setsid()
     process_tree.adopt_orphans()
     place = Place.prepare(premises)

@@ -22,7 +22,7 @@ import sys
 import time
 from typing import Final
 
-from lib.sandbox import privileges, process_tree
+from lib.sandbox import namespaces, privileges, process_tree
 from lib.sandbox.door import TAKEN, Door
 from lib.sandbox.premises import Premises
 from lib.sandbox.probe import Probe
@@ -133,7 +133,7 @@ class Zygote:
 
     def _fork(self) -> int | None:
         try:
-            pid = os.fork()
+            pid = namespaces.fork(0)
         except OSError:
             return None
         if pid:
