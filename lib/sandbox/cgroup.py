@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+_PREFIX: Final = "floom-"
 _CONTROLLERS: Final = ("memory", "pids")
 _REMOVE_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.001
@@ -111,13 +112,23 @@ class Groups:
             return candidate
         return None
 
+    def sweep(self) -> None:
+        """Remove groups whose supervisor, which a group is named after, is gone."""
+        for folder in dict.fromkeys((self.memory, self.pids)):
+            for path in folder.glob(f"{_PREFIX}*-*"):
+                pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+                if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                    with contextlib.suppress(OSError):  # somebody else's, or still in use
+                        path.rmdir()
+
     def create(self, name: str, *, memory_bytes: int, tasks: int) -> Group:
         """Make a run's group.
 
         Raises:
             OSError: the kernel refused, or the name is taken.
         """
-        group = Group(self.version, self.memory / f"floom-{name}", self.pids / f"floom-{name}")
+        folder_name = f"{_PREFIX}{name}"
+        group = Group(self.version, self.memory / folder_name, self.pids / folder_name)
         for folder in group.folders:
             folder.mkdir()  # if it is there it is another's, and stays
         try:

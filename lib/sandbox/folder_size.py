@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 BLOCK_BYTES: Final = 512  # unit of st_blocks, stat(2)
+ENTRY_BYTES: Final = 1024  # what a file or folder counts at least: inodes run out too
 IDLE_FACTOR: Final = 20  # a measurement that took t is repeated after 20 t at the earliest
 
 
@@ -37,19 +38,21 @@ class FolderSize:
         """
         begin = time.monotonic()
         try:
-            total = sum(self._blocks()) * BLOCK_BYTES
+            total = sum(self._sizes())
         except (RecursionError, OSError):
             total = sys.maxsize
         end = time.monotonic()
         self._not_before = end + (end - begin) * IDLE_FACTOR
         return total
 
-    def _blocks(self) -> Iterator[int]:
+    def _sizes(self) -> Iterator[int]:
         tree = os.fwalk(".", onerror=_refuse, follow_symlinks=False, dir_fd=self._folder)
-        for _, _, names, folder in tree:
+        for _, folders, names, folder in tree:
+            yield ENTRY_BYTES * len(folders)
             for name in names:
                 with contextlib.suppress(OSError):
-                    yield os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks
+                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    yield max(ENTRY_BYTES, status.st_blocks * BLOCK_BYTES)
 
 
 def _refuse(error: OSError) -> None:

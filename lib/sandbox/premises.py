@@ -47,10 +47,20 @@ class Premises:
         uids = UidRange(Path(settings.uids), first=first_uid) if layers.uid else None
         if found:
             enclosure.get_ready()
-        return cls(enclosure, uids, found.groups if found else None), found
+        premises = cls(enclosure, uids, found.groups if found else None)
+        premises.sweep()
+        return premises, found
+
+    def sweep(self) -> None:
+        """Remove what killed supervisors left."""
+        if self.groups is not None:
+            self.groups.sweep()
 
     def new_group(self) -> Group | None:
-        """Make a group for the run to come; None where there are none, or not any more."""
+        """Make a group for the run to come, named after this process.
+
+        None where there are none, or not any more.
+        """
         if self.groups is None:
             return None
         with contextlib.suppress(OSError):

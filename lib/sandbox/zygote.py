@@ -20,6 +20,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 from lib.sandbox import namespaces, privileges, process_tree
@@ -62,7 +63,8 @@ def main() -> WarmStart | None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, shared pages
-    door = Zygote(listener, lifeline, wake, spares=settings.spares).serve()
+    zygote = Zygote(listener, lifeline, wake, spares=settings.spares, sweep=premises.sweep)
+    door = zygote.serve()
     return None if door is None else _supervise(premises, door)
 
 
@@ -95,13 +97,17 @@ class Zygote:
         lifeline: At end of file the server is gone.
         wake: Readable after SIGCHLD.
         spares: How many wait.
+        sweep: Called when a supervisor was killed and nothing of its run is left.
     """
 
-    def __init__(self, listener: int, lifeline: int, wake: int, *, spares: int) -> None:
+    def __init__(
+        self, listener: int, lifeline: int, wake: int, *, spares: int, sweep: Callable[[], None]
+    ) -> None:
         self._listener = listener
         self._lifeline = lifeline
         self._wake = wake
         self._wanted = spares
+        self._sweep = sweep
         self._taken, self._taken_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._taken, False)
         self._waiting: set[int] = set()
@@ -167,13 +173,17 @@ class Zygote:
         if woken:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake, 4096)
+        was_killed = False
         while self._waiting or self._busy:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
+            was_killed |= status != 0
             if pid in self._waiting:
                 time.sleep(PAUSE_SECONDS)  # if they all die at once, do not fork for ever
             self._waiting.discard(pid)
             self._busy.discard(pid)
         if woken or idle:
             process_tree.end_below(os.getpid(), spare=frozenset(self._waiting | self._busy))
+        if was_killed:
+            self._sweep()

@@ -92,3 +92,20 @@ def test_all_are_killed_at_once_and_the_group_goes(groups: Groups) -> None:
 def test_a_name_in_use_is_refused(groups: Groups, group: Group) -> None:
     with pytest.raises(FileExistsError):
         groups.create(f"test-{os.getpid()}", memory_bytes=MIB, tasks=1)
+
+
+def test_groups_of_dead_supervisors_are_swept_and_no_others(groups: Groups) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    dead = groups.create(f"{pid}-1", memory_bytes=64 * MIB, tasks=10)
+    alive = groups.create(f"{os.getpid()}-1", memory_bytes=64 * MIB, tasks=10)
+    named = groups.create("named-otherwise", memory_bytes=64 * MIB, tasks=10)
+    try:
+        groups.sweep()
+        assert not any(folder.exists() for folder in dead.folders)
+        assert all(folder.exists() for folder in (*alive.folders, *named.folders))
+    finally:
+        alive.remove()
+        named.remove()

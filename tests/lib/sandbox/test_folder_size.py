@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.sandbox.folder_size import FolderSize
+from lib.sandbox.folder_size import ENTRY_BYTES, FolderSize
 
 BLOCK = 4096
 
@@ -48,7 +48,14 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 def test_special_files_do_not_stop_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert size(tmp_path) == 0
+    assert size(tmp_path) == ENTRY_BYTES
+
+
+def test_empty_files_and_folders_count_for_they_use_inodes_up(tmp_path: Path) -> None:
+    for n in range(50):
+        (tmp_path / f"file-{n}").touch()
+        (tmp_path / f"folder-{n}").mkdir()
+    assert size(tmp_path) == 100 * ENTRY_BYTES
 
 
 # The walk that was given up leaves its iterators to the collector, which says so.

@@ -13,6 +13,7 @@ import pytest
 
 from lib.manifest.policies import Limits
 from lib.sandbox import zygote_process
+from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxUnavailable, Signal
 from tests.lib.sandbox.conftest import Runner
@@ -381,3 +382,25 @@ def test_off_says_that_nothing_but_limits_is_held(tmp_path: Path) -> None:
     sandbox = LocalSandbox(tmp_path / "sandbox", mode="off")
     assert sandbox.inspect().missing == ("files", "network", "processes", "privileges")
     sandbox.close()
+
+
+@pytest.mark.parametrize("mode", ["best_effort"], indirect=True)
+def test_a_killed_supervisor_leaves_no_group(runner: Runner) -> None:
+    live, folder = runner.start("import time; time.sleep(60)")
+    assert live.wait(20) is Signal.STARTED
+    supervisor = runner.processes(folder)[0]
+    groups = Groups.find()
+    if groups is None:
+        live.close()
+        pytest.skip("no control group of ours may be divided here")
+    name = f"floom-{supervisor}-*"
+    assert list(groups.memory.glob(name))
+    os.kill(supervisor, signal.SIGKILL)
+    live.close()
+    wait_until(lambda: not list(groups.memory.glob(name)) and not list(groups.pids.glob(name)))
+
+
+@pytest.mark.parametrize("mode", ["best_effort"], indirect=True)
+def test_many_empty_files_are_a_full_disk_too(runner: Runner) -> None:
+    script = "import time\nfor n in range(20_000): open(f'f{n}', 'w').close()\ntime.sleep(60)"
+    assert runner(script, limits=Limits(disk_mb=5)).exit.ended_by == "disk_exceeded"
