@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,17 +22,23 @@ _URL = re.compile(r"(http://localhost:\d+)/docs")
 class ServerProcess:
     """One server on one data folder; may be killed and started again.
 
+    Args:
+        launcher: What comes before the program's name; by default this interpreter.
+
     Attributes:
         url: Base address once it runs.
         client: Speaks to it.
         errors: What it wrote to standard error, all lives together.
     """
 
-    def __init__(self, data: Path, *, port: int = 0, **environment: str) -> None:
+    def __init__(
+        self, data: Path, port: int = 0, launcher: Sequence[str] = (), **environment: str
+    ) -> None:
         self.data = data
         self.port = port
         self.errors = data.parent / f"{data.name}.stderr"
         self._environment = environment
+        self._launcher = launcher or (sys.executable,)
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
         self.client = httpx.Client()
@@ -52,7 +58,7 @@ class ServerProcess:
         }
         with self.errors.open("a") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "local_server.py")],
+                [*self._launcher, str(ROOT / "local_server.py")],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=errors,

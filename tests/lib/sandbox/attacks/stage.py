@@ -16,6 +16,7 @@ from lib.sandbox.runtimes import base_python
 from lib.sandbox.zygote_process import ENGINE_ROOT
 
 Situation = Literal["root", "user", "docker", "docker_user"]
+SITUATIONS: tuple[Situation, ...] = ("root", "user", "docker", "docker_user")
 
 HERE = Path(__file__).resolve().parent
 SYSTEM_PYTHON = Path("/usr/bin/python3")

@@ -16,9 +16,14 @@ import pytest
 
 from lib.sandbox.runtimes import base_python
 from tests.lib.sandbox.attacks import attempts
-from tests.lib.sandbox.attacks.stage import SYSTEM_PYTHON, Situation, Stage, is_open_to_all, lacking
-
-SITUATIONS: tuple[Situation, ...] = ("root", "user", "docker", "docker_user")
+from tests.lib.sandbox.attacks.stage import (
+    SITUATIONS,
+    SYSTEM_PYTHON,
+    Situation,
+    Stage,
+    is_open_to_all,
+    lacking,
+)
 
 # What is allowed, and why that is no harm.
 ALLOWED: dict[Situation, set[str]] = {

@@ -1,0 +1,156 @@
+"""A hostile worker in a real server, on each kind of host: whatever it tries is denied."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.sandbox.runtimes import base_python
+from tests.e2e.server import ROOT, ServerProcess
+from tests.lib.sandbox.attacks import attempts
+from tests.lib.sandbox.attacks.stage import (
+    HERE,
+    NOBODY,
+    SITUATIONS,
+    SYSTEM_PYTHON,
+    Situation,
+    is_open_to_all,
+    lacking,
+)
+
+# What ends the run itself, and which variables it has, is tried elsewhere.
+ELSEWHERE = ("exhaust_", "hide_memory_", "read_undeclared_environment")
+TRIED = [name for name in attempts.ATTEMPTS if not name.startswith(ELSEWHERE)]
+ALLOWED: dict[Situation, set[str]] = {
+    "root": {"listen_on_host"},  # on a loopback of its own
+    "user": {"listen_on_host"},
+    "docker": set(),
+    "docker_user": set(),
+}
+RUN = (
+    "import runpy, sys\n"
+    "sys.argv = ['attempts.py', 'targets.json', *open('names').read().split()]\n"
+    "runpy.run_path('attempts.py', run_name='__main__')\n"
+)
+SLEEP = "import time\nopen('secret', 'w').write('of another run')\nprint('up')\ntime.sleep(60)\n"
+
+
+def python_for(situation: Situation) -> tuple[str, dict[str, str]]:
+    """Return an interpreter that the server's user can reach, and what it needs."""
+    if situation == "root":
+        return sys.executable, {}
+    if is_open_to_all(base_python()) and is_open_to_all(Path(sys.executable)):
+        return sys.executable, {}
+    (packages,) = Path(sys.prefix).glob("lib/python3.*/site-packages")
+    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if SYSTEM_PYTHON.resolve().name != own or not is_open_to_all(packages / "falcon"):
+        pytest.skip(f"another user cannot use {base_python()}, and {SYSTEM_PYTHON} is not {own}")
+    return str(SYSTEM_PYTHON.resolve()), {"PYTHONPATH": str(packages)}
+
+
+@pytest.fixture(params=SITUATIONS)
+def situation(request: pytest.FixtureRequest) -> Situation:
+    wanted: Situation = request.param
+    if reason := lacking(wanted):
+        pytest.skip(f"{wanted}: {reason}")
+    if not is_open_to_all(ROOT / "local_server.py") and wanted.endswith("user"):
+        pytest.skip("the project's folder is closed to other users")
+    return wanted
+
+
+@pytest.fixture
+def server(situation: Situation) -> Iterator[ServerProcess]:
+    # Not below pytest's own folder, which is closed to other users.
+    root = Path(tempfile.mkdtemp(prefix="floom-attacks-", dir="/tmp"))
+    python, variables = python_for(situation)
+    if situation.endswith("user") and os.geteuid() == 0:
+        os.chown(root, NOBODY, NOBODY)
+    root.chmod(0o755)
+    launcher = [python, str(ROOT / "tests" / "e2e" / "start_as.py"), situation, python]
+    with ServerProcess(root / "var", 0, launcher, **variables) as running:
+        yield running
+    shutil.rmtree(root)
+
+
+def write_worker(server: ServerProcess, worker_id: str, **files: str) -> None:
+    server.add_worker(worker_id, "limits: {processes: 200}\n", **files)
+
+
+def host_targets(server: ServerProcess, other_run: str, folder: Path, stack: ExitStack) -> Any:
+    """Start what an attack could reach outside: a process, sockets, files left over."""
+    listeners = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    abstract = f"floom-e2e-{os.getpid()}"
+    listeners[0].bind(str(folder / "stream"))
+    listeners[1].bind("\0" + abstract)
+    datagram.bind(str(folder / "datagram"))
+    for each in listeners:
+        each.listen()
+    for path in folder.iterdir():
+        path.chmod(0o777)
+    leftovers = [Path(place) / f"floom-e2e-{os.getpid()}" for place in ("/dev/shm", "/tmp")]
+    for path in leftovers:
+        path.write_text("left over")
+        stack.callback(path.unlink)
+    for each in (*listeners, datagram):
+        stack.callback(each.close)
+    victim = subprocess.Popen(["/bin/sleep", "120"], env={"VICTIM_SECRET": "x"})
+    stack.callback(victim.wait)
+    stack.callback(victim.kill)
+    return {
+        "state": str(server.data / "floom.sqlite3"),
+        "other_run": str(server.data / "runs" / other_run / "1" / "work"),
+        "engine": str(ROOT / "lib" / "sandbox" / "wire.py"),
+        "environment": str(server.data / "blobs"),
+        "suid_program": "/usr/bin/su",
+        "shared_memory": str(leftovers[0]),
+        "temporary": str(leftovers[1]),
+        "victim": victim.pid,
+        "tcp_port": server.port,
+        "unix_path": str(folder / "stream"),
+        "datagram_path": str(folder / "datagram"),
+        "abstract_name": abstract,
+        "sysv_key": 0,
+    }
+
+
+def test_every_attack_on_a_real_server_is_denied(
+    server: ServerProcess, situation: Situation
+) -> None:
+    sockets = server.data.parent / "sockets"
+    sockets.mkdir()
+    sockets.chmod(0o755)
+    with ExitStack() as stack:
+        write_worker(server, "sleeper", run_py=SLEEP)
+        server.reload()
+        other = server.start_run("sleeper")
+        server.until(lambda: server.get(other), lambda run: bool(run["logs"]))
+        targets = host_targets(server, other, sockets, stack)
+        write_worker(server, "hostile", run_py=RUN, names="\n".join(TRIED))
+        folder = server.workspace / "workers" / "hostile"
+        shutil.copy(HERE / "attempts.py", folder)
+        (folder / "targets.json").write_text(json.dumps(targets))
+        server.reload()
+
+        run = server.finished(server.start_run("hostile"))
+
+        server.client.post(f"/runs/{other}/cancel")
+        server.finished(other)
+    assert run["status"] == "completed", run["error"]
+    assert "none" not in run["sandbox"].values()
+    lines = [json.loads(line["message"]) for line in run["logs"] if line["stream"] == "stdout"]
+    verdicts = {line["name"]: line["verdict"] for line in lines}
+    assert verdicts.keys() == set(TRIED)
+    allowed = {name for name, verdict in verdicts.items() if verdict == "allowed"}
+    assert allowed == ALLOWED[situation], [each for each in lines if each["name"] in allowed]
