@@ -22,13 +22,14 @@ from typing import Final
 from lib.sandbox import process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
-from lib.sandbox.door import Door, ServerLink
 from lib.sandbox.folder_size import FolderSize
+from lib.sandbox.intake import Intake
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
 from lib.sandbox.place import Place
 from lib.sandbox.premises import Premises
 from lib.sandbox.process_names import boot_id, start_time
 from lib.sandbox.rlimits import MAX_OPEN_FILES
+from lib.sandbox.server_link import ServerLink
 from lib.sandbox.warm import WarmStart
 from lib.secrets.mask import Mask
 
@@ -38,7 +39,7 @@ READ_BYTES: Final = 256 * 1024
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
 
 
-def supervise(premises: Premises, door: Door) -> WarmStart | None:
+def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
     """Prepare a place, wait for a run, serve it to its exit record. In a process of its own.
 
     Returns:
@@ -53,7 +54,7 @@ def supervise(premises: Premises, door: Door) -> WarmStart | None:
         os.closerange(3, MAX_OPEN_FILES)  # which says that the start succeeded
         return place
     try:
-        connection = door.wait()
+        connection = intake.wait()
         request = wire.LaunchRequest.receive(connection)
         meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
         Supervisor(request, connection, meta, place).run()

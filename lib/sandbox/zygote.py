@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lib.sandbox import namespaces, privileges, process_tree
-from lib.sandbox.door import TAKEN, Door
+from lib.sandbox.intake import TAKEN, Intake
 from lib.sandbox.premises import Premises
 from lib.sandbox.probe import Probe
 from lib.sandbox.supervisor import supervise
@@ -64,8 +64,8 @@ def main() -> WarmStart | None:
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, shared pages
     zygote = Zygote(listener, lifeline, wake, spares=settings.spares, sweep=premises.sweep)
-    door = zygote.serve()
-    return None if door is None else _supervise(premises, door)
+    intake = zygote.serve()
+    return None if intake is None else _supervise(premises, intake)
 
 
 def _report(descriptor: int, found: Probe | None) -> None:
@@ -74,11 +74,11 @@ def _report(descriptor: int, found: Probe | None) -> None:
         json.dump(None if found is None else found.summary(), file)
 
 
-def _supervise(premises: Premises, door: Door) -> WarmStart:
+def _supervise(premises: Premises, intake: Intake) -> WarmStart:
     """Supervise one run and end; only the worker's process returns."""
     code = 0
     try:
-        warm_start = supervise(premises, door)
+        warm_start = supervise(premises, intake)
         if warm_start is not None:
             return warm_start
     except EOFError:
@@ -113,7 +113,7 @@ class Zygote:
         self._waiting: set[int] = set()
         self._busy: set[int] = set()
 
-    def serve(self) -> Door | None:
+    def serve(self) -> Intake | None:
         """Loop until there is nobody to serve and nothing to look after.
 
         Returns:
@@ -126,7 +126,7 @@ class Zygote:
             while len(self._waiting) < self._wanted:
                 pid = self._fork()
                 if pid == 0:
-                    return self._go_to_door()
+                    return self._go_and_wait()
                 if pid is None:
                     break  # no process to be had: again at the next turn
             ready = {descriptor for descriptor, _ in poll.poll(CHECK_MS)}
@@ -146,13 +146,13 @@ class Zygote:
             self._waiting.add(pid)
         return pid
 
-    def _go_to_door(self) -> Door:
+    def _go_and_wait(self) -> Intake:
         """In the fresh child: drop what is the zygote's."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in (self._lifeline, self._wake, self._taken):
             os.close(descriptor)
-        return Door(self._listener, self._taken_end)
+        return Intake(self._listener, self._taken_end)
 
     def _hear_taken(self) -> None:
         with contextlib.suppress(BlockingIOError):

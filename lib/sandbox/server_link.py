@@ -1,43 +1,18 @@
-"""How a supervisor is reached: by the server that starts a run, and by the next one."""
+"""A supervisor's line to the server that started its run, and to the next one."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
-import struct
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
 
 from lib.sandbox import wire
 
-TAKEN: Final = struct.Struct("=i")  # what a supervisor writes when its run comes: its pid
 MAX_WORD_BYTES: Final = 256 * 1024  # a note of 16 KiB, escaped in JSON, is at most six times that
 READ_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True)
-class Door:
-    """Where supervisors wait side by side, each for one connection.
-
-    Attributes:
-        listener: Descriptor of the zygote's listening socket.
-        taken: Write end of the pipe that tells the zygote.
-    """
-
-    listener: int
-    taken: int
-
-    def wait(self) -> socket.socket:
-        """Return the next connection, which is then this process's own."""
-        with socket.socket(fileno=self.listener) as listener:
-            connection, _ = listener.accept()
-        os.write(self.taken, TAKEN.pack(os.getpid()))
-        os.close(self.taken)
-        return connection
 
 
 class ServerLink:
