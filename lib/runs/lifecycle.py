@@ -23,7 +23,7 @@ from lib.runs.collection import canonical
 from lib.runs.inputs import FileInputs, resolve_inputs
 from lib.runs.signals import Bell, RunSignals
 from lib.storage.content import ContentStore
-from lib.storage.ports import Creation, RunStore, UploadStore
+from lib.storage.ports import Creation, RunStore, UploadNotFound, UploadStore
 from lib.storage.records import (
     Approval,
     ApprovalStatus,
@@ -131,7 +131,6 @@ class Lifecycle:
         self._catalogue = catalogue
         self._registry = registry
         self._store = store
-        self._uploads = uploads
         self._files = FileInputs(uploads, content)
         self._content = content
         self._clock = clock
@@ -157,11 +156,7 @@ class Lifecycle:
         entry, manifest = self._catalogue.get_runnable(request.worker_id)
         values = resolve_inputs(manifest, request.inputs, entry.settings.saved_inputs)
         _require_nothing_missing(entry)
-        now = self._clock.now()
-        used = self._files.check(manifest, values, now=now)
-        frozen = _Frozen(entry.worker, entry.commit, manifest, values)
-        run = self._new_run(request, frozen, now)
-        return self._create(run, used, request.key)
+        return self._create(request, _Frozen(entry.worker, entry.commit, manifest, values))
 
     def replay(self, run_id: str, *, latest: bool, by: str) -> RunRecord:
         """Queue a new run with the same inputs, at the same tree or the current one.
@@ -183,8 +178,6 @@ class Lifecycle:
         }
         values = resolve_inputs(manifest, given, {})
         _require_nothing_missing(entry)
-        now = self._clock.now()
-        used = self._files.check(manifest, values, now=now)
         request = StartRequest(
             worker_id=old.worker_id,
             inputs=values,
@@ -193,8 +186,7 @@ class Lifecycle:
             parent_run_id=old.id,
         )
         commit = entry.commit if latest else old.commit
-        run = self._new_run(request, _Frozen(worker, commit, manifest, values), now)
-        created = self._create(run, used, None).run
+        created = self._create(request, _Frozen(worker, commit, manifest, values)).run
         assert created is not None  # noqa: S101 - only a key's replay has none
         return created
 
@@ -235,7 +227,9 @@ class Lifecycle:
     def _worker_of(self, run: RunRecord) -> Worker:
         return self._registry.worker_at(run.worker_id, run.worker_sha)
 
-    def _new_run(self, request: StartRequest, frozen: _Frozen, now: datetime) -> RunRecord:
+    def _new_run(self, request: StartRequest, frozen: _Frozen) -> RunRecord:
+        now = self._clock.now()
+        uploads = self._files.check(frozen.manifest, frozen.inputs, now=now)
         run_id = self._ids.new("run")
         manifest = frozen.manifest
         phase = Phase.PROPOSE if manifest.approvals else None
@@ -258,15 +252,18 @@ class Lifecycle:
             policy=RunPolicy(
                 manifest.limits, manifest.retry, manifest.concurrency, manifest.approvals
             ),
+            uploads=uploads,
         )
 
-    def _create(self, run: RunRecord, used: list[str], key: KeyUse | None) -> Creation:
-        change = state.first_change(run)
-        claim = None if key is None else _claim(key, change.run)
-        creation = self._store.create(change, claim=claim)
+    def _create(self, request: StartRequest, frozen: _Frozen) -> Creation:
+        change = state.first_change(self._new_run(request, frozen))
+        claim = None if request.key is None else _claim(request.key, change.run)
+        try:
+            creation = self._store.create(change, claim=claim)
+        except UploadNotFound:  # it went since it was checked: say so as the check does
+            self._files.check(frozen.manifest, frozen.inputs, now=self._clock.now())
+            raise
         if creation.run is not None:
-            if used:  # unused ones live for a day, so a crash right here loses nothing
-                self._uploads.mark_used(used, at=run.created_at)
             self._bell.ring()
         return creation
 
