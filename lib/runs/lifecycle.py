@@ -18,7 +18,7 @@ from lib.errors import Conflict, Invalid
 from lib.ids import Ids
 from lib.manifest.models import Manifest
 from lib.runs import state
-from lib.runs.catalogue import Catalogue, Entry
+from lib.runs.catalogue import Catalogue, Entry, WorkerBroken
 from lib.runs.collection import canonical
 from lib.runs.inputs import FileInputs, resolve_inputs
 from lib.runs.signals import Bell, RunSignals
@@ -161,16 +161,19 @@ class Lifecycle:
     def replay(self, run_id: str, *, latest: bool, by: str) -> RunRecord:
         """Queue a new run with the same inputs, at the same tree or the current one.
 
+        At the same tree its manifest decides, whatever became of the worker since:
+        edited, broken, deleted. Only a disabled or archived one is refused.
+
         Raises:
-            RunNotFound, WorkerNotFound, WorkerDisabled, Invalid: as for a start.
-            ReplayConflict: the tree's manifest does not load any more.
+            RunNotFound: there is no such run.
+            ReplayConflict: the run's tree, or its manifest, cannot be read any more.
+            WorkerDisabled, Invalid, MissingSecret, MissingConnection, ConcurrencyReached:
+                as for a start; with `latest` also WorkerNotFound, WorkerBroken.
         """
         old = self._store.get(run_id)
-        entry, current = self._catalogue.get_runnable(old.worker_id)
-        worker = entry.worker if latest else self._worker_for_replay(old)
-        manifest = current if latest else worker.loaded.manifest
-        if manifest is None:
-            raise ReplayConflict(f"The worker of run {run_id} can no longer be read.")
+        entry, manifest = (
+            self._catalogue.get_runnable(old.worker_id) if latest else self._at_its_tree(old)
+        )
         given = {
             name: value
             for name, value in json.loads(self._content.load_json(old.inputs)).items()
@@ -185,23 +188,24 @@ class Lifecycle:
             priority=old.priority,
             parent_run_id=old.id,
         )
-        commit = entry.commit if latest else old.commit
-        created = self._create(request, _Frozen(worker, commit, manifest, values)).run
+        frozen = _Frozen(entry.worker, entry.commit, manifest, values)
+        created = self._create(request, frozen).run
         assert created is not None  # noqa: S101 - only a key's replay has none
         return created
 
-    def _worker_for_replay(self, run: RunRecord) -> Worker:
+    def _at_its_tree(self, run: RunRecord) -> tuple[Entry, Manifest]:
         try:
-            return self._worker_of(run)
-        except ObjectNotFound:
+            return self._catalogue.get_runnable_at(run)
+        except (ObjectNotFound, WorkerBroken):
             raise ReplayConflict(f"The worker of run {run.id} can no longer be read.") from None
 
     def can_replay(self, run: RunRecord) -> bool:
         """Whether the tree that the run executed can still be read."""
         try:
-            return self._worker_of(run).loaded.manifest is not None
+            loaded = self._registry.worker_at(run.worker_id, run.worker_sha).loaded
         except ObjectNotFound:
             return False
+        return loaded.manifest is not None and not loaded.errors
 
     def cancel(self, run_id: str) -> RunRecord:
         """End a run: at once where no process runs, else its process tree first.
@@ -223,9 +227,6 @@ class Lifecycle:
             self._canceller.cancel(run_id)
         self._signals.notify(run_id)
         return run
-
-    def _worker_of(self, run: RunRecord) -> Worker:
-        return self._registry.worker_at(run.worker_id, run.worker_sha)
 
     def _new_run(self, request: StartRequest, frozen: _Frozen) -> RunRecord:
         now = self._clock.now()
