@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from lib.clock import Clock
@@ -96,6 +96,10 @@ class _Frozen:
     commit: str
     manifest: Manifest
     inputs: Mapping[str, Any]
+
+
+class _ProposedMeanwhile(Exception):
+    """The run began to wait for an approval after its approvals were read."""
 
 
 class Canceller(Protocol):
@@ -213,20 +217,30 @@ class Lifecycle:
         Raises:
             RunNotFound, RunStateConflict: it has ended already.
         """
+        try:
+            run = self._cancel(run_id)
+        except _ProposedMeanwhile:  # now there is an approval, and no process
+            run = self._cancel(run_id)
+        if run.status is RunStatus.RUNNING:
+            self._canceller.cancel(run_id)
+        self._signals.notify(run_id)
+        return run
+
+    def _cancel(self, run_id: str) -> RunRecord:
+        """Record a cancel, and that of the approval that the run waits for."""
         now = self._clock.now()
-        approvals = self._store.list_approvals(run_id)
+        pending = _find_pending(self._store.list_approvals(run_id))
 
         def decide(run: RunRecord) -> RunChange:
             change = state.transition(run, state.CancelRequested(), now)
             if run.status is not RunStatus.PENDING_APPROVAL:
                 return change
-            return replace(change, approval=_cancelled(approvals, now))
+            if pending is None:
+                raise _ProposedMeanwhile
+            cancelled = replace(pending, status=ApprovalStatus.CANCELLED, decided_at=now)
+            return replace(change, approval=cancelled)
 
-        run = self._store.change(run_id, decide)
-        if run.status is RunStatus.RUNNING:
-            self._canceller.cancel(run_id)
-        self._signals.notify(run_id)
-        return run
+        return self._store.change(run_id, decide)
 
     def _new_run(self, request: StartRequest, frozen: _Frozen) -> RunRecord:
         now = self._clock.now()
@@ -288,9 +302,5 @@ def _is_reserved(manifest: Manifest, name: str) -> bool:
     return name == "decision" or (spec is not None and spec.is_reserved)
 
 
-def _cancelled(approvals: list[Approval], now: datetime) -> Approval | None:
-    pending = (a for a in approvals if a.status is ApprovalStatus.PENDING)
-    approval = next(pending, None)
-    if approval is None:
-        return None
-    return replace(approval, status=ApprovalStatus.CANCELLED, decided_at=now)
+def _find_pending(approvals: list[Approval]) -> Approval | None:
+    return next((each for each in approvals if each.status is ApprovalStatus.PENDING), None)

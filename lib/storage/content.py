@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import BinaryIO, Final, cast
 
 from lib.storage.keys import content_key
-from lib.storage.ports import BlobStore, PreconditionFailed
+from lib.storage.ports import BlobStore, PreconditionFailed, StoreUnavailable
 from lib.storage.records import MAX_INLINE_BYTES, Stored
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -37,7 +37,17 @@ class ContentStore:
         return sha256, len(data)
 
     def put_stream(self, stream: BinaryIO) -> tuple[str, int]:
-        """Store what is left of `stream`; return its SHA-256 in hex and its size."""
+        """Store what is left of `stream`; return its SHA-256 in hex and its size.
+
+        Raises:
+            StoreUnavailable: the disk is full, also that of the temporary copy.
+        """
+        try:
+            return self._put_copy(stream)
+        except OSError as ex:
+            raise StoreUnavailable(f"Content cannot be kept now: {ex.strerror}.") from ex
+
+    def _put_copy(self, stream: BinaryIO) -> tuple[str, int]:
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as copy:
             digest = hashlib.sha256()
             while chunk := stream.read(CHUNK_BYTES):

@@ -11,7 +11,7 @@ from lib.errors import Invalid, PayloadTooLarge
 from lib.runs import state
 from lib.runs.uploads import LIFETIME, Receiver
 from lib.storage.memory import MemoryRunStore
-from lib.storage.ports import Creation, UploadNotFound
+from lib.storage.ports import Creation, StoreUnavailable, UploadNotFound
 from lib.storage.records import IdempotencyClaim, RunChange, RunQuery, Stored
 from tests.lib.runs.world import World
 
@@ -90,6 +90,20 @@ def test_a_connection_that_breaks_leaves_nothing(world: World) -> None:
     with pytest.raises(ConnectionError), world.uploads.receive(upload) as receiver:
         broken(receiver)
     assert left_in(world.root / "unfinished") == []
+
+
+def test_a_full_disk_is_told_as_such(world: World) -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(StoreUnavailable, match="No space left"),
+    ):
+        Receiver(world.announce(b"abc"), full).write(b"abc")
+
+
+def test_a_folder_that_cannot_be_used_is_told_as_such(world: World) -> None:
+    (world.root / "unfinished").write_text("a file")
+    with pytest.raises(StoreUnavailable), world.uploads.receive(world.announce(b"abc")):
+        pytest.fail("there is nowhere to write")
 
 
 def test_an_unused_upload_expires_after_a_day_and_is_swept(world: World) -> None:
