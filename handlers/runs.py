@@ -211,13 +211,22 @@ class RunActions:
         errors=[
             "run_not_found",
             "worker_not_found",
+            "worker_broken",
             "worker_disabled",
             "replay_conflict",
+            "validation_failed",
+            "missing_secret",
+            "missing_connection",
+            "concurrency_conflict",
             "secret_unreadable",
         ],
     )
     async def on_post_replay(self, call: Call[None, ReplayRun], run_id: str) -> Reply:
-        """A new run at the same tree, or with `latest` at the current one."""
+        """A new run at the same tree, or with `latest` at the current one.
+
+        The manifest of the tree that will run decides what is missing. At the same
+        tree the worker may be broken or deleted now, but not disabled or archived.
+        """
         run = await blocking(
             self._lifecycle.replay, run_id, latest=call.body.latest, by=call.principal.user_id
         )

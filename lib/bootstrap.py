@@ -21,6 +21,7 @@ from lib.ids import Ids
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
 from lib.runs.attempt import Attempt, Collaborators
+from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
 from lib.runs.engine import Engine
@@ -111,6 +112,7 @@ class _LocalStores:
     ) -> None:
         from lib.storage.files import FileBlobStore
         from lib.storage.sqlite import (
+            SqliteBlobReferences,
             SqliteDatabase,
             SqliteLogStore,
             SqliteRunStore,
@@ -131,6 +133,7 @@ class _LocalStores:
             given=settings.secrets_key.get_secret_value() if settings.secrets_key else None,
             workspace_id=settings.workspace_id,
         )
+        self.references = SqliteBlobReferences(self.database)
         self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock))
 
 
@@ -200,7 +203,9 @@ class _LocalParts:
             store=self.stores.runs,
             logs=self.stores.logs,
             uploads=self.stores.uploads,
-            content=self.stores.content,
+            blobs=BlobSweep(
+                content=self.stores.content, references=self.stores.references, clock=self.clock
+            ),
             clock=self.clock,
             days=self.settings.retention_days,
             reclaim=self.stores.database.reclaim,

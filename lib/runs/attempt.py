@@ -6,10 +6,10 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from lib.clock import Clock
 from lib.log import event
@@ -27,6 +27,8 @@ from lib.storage.records import RunError, RunRecord
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
 RECORD_SECONDS: Final = 25.0  # while the lease lasts
@@ -114,6 +116,8 @@ class Attempt:
             self._settle(self._execute())
         except _HandedOver:
             return
+        except StoreUnavailable:
+            log.exception("outcome_not_recorded")  # recovery goes on from the folder
         except Exception:
             log.exception("attempt_failed")
             self._settle(self._failed("internal_error", INTERNAL_ERROR))
@@ -132,9 +136,15 @@ class Attempt:
         carrier = LiveLog(self._folder.meta, run_id=run.id, store=self._with.logs, mask=self._mask)
         try:
             self._watch(live, carrier)
+        except _HandedOver:
+            raise
+        except Exception:  # no process outlives the record of its run
+            self._with.sandbox.end_orphans([self._folder.path])
+            raise
         finally:
             live.close()
-        outcome = self._collect(manifest)
+        self._patiently(carrier.carry)
+        outcome = self._patiently(lambda: self._collect(manifest))
         # One that ended by itself just before it was abandoned has done its work.
         ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
         return None if self._abandoned and ended_by_us else outcome
@@ -151,6 +161,11 @@ class Attempt:
         return self._failed(
             "timeout", f"The run took longer than {seconds} s (limits.timeout_seconds)."
         )
+
+    def _prepare(self, manifest: Manifest) -> Launch:
+        secrets = self._take_secrets(manifest)
+        self._with.preparation.fill(self._folder, self._run, manifest)
+        return self._launch(manifest, secrets)
 
     def _take_secrets(self, manifest: Manifest) -> Mapping[str, str]:
         """Return the declared secrets; from here on nothing recorded holds one."""
@@ -173,9 +188,7 @@ class Attempt:
         return live
 
     def _start(self, manifest: Manifest) -> LiveRun:
-        secrets = self._take_secrets(manifest)
-        self._with.preparation.fill(self._folder, self._run, manifest)
-        launch = self._launch(manifest, secrets)
+        launch = self._patiently(lambda: self._prepare(manifest))
         with self._lock:
             if self._handed_over:
                 raise _HandedOver
@@ -208,38 +221,58 @@ class Attempt:
     def _watch(self, live: LiveRun, carrier: LiveLog) -> None:
         """Carry the log until the end; kill a supervisor that misses every deadline.
 
-        A worker that is not isolated may have stopped it.
+        A worker that is not isolated may have stopped it. Lines that the store
+        does not take now stay in their file.
         """
+        is_behind = False
         while (signal := live.wait(WAIT_SECONDS)) is not Signal.ENDED:
             if self._handed_over:
                 raise _HandedOver
             if not self._was_killed and time.monotonic() >= self._deadline:
                 self._was_killed = True
                 self._with.sandbox.kill(self._folder.path)
-            if signal is Signal.LOG and carrier.carry():
+            if signal is not Signal.LOG and not is_behind:
+                continue
+            try:
+                is_carried, is_behind = carrier.carry(), False
+            except StoreUnavailable as error:
+                is_carried, is_behind = False, True
+                event(
+                    log, logging.WARNING, "log_is_behind", run_id=self._run.id, detail=error.detail
+                )
+            if is_carried:
                 self._with.signals.notify(self._run.id)
-        carrier.carry()
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether somebody else is to record the outcome."""
+        return self._abandoned or self._handed_over
+
+    def _patiently(self, call: Callable[[], Result]) -> Result:
+        """Call again while the store is down. Raises StoreUnavailable when that takes too long."""
+        deadline = time.monotonic() + self._with.record_seconds
+        while True:
+            try:
+                return call()
+            except StoreUnavailable:
+                if self._is_given_up or time.monotonic() > deadline:
+                    raise
+                time.sleep(RECORD_AGAIN_SECONDS)
 
     def _settle(self, outcome: state.Event | None) -> None:
         """Record the outcome and remove the folder.
 
-        While the store is down it tries again; when that takes too long the
-        folder stays, and a restarted server collects what is in it.
+        When the store stays down the folder stays, too, and recovery collects
+        what is in it.
         """
-        deadline = time.monotonic() + self._with.record_seconds
-        while True:
-            try:
-                self._record(outcome)
-            except StoreUnavailable:
-                if self._abandoned or time.monotonic() > deadline:
-                    log.exception("outcome_not_recorded")
-                    return
-                time.sleep(RECORD_AGAIN_SECONDS)
-                continue
-            except (StaleFence, state.RunStateConflict):
-                event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
-            self._folder.remove()
+        try:
+            self._patiently(lambda: self._record(outcome))
+        except StoreUnavailable:
+            log.exception("outcome_not_recorded")
             return
+        except (StaleFence, state.RunStateConflict):
+            event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
+        self._folder.remove()
 
     def _record(self, outcome: state.Event | None) -> None:
         if outcome is None:

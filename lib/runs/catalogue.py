@@ -11,7 +11,7 @@ from lib.errors import Conflict, NotFound
 from lib.manifest.models import Manifest
 from lib.manifest.triggers import ScheduleTrigger
 from lib.storage.ports import RunStore, SecretStore, WorkerSettingsStore
-from lib.storage.records import WorkerFacts, WorkerSettings
+from lib.storage.records import RunSummary, WorkerFacts, WorkerSettings
 from lib.workspace.registry import Registry, Snapshot, Worker
 
 WorkerStatus = Literal[
@@ -126,7 +126,8 @@ class Catalogue:
             self._runs.worker_facts(now=self._clock.now()),
             self._secret_names(),
         )
-        return [_entry(snapshot, worker, facts) for _, worker in sorted(snapshot.workers.items())]
+        workers = sorted(snapshot.workers.items())
+        return [_entry(snapshot.commit, worker, facts) for _, worker in workers]
 
     def get(self, worker_id: str) -> Entry:
         """Return one worker. Raises WorkerNotFound."""
@@ -138,12 +139,14 @@ class Catalogue:
         worker = snapshot.workers.get(worker_id)
         if worker is None:
             raise WorkerNotFound(f"There is no worker {worker_id}; GET /workers lists them.")
-        known = _Facts(
+        return _entry(snapshot.commit, worker, self._known(worker_id, facts))
+
+    def _known(self, worker_id: str, facts: WorkerFacts | None) -> _Facts:
+        return _Facts(
             {worker_id: self._settings.get(worker_id)},
             {} if facts is None else {worker_id: facts},
             self._secret_names(),
         )
-        return _entry(snapshot, worker, known)
 
     def get_runnable(self, worker_id: str) -> tuple[Entry, Manifest]:
         """Return a worker that may be started, and its manifest.
@@ -152,19 +155,48 @@ class Catalogue:
             WorkerNotFound, WorkerBroken, WorkerDisabled: in this order.
         """
         entry = self._entry(worker_id, None)  # no counter decides whether it may run
-        manifest = entry.manifest
-        if manifest is None or entry.is_broken:
-            raise WorkerBroken(
-                f"The manifest of {worker_id} has errors; GET /workers/{worker_id} lists them."
-            )
-        if manifest.archived:
-            raise WorkerDisabled(f"Worker {worker_id} is archived; set archived: false to run it.")
-        if not entry.enabled:
-            raise WorkerDisabled(f"Worker {worker_id} is disabled; enable it to run it.")
+        manifest = _require_whole(entry)
+        _require_enabled(entry, archived=manifest.archived)
+        return entry, manifest
+
+    def get_runnable_at(self, run: RunSummary) -> tuple[Entry, Manifest]:
+        """Return a worker as a run had it, if that may be started, and its manifest there.
+
+        The tree's manifest says what it needs. The present says what is
+        disabled, archived or stored; the worker may be broken or deleted there.
+
+        Raises:
+            ObjectNotFound: the repository has no such tree any more.
+            WorkerBroken, WorkerDisabled: in this order.
+        """
+        worker = self._registry.worker_at(run.worker_id, run.worker_sha)
+        entry = _entry(run.commit, worker, self._known(run.worker_id, None))
+        manifest = _require_whole(entry)
+        present = self.snapshot().workers.get(run.worker_id)
+        present_manifest = present.loaded.manifest if present else None
+        archived = (present_manifest or manifest).archived
+        _require_enabled(entry, archived=archived)
         return entry, manifest
 
     def _secret_names(self) -> frozenset[str]:
         return frozenset(secret.name for secret in self._secrets.list())
+
+
+def _require_whole(entry: Entry) -> Manifest:
+    manifest, worker_id = entry.manifest, entry.worker.id
+    if manifest is None or entry.is_broken:
+        raise WorkerBroken(
+            f"The manifest of {worker_id} has errors; GET /workers/{worker_id} lists them."
+        )
+    return manifest
+
+
+def _require_enabled(entry: Entry, *, archived: bool) -> None:
+    worker_id = entry.worker.id
+    if archived:
+        raise WorkerDisabled(f"Worker {worker_id} is archived; set archived: false to run it.")
+    if not entry.enabled:
+        raise WorkerDisabled(f"Worker {worker_id} is disabled; enable it to run it.")
 
 
 def _is_blocked(manifest: Manifest, missing: tuple[str, ...]) -> bool:
@@ -187,12 +219,12 @@ class _Facts:
     secret_names: frozenset[str]
 
 
-def _entry(snapshot: Snapshot, worker: Worker, facts: _Facts) -> Entry:
+def _entry(commit: str | None, worker: Worker, facts: _Facts) -> Entry:
     manifest = worker.loaded.manifest
     own = facts.settings.get(worker.id, WorkerSettings())
     return Entry(
         worker=worker,
-        commit=snapshot.commit or "",
+        commit=commit or "",
         settings=own,
         facts=facts.runs.get(worker.id, WorkerFacts()),
         missing_secrets=_missing_secrets(manifest, facts.secret_names),

@@ -75,11 +75,13 @@ class Collection:
             outcome = evaluate(exit_record, work, manifest, run.phase)
             keeper = _ArtifactKeeper(run, work, self._content, self._ids, self._clock)
             problem = keeper.keep(outcome, limit_bytes=run.policy.limits.output_bytes)
-        self._note(run, [mask.text(note) for note in (*outcome.notes, *keeper.notes)])
+        notes = [mask.text(note) for note in (*outcome.notes, *keeper.notes)]
         if problem and outcome.error is None and not outcome.cancelled:
             outcome = Outcome(error=problem)
         left = state.Left(tuple(keeper.kept.values()), exit_record.dropped_lines)
-        return self._event(run, outcome, manifest, left, mask)
+        event = self._event(run, outcome, manifest, left, mask)
+        self._note(run, notes)  # last: who tries again after a failure says it once
+        return event
 
     def _event(
         self,

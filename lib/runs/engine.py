@@ -39,7 +39,7 @@ class Engine:
             for number, each in enumerate(
                 (
                     (self._recover_expired, RECOVER_SECONDS),
-                    (retention.sweep, SWEEP_SECONDS),
+                    (self._sweep, SWEEP_SECONDS),
                 )
             )
         ]
@@ -68,6 +68,9 @@ class Engine:
 
     def _recover_expired(self) -> None:
         self._recovery.recover_expired(spare=self._executor.is_executing)
+
+    def _sweep(self) -> None:
+        self._retention.sweep(should_stop=self._stopping.is_set)
 
     def _repeat(self, work: Callable[[], object], seconds: float) -> None:
         while not self._stopping.is_set():

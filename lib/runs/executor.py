@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from lib.clock import Clock
@@ -15,7 +17,7 @@ from lib.runs.attempt import Attempt
 from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import LiveRun
 from lib.secrets.mask import NO_MASK, Mask
-from lib.storage.ports import RunStore, StoreUnavailable
+from lib.storage.ports import RunStore, StaleFence, StoreUnavailable
 from lib.storage.records import Lease, RunChange, RunRecord, SandboxReport
 
 log: Final = logging.getLogger(__name__)
@@ -135,9 +137,25 @@ class Executor:
     def _claim_and_begin(self) -> bool:
         with self._claiming:
             claimed = self._claim()
-            for run in claimed:
-                self._begin(self._attempt(run))
+            begun = 0
+            try:
+                for run in claimed:
+                    self._begin(self._attempt(run))
+                    begun += 1
+            except Exception:
+                self._give_back(claimed[begun:])
+                raise
         return bool(claimed)
+
+    def _give_back(self, runs: Sequence[RunRecord]) -> None:
+        """Queue runs again for which there was no thread; while they have no process."""
+        for run in runs:
+            with contextlib.suppress(StaleFence, state.RunStateConflict):
+                self._store.change(run.id, partial(self._never_started, run.fence))
+            self._signals.notify(run.id)
+
+    def _never_started(self, fence: int, run: RunRecord) -> RunChange:
+        return state.transition(run, state.NeverStarted(fence), self._clock.now())
 
     def _claim(self) -> list[RunRecord]:
         with self._lock:
@@ -161,25 +179,26 @@ class Executor:
         thread = threading.Thread(target=self._execute, args=(attempt,), name=f"run-{run.id}")
         with self._lock:
             self._attempts[run.id] = attempt
-            self._threads.add(thread)
+            self._threads = {each for each in self._threads if each.is_alive()}
         self._signals.notify(run.id)
         try:
             thread.start()
-        except RuntimeError:  # no more threads; the lease runs out and recovery decides
-            self._forget(attempt, thread)
+        except RuntimeError:  # no more threads
+            self._forget(attempt)
             raise
+        with self._lock:
+            self._threads.add(thread)  # a stop waits for its very end
 
     def _execute(self, attempt: Attempt) -> None:
         try:
             attempt.execute()
         finally:
-            self._forget(attempt, threading.current_thread())
+            self._forget(attempt)
             self._bell.ring()
 
-    def _forget(self, attempt: Attempt, thread: threading.Thread) -> None:
+    def _forget(self, attempt: Attempt) -> None:
         with self._idle:
             del self._attempts[attempt.run.id]
-            self._threads.discard(thread)
             self._idle.notify_all()
 
     def _pause(self) -> float:

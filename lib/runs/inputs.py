@@ -83,8 +83,10 @@ class FileInputs:
         self._uploads = uploads
         self._content = content
 
-    def check(self, manifest: Manifest, values: Mapping[str, Any], *, now: datetime) -> list[str]:
-        """Return the ids of all uploads in use.
+    def check(
+        self, manifest: Manifest, values: Mapping[str, Any], *, now: datetime
+    ) -> tuple[str, ...]:
+        """Return the ids of the uploads that the values name, each once.
 
         Raises:
             Invalid: an upload is unknown, incomplete, or not as the manifest wants it.
@@ -101,7 +103,7 @@ class FileInputs:
                 problems.append(FieldError(f"/inputs/{spec.name}", str(problem)))
         if problems:
             raise Invalid(f"Mend the inputs: {_sentence(problems[0])}", problems)
-        return used
+        return tuple(dict.fromkeys(used))
 
     def _check_one(
         self, manifest: Manifest, spec: InputSpec, upload_id: str, now: datetime

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from lib.clock import Clock
@@ -18,12 +18,12 @@ from lib.errors import Conflict, Invalid
 from lib.ids import Ids
 from lib.manifest.models import Manifest
 from lib.runs import state
-from lib.runs.catalogue import Catalogue, Entry
+from lib.runs.catalogue import Catalogue, Entry, WorkerBroken
 from lib.runs.collection import canonical
 from lib.runs.inputs import FileInputs, resolve_inputs
 from lib.runs.signals import Bell, RunSignals
 from lib.storage.content import ContentStore
-from lib.storage.ports import Creation, RunStore, UploadStore
+from lib.storage.ports import Creation, RunStore, UploadNotFound, UploadStore
 from lib.storage.records import (
     Approval,
     ApprovalStatus,
@@ -98,6 +98,10 @@ class _Frozen:
     inputs: Mapping[str, Any]
 
 
+class _ProposedMeanwhile(Exception):
+    """The run began to wait for an approval after its approvals were read."""
+
+
 class Canceller(Protocol):
     """Whoever can end the process tree of a running run."""
 
@@ -131,7 +135,6 @@ class Lifecycle:
         self._catalogue = catalogue
         self._registry = registry
         self._store = store
-        self._uploads = uploads
         self._files = FileInputs(uploads, content)
         self._content = content
         self._clock = clock
@@ -157,25 +160,24 @@ class Lifecycle:
         entry, manifest = self._catalogue.get_runnable(request.worker_id)
         values = resolve_inputs(manifest, request.inputs, entry.settings.saved_inputs)
         _require_nothing_missing(entry)
-        now = self._clock.now()
-        used = self._files.check(manifest, values, now=now)
-        frozen = _Frozen(entry.worker, entry.commit, manifest, values)
-        run = self._new_run(request, frozen, now)
-        return self._create(run, used, request.key)
+        return self._create(request, _Frozen(entry.worker, entry.commit, manifest, values))
 
     def replay(self, run_id: str, *, latest: bool, by: str) -> RunRecord:
         """Queue a new run with the same inputs, at the same tree or the current one.
 
+        At the same tree its manifest decides, whatever became of the worker since:
+        edited, broken, deleted. Only a disabled or archived one is refused.
+
         Raises:
-            RunNotFound, WorkerNotFound, WorkerDisabled, Invalid: as for a start.
-            ReplayConflict: the tree's manifest does not load any more.
+            RunNotFound: there is no such run.
+            ReplayConflict: the run's tree, or its manifest, cannot be read any more.
+            WorkerDisabled, Invalid, MissingSecret, MissingConnection, ConcurrencyReached:
+                as for a start; with `latest` also WorkerNotFound, WorkerBroken.
         """
         old = self._store.get(run_id)
-        entry, current = self._catalogue.get_runnable(old.worker_id)
-        worker = entry.worker if latest else self._worker_for_replay(old)
-        manifest = current if latest else worker.loaded.manifest
-        if manifest is None:
-            raise ReplayConflict(f"The worker of run {run_id} can no longer be read.")
+        entry, manifest = (
+            self._catalogue.get_runnable(old.worker_id) if latest else self._at_its_tree(old)
+        )
         given = {
             name: value
             for name, value in json.loads(self._content.load_json(old.inputs)).items()
@@ -183,8 +185,6 @@ class Lifecycle:
         }
         values = resolve_inputs(manifest, given, {})
         _require_nothing_missing(entry)
-        now = self._clock.now()
-        used = self._files.check(manifest, values, now=now)
         request = StartRequest(
             worker_id=old.worker_id,
             inputs=values,
@@ -192,24 +192,24 @@ class Lifecycle:
             priority=old.priority,
             parent_run_id=old.id,
         )
-        commit = entry.commit if latest else old.commit
-        run = self._new_run(request, _Frozen(worker, commit, manifest, values), now)
-        created = self._create(run, used, None).run
+        frozen = _Frozen(entry.worker, entry.commit, manifest, values)
+        created = self._create(request, frozen).run
         assert created is not None  # noqa: S101 - only a key's replay has none
         return created
 
-    def _worker_for_replay(self, run: RunRecord) -> Worker:
+    def _at_its_tree(self, run: RunRecord) -> tuple[Entry, Manifest]:
         try:
-            return self._worker_of(run)
-        except ObjectNotFound:
+            return self._catalogue.get_runnable_at(run)
+        except (ObjectNotFound, WorkerBroken):
             raise ReplayConflict(f"The worker of run {run.id} can no longer be read.") from None
 
     def can_replay(self, run: RunRecord) -> bool:
         """Whether the tree that the run executed can still be read."""
         try:
-            return self._worker_of(run).loaded.manifest is not None
+            loaded = self._registry.worker_at(run.worker_id, run.worker_sha).loaded
         except ObjectNotFound:
             return False
+        return loaded.manifest is not None and not loaded.errors
 
     def cancel(self, run_id: str) -> RunRecord:
         """End a run: at once where no process runs, else its process tree first.
@@ -217,25 +217,34 @@ class Lifecycle:
         Raises:
             RunNotFound, RunStateConflict: it has ended already.
         """
-        now = self._clock.now()
-        approvals = self._store.list_approvals(run_id)
-
-        def decide(run: RunRecord) -> RunChange:
-            change = state.transition(run, state.CancelRequested(), now)
-            if run.status is not RunStatus.PENDING_APPROVAL:
-                return change
-            return replace(change, approval=_cancelled(approvals, now))
-
-        run = self._store.change(run_id, decide)
+        try:
+            run = self._cancel(run_id)
+        except _ProposedMeanwhile:  # now there is an approval, and no process
+            run = self._cancel(run_id)
         if run.status is RunStatus.RUNNING:
             self._canceller.cancel(run_id)
         self._signals.notify(run_id)
         return run
 
-    def _worker_of(self, run: RunRecord) -> Worker:
-        return self._registry.worker_at(run.worker_id, run.worker_sha)
+    def _cancel(self, run_id: str) -> RunRecord:
+        """Record a cancel, and that of the approval that the run waits for."""
+        now = self._clock.now()
+        pending = _find_pending(self._store.list_approvals(run_id))
 
-    def _new_run(self, request: StartRequest, frozen: _Frozen, now: datetime) -> RunRecord:
+        def decide(run: RunRecord) -> RunChange:
+            change = state.transition(run, state.CancelRequested(), now)
+            if run.status is not RunStatus.PENDING_APPROVAL:
+                return change
+            if pending is None:
+                raise _ProposedMeanwhile
+            cancelled = replace(pending, status=ApprovalStatus.CANCELLED, decided_at=now)
+            return replace(change, approval=cancelled)
+
+        return self._store.change(run_id, decide)
+
+    def _new_run(self, request: StartRequest, frozen: _Frozen) -> RunRecord:
+        now = self._clock.now()
+        uploads = self._files.check(frozen.manifest, frozen.inputs, now=now)
         run_id = self._ids.new("run")
         manifest = frozen.manifest
         phase = Phase.PROPOSE if manifest.approvals else None
@@ -258,15 +267,18 @@ class Lifecycle:
             policy=RunPolicy(
                 manifest.limits, manifest.retry, manifest.concurrency, manifest.approvals
             ),
+            uploads=uploads,
         )
 
-    def _create(self, run: RunRecord, used: list[str], key: KeyUse | None) -> Creation:
-        change = state.first_change(run)
-        claim = None if key is None else _claim(key, change.run)
-        creation = self._store.create(change, claim=claim)
+    def _create(self, request: StartRequest, frozen: _Frozen) -> Creation:
+        change = state.first_change(self._new_run(request, frozen))
+        claim = None if request.key is None else _claim(request.key, change.run)
+        try:
+            creation = self._store.create(change, claim=claim)
+        except UploadNotFound:  # it went since it was checked: say so as the check does
+            self._files.check(frozen.manifest, frozen.inputs, now=self._clock.now())
+            raise
         if creation.run is not None:
-            if used:  # unused ones live for a day, so a crash right here loses nothing
-                self._uploads.mark_used(used, at=run.created_at)
             self._bell.ring()
         return creation
 
@@ -290,9 +302,5 @@ def _is_reserved(manifest: Manifest, name: str) -> bool:
     return name == "decision" or (spec is not None and spec.is_reserved)
 
 
-def _cancelled(approvals: list[Approval], now: datetime) -> Approval | None:
-    pending = (a for a in approvals if a.status is ApprovalStatus.PENDING)
-    approval = next(pending, None)
-    if approval is None:
-        return None
-    return replace(approval, status=ApprovalStatus.CANCELLED, decided_at=now)
+def _find_pending(approvals: list[Approval]) -> Approval | None:
+    return next((each for each in approvals if each.status is ApprovalStatus.PENDING), None)

@@ -36,24 +36,29 @@ class LiveLog:
         self._offset = 0
 
     def carry(self) -> bool:
-        """Carry over whole lines added since; return whether there were any."""
+        """Carry over whole lines added since; return whether there were any.
+
+        Raises:
+            StoreUnavailable: from what was not taken on, the next call goes on.
+        """
         carried = False
-        while lines := self._read():
-            self._store.append(self._run_id, lines)
-            carried = True
+        while whole := self._read():
+            parsed = (self._parse(line) for line in whole.splitlines())
+            if lines := [line for line in parsed if line is not None]:
+                self._store.append(self._run_id, lines)
+                carried = True
+            self._offset += len(whole)
         return carried
 
-    def _read(self) -> list[LogLine]:
+    def _read(self) -> bytes:
+        """Return whole lines, as many as a batch holds."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read(BATCH_BYTES)
         except FileNotFoundError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]  # a killed supervisor may leave half a line
-        self._offset += len(whole)
-        parsed = (self._parse(line) for line in whole.splitlines())
-        return [line for line in parsed if line is not None]
+            return b""
+        return data[: data.rfind(b"\n") + 1]  # a killed supervisor may leave half a line
 
     def _parse(self, line: bytes) -> LogLine | None:
         try:

@@ -26,7 +26,7 @@ from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import LiveRun, Sandbox
 from lib.secrets.cipher import SecretUnreadable
 from lib.secrets.mask import NO_MASK, Mask
-from lib.storage.ports import LogStore, RunStore, StaleFence
+from lib.storage.ports import LogStore, RunStore, StaleFence, StoreUnavailable
 from lib.storage.records import RunRecord, RunStatus
 from lib.workspace.registry import Registry
 
@@ -91,9 +91,12 @@ class Recovery:
         self._sandbox.end_orphans(
             [self._folder(run).path for run in left if run.id not in finished]
         )
-        for run in left:
-            self._settle(run, self._guarded_verdict(run, was_finished=run.id in finished))
-        self._sweep_folders(spared=adopted)
+        waiting = {
+            run.id
+            for run in left
+            if not self._settle(run, self._guarded_verdict(run, was_finished=run.id in finished))
+        }
+        self._sweep_folders(spared=adopted | waiting)
         return len(runs)
 
     def recover_expired(self, *, spare: Callable[[str], bool] = lambda _: False) -> int:
@@ -129,7 +132,7 @@ class Recovery:
         """
         return self._same_boot and self._sandbox.find_exit(self._folder(run).path) is not None
 
-    def _verdict_on_expired(self, run: RunRecord) -> state.Event:
+    def _verdict_on_expired(self, run: RunRecord) -> state.Event | None:
         """Judge a run by its folder where that is here: its outcome may only be unrecorded."""
         path = self._folder(run).path
         if not path.is_dir():
@@ -139,10 +142,16 @@ class Recovery:
             self._sandbox.end_orphans([path])
         return self._guarded_verdict(run, was_finished=was_finished)
 
-    def _guarded_verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event:
-        """One run that cannot be judged must not keep the server from starting."""
+    def _guarded_verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event | None:
+        """One run that cannot be judged must not keep the server from starting.
+
+        None: a store cannot take what the run left; its lease lets it be tried again.
+        """
         try:
             return self._verdict(run, was_finished=was_finished)
+        except StoreUnavailable:
+            log.exception("run_not_collected")
+            return None
         except Exception:
             log.exception("run_not_judged")
             return state.Interrupted(run.fence, RESTARTED)
@@ -178,14 +187,17 @@ class Recovery:
             event(log, logging.ERROR, "no_mask", run_id=run.id, detail=error.detail)
             return None
 
-    def _settle(self, run: RunRecord, verdict: state.Event) -> None:
+    def _settle(self, run: RunRecord, verdict: state.Event | None) -> bool:
+        """Record a verdict; False where there is none, and the folder is still needed."""
+        if verdict is None:
+            return False
         now = self._clock.now()
         try:
             settled = self._store.change(
                 run.id, lambda current: state.transition(current, verdict, now)
             )
         except (StaleFence, state.RunStateConflict):
-            return  # somebody else was first
+            return True  # somebody else was first
         self._folder(run).remove()
         self._signals.notify(run.id)
         if settled.status is RunStatus.QUEUED:
@@ -194,6 +206,7 @@ class Recovery:
             log, logging.WARNING, "run_recovered", run_id=run.id,
             verdict=type(verdict).__name__, status=settled.status.value,
         )  # fmt: skip
+        return True
 
     def _sweep_folders(self, *, spared: AbstractSet[str]) -> None:
         """Remove folders of attempts that ended just before the server did."""

@@ -1,28 +1,30 @@
-"""Retention: old runs, unused uploads and spent keys go, and their space with them."""
+"""Retention: old runs, unused uploads, spent keys and blobs of nobody go."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from lib.clock import Clock
 from lib.log import event
-from lib.storage.content import ContentStore
+from lib.runs.blob_sweep import BlobSweep
 from lib.storage.ports import LogStore, RunStore, UploadStore
 
 log: Final = logging.getLogger(__name__)
 
 BATCH: Final = 200
-# A blob that somebody is putting again right now must not be deleted.
-BLOB_GRACE: Final = timedelta(hours=1)
 
 
 class Retention:
     """Deletes what is past its time.
 
+    Every step may be the last one: what a sweep does not come to, the next one
+    finds again.
+
     Args:
+        blobs: Deletes what no record names, once the records are gone.
         days: Finished runs are kept this long; 0 keeps them for ever.
         reclaim: Gives freed space back to the file system.
     """
@@ -33,7 +35,7 @@ class Retention:
         store: RunStore,
         logs: LogStore,
         uploads: UploadStore,
-        content: ContentStore,
+        blobs: BlobSweep,
         clock: Clock,
         days: int,
         reclaim: Callable[[], None],
@@ -41,34 +43,45 @@ class Retention:
         self._store = store
         self._logs = logs
         self._uploads = uploads
-        self._content = content
+        self._blobs = blobs
         self._clock = clock
         self._days = days
         self._reclaim = reclaim
 
-    def sweep(self) -> int:
-        """Delete all that is past its time; return how many runs went."""
+    def sweep(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Delete what is past its time; return how many runs went.
+
+        Args:
+            should_stop: Asked between batches.
+        """
         now = self._clock.now()
-        self._store.delete_expired_claims(now=now)
-        self._uploads.delete_expired(now=now)
-        deleted = self._sweep_runs(now)
-        if deleted:
+        self._sweep_claims(now, should_stop)
+        self._sweep_uploads(now, should_stop)
+        runs = self._sweep_runs(now, should_stop)
+        blobs = 0 if should_stop() else self._blobs.sweep(should_stop=should_stop)
+        if runs:
             self._reclaim()
-            event(log, logging.INFO, "retention_swept", runs=deleted)
-        return deleted
+        if runs or blobs:
+            event(log, logging.INFO, "retention_swept", runs=runs, blobs=blobs)
+        return runs
 
-    def _sweep_runs(self, now: datetime) -> int:
-        """Delete old runs, and every blob that no record names any more."""
-        before = now - timedelta(days=self._days) if self._days else _NEVER
+    def _sweep_claims(self, now: datetime, should_stop: Callable[[], bool]) -> None:
+        while not should_stop() and self._store.delete_expired_claims(now=now, limit=BATCH):
+            pass
+
+    def _sweep_uploads(self, now: datetime, should_stop: Callable[[], bool]) -> None:
+        while not should_stop() and self._uploads.delete_expired(now=now, limit=BATCH):
+            pass
+
+    def _sweep_runs(self, now: datetime, should_stop: Callable[[], bool]) -> int:
+        """Delete old runs, their logs first: afterwards nobody would know of them."""
         deleted = 0
-        while True:
-            runs, blobs = self._store.delete_finished(before=before, limit=BATCH)
+        before = now - timedelta(days=self._days)
+        while self._days and not should_stop():
+            runs = self._store.list_finished(before=before, limit=BATCH)
+            if not runs:
+                break
             self._logs.delete(runs)
-            for sha256 in blobs:
-                self._content.delete(sha256, unless_put_after=now - BLOB_GRACE)
+            self._store.delete(runs, before=before)
             deleted += len(runs)
-            if len(runs) < BATCH:
-                return deleted
-
-
-_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+        return deleted

@@ -15,7 +15,7 @@ from lib.clock import Clock
 from lib.errors import Conflict, FieldError, Invalid, PayloadTooLarge
 from lib.ids import Ids
 from lib.storage.content import ContentStore
-from lib.storage.ports import UploadNotFound, UploadStore
+from lib.storage.ports import StoreUnavailable, UploadNotFound, UploadStore
 from lib.storage.records import Upload
 
 LIFETIME: Final = timedelta(hours=24)
@@ -79,9 +79,16 @@ class Uploads:
 
     @contextmanager
     def receive(self, upload: Upload) -> Iterator[Receiver]:
-        """Take bytes into a temporary file that is gone afterwards."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=self._folder) as file:
+        """Take bytes into a temporary file that is gone afterwards.
+
+        Raises:
+            StoreUnavailable: there is no room for it.
+        """
+        with _translated():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Unbuffered: what a full disk did not take is not tried again at the close.
+            file = NamedTemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed below
+        with file:
             yield Receiver(upload, file)
 
     def keep(self, receiver: Receiver) -> Upload:
@@ -109,6 +116,7 @@ class Receiver:
 
         Raises:
             PayloadTooLarge: more came than was announced.
+            StoreUnavailable: the disk is full.
         """
         self._size += len(chunk)
         if self._size > self.upload.size:
@@ -116,7 +124,10 @@ class Receiver:
                 f"Send the {self.upload.size} bytes that were announced, not more."
             )
         self._hash.update(chunk)
-        self._file.write(chunk)
+        rest = memoryview(chunk)
+        with _translated():
+            while rest:
+                rest = rest[self._file.write(rest) :]
 
     def checked(self) -> IO[bytes]:
         """Return the file, at its start. Raises Invalid where it is not as announced."""
@@ -129,6 +140,14 @@ class Receiver:
             errors.append(FieldError("/sha256", "the bytes have another SHA-256 than announced"))
         if errors:
             raise Invalid("Send exactly the bytes that were announced.", errors)
-        self._file.flush()
         self._file.seek(0)
         return self._file
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the file system says into what stores say; a caller's own errors pass."""
+    try:
+        yield
+    except OSError as ex:
+        raise StoreUnavailable(f"The upload cannot be kept now: {ex.strerror}.") from ex

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import BinaryIO, Final, cast
 
 from lib.storage.keys import content_key
-from lib.storage.ports import BlobStore, PreconditionFailed
+from lib.storage.ports import BlobStore, PreconditionFailed, StoreUnavailable
 from lib.storage.records import MAX_INLINE_BYTES, Stored
 
 CHUNK_BYTES: Final = 1024 * 1024
+_FOLDER: Final = "sha256/"  # of every content_key
+_SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 _SPOOL_BYTES: Final = 8 * 1024 * 1024  # a stream up to this size never touches the disk twice
 
 
@@ -33,7 +37,17 @@ class ContentStore:
         return sha256, len(data)
 
     def put_stream(self, stream: BinaryIO) -> tuple[str, int]:
-        """Store what is left of `stream`; return its SHA-256 in hex and its size."""
+        """Store what is left of `stream`; return its SHA-256 in hex and its size.
+
+        Raises:
+            StoreUnavailable: the disk is full, also that of the temporary copy.
+        """
+        try:
+            return self._put_copy(stream)
+        except OSError as ex:
+            raise StoreUnavailable(f"Content cannot be kept now: {ex.strerror}.") from ex
+
+    def _put_copy(self, stream: BinaryIO) -> tuple[str, int]:
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as copy:
             digest = hashlib.sha256()
             while chunk := stream.read(CHUNK_BYTES):
@@ -66,9 +80,16 @@ class ContentStore:
             return value.text or ""
         return self.get(value.sha256).decode()
 
-    def delete(self, sha256: str, *, unless_put_after: datetime) -> None:
-        """Remove content that no record names, unless somebody put it again since."""
-        self._blobs.delete(content_key(sha256), unless_put_after=unless_put_after)
+    def list(self, *, after: str = "") -> Iterator[str]:
+        """Yield the SHA-256 of all content above `after`, in order."""
+        for blob in self._blobs.list(_FOLDER, after=content_key(after) if after else ""):
+            sha256 = blob.key.rpartition("/")[2]
+            if blob.key == content_key(sha256) and _SHA256.match(sha256):
+                yield sha256
+
+    def delete(self, sha256: str, *, unless_put_after: datetime) -> bool:
+        """Remove content that no record names; False when somebody put it again since."""
+        return self._blobs.delete(content_key(sha256), unless_put_after=unless_put_after)
 
     def _put(self, sha256: str, data: bytes | BinaryIO) -> None:
         key = content_key(sha256)

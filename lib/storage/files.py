@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from lib.clock import Clock, SystemClock, to_milliseconds
-from lib.storage.keys import BadBlobKey, check_key, check_prefix
+from lib.storage.keys import BadBlobKey, check_key, check_prefix, is_segment
 from lib.storage.ports import BlobInfo, BlobNotFound, PreconditionFailed, StoreUnavailable
 
 LOCKS: Final = 64
@@ -94,19 +94,21 @@ class FileBlobStore:
             self._date(path, path)
             return True
 
-    def delete(self, key: str, *, unless_put_after: datetime | None = None) -> None:
-        """Remove a blob; no error when it is not there, or was put or touched since."""
+    def delete(self, key: str, *, unless_put_after: datetime | None = None) -> bool:
+        """Remove a blob; False when it is not there, or was put or touched since."""
         path = self._path(key)
         with self._lock(key):
             if _info(path, key) is None:
-                return
-            if unless_put_after is None or _put_at(path) < to_milliseconds(unless_put_after):
-                path.unlink()
+                return False
+            if unless_put_after is not None and _put_at(path) >= to_milliseconds(unless_put_after):
+                return False
+            path.unlink()
+            return True
 
-    def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Yield the blobs whose key starts with `prefix`, by key."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
+        """Yield the blobs whose key starts with `prefix` and is above `after`, by key."""
         folder, _, _ = check_prefix(prefix).rpartition("/")
-        for key in _walk(self._root / folder, f"{folder}/" if folder else ""):
+        for key in _walk(self._root / folder, f"{folder}/" if folder else "", after):
             if key.startswith(prefix) and (blob := self.find(key)):
                 yield blob
 
@@ -219,18 +221,26 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
-    """Yield the keys of all files below `folder`, sorted as whole keys."""
-    try:
-        entries = [*os.scandir(folder)]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    # `a-b` sorts before `a/b`: a folder counts with its slash.
-    names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
-    for name in names:
-        if name.startswith("."):
-            continue
+def _walk(folder: Path, prefix: str, after: str) -> Iterator[str]:
+    """Yield the keys of all files below `folder` above `after`, sorted as whole keys.
+
+    Folders that can hold none are not entered; what has no name of a key is not ours.
+    """
+    for name in _names(folder, prefix):
+        key = prefix + name
         if name.endswith("/"):
-            yield from _walk(folder / name, prefix + name)
-        else:
-            yield prefix + name
+            if key > after or after.startswith(key):
+                yield from _walk(folder / name, key, after)
+        elif key > after:
+            yield key
+
+
+def _names(folder: Path, key: str) -> list[str]:
+    """Return the names in a folder; `a-b` sorts before `a/b`: a folder has its slash."""
+    with _translated(key):
+        try:
+            with os.scandir(folder) as entries:
+                ours = [entry for entry in entries if is_segment(entry.name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in ours)

@@ -10,6 +10,7 @@ from lib.errors import Invalid
 MAX_KEY_BYTES: Final = 1024  # S3's own limit
 # A segment starts with a letter, digit or underscore: no `..`, no hidden file, no option.
 _SEGMENT: Final = "[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}"
+_ONE: Final = re.compile(rf"{_SEGMENT}\Z")
 _KEY: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*\Z")
 _PREFIX: Final = re.compile(rf"(?:{_SEGMENT}/)*(?:{_SEGMENT})?\Z")
 
@@ -37,6 +38,11 @@ def check_prefix(prefix: str) -> str:
     if len(prefix) > MAX_KEY_BYTES or not _PREFIX.match(prefix):
         raise BadBlobKey(f"Blob prefix {prefix[:80]!r} cannot be the start of a key.")
     return prefix
+
+
+def is_segment(name: str) -> bool:
+    """Return whether `name` may stand between the slashes of a key."""
+    return _ONE.match(name) is not None
 
 
 def content_key(sha256: str) -> str:

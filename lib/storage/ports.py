@@ -123,10 +123,12 @@ class RunStore(Protocol):
         A live claim with the same key and digest: nothing is written and the
         stored answer returned. A claim that had expired by the run's
         `created_at` counts as absent. A worker whose policy says `on_limit: skip` and has `max` runs queued or running
-        refuses; `waits` is taken as given.
+        refuses; `waits` is taken as given. The uploads that the run names are marked
+        used at its `created_at`, and kept until the last run that names them goes.
 
         Raises:
             IdempotencyKeyReused: the key lives with another digest.
+            UploadNotFound: an upload that the run names has gone.
             ConcurrencyReached: `on_limit: skip` and the cap is reached.
             RunExists: the run's id is taken.
         """
@@ -234,21 +236,21 @@ class RunStore(Protocol):
         """Return the workspace's counters, without scanning runs."""
         ...
 
-    def delete_finished(self, *, before: datetime, limit: int) -> tuple[list[str], list[str]]:
-        """Delete up to `limit` runs that finished before `before`, with all they own.
+    def list_finished(self, *, before: datetime, limit: int) -> list[str]:
+        """Return ids of runs that finished before `before`, those that did so first first."""
+        ...
 
-        Returns:
-            Ids of the deleted runs (those that finished first go first), and
-            SHA-256 of blobs that no record names any more: those of these
-            runs, and what changes, expired claims and expired uploads gave up
-            since the last call. A blob is released here and deleted by the
-            caller; one that is put again meanwhile is kept by
-            BlobStore.delete's cutoff.
+    def delete(self, run_ids: Sequence[str], *, before: datetime) -> None:
+        """Delete those of these runs that finished before `before`, with all they own.
+
+        Uploads that no other run names go with them. Each run goes as a whole
+        or is still listed; it may take several transactions, so that none of
+        them is long. Idempotent.
         """
         ...
 
-    def delete_expired_claims(self, *, now: datetime) -> int:
-        """Delete idempotency claims whose time is over; return how many."""
+    def delete_expired_claims(self, *, now: datetime, limit: int) -> int:
+        """Delete up to `limit` idempotency claims whose time is over; return how many."""
         ...
 
     def check(self) -> None:
@@ -282,7 +284,7 @@ class LogStore(Protocol):
         ...
 
     def delete(self, run_ids: Sequence[str]) -> None:
-        """Delete all lines of these runs."""
+        """Delete all lines of these runs, in transactions none of which is long."""
         ...
 
     def list(
@@ -342,20 +344,54 @@ class BlobStore(Protocol):
         """Make a blob as new as a put would; False when it is not there."""
         ...
 
-    def delete(self, key: str, *, unless_put_after: datetime | None = None) -> None:
-        """Remove a blob; no error when it is not there.
+    def delete(self, key: str, *, unless_put_after: datetime | None = None) -> bool:
+        """Remove a blob; False when it stays, or was not there.
 
         Nothing is removed that was put or touched at or after `unless_put_after`.
         """
         ...
 
-    def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Yield the blobs whose key starts with `prefix`, by key."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
+        """Yield the blobs whose key starts with `prefix` and is above `after`, by key.
+
+        Blobs that are put or deleted meanwhile may be missed or still be there.
+        It costs what is yielded, not what is skipped.
+        """
+        ...
+
+
+class BlobReferences(Protocol):
+    """Which blobs the records of all stores name, and how far the sweep has come.
+
+    A record and the names that it gives are written as one unit, so a blob that
+    no record names yet is one that was just put, or nobody's.
+    """
+
+    def find_unnamed(self, sha256s: Sequence[str]) -> set[str]:
+        """Return those of these blobs that no record names.
+
+        It sees every record that was acknowledged before the call. One look-up
+        a blob; nothing is locked.
+        """
+        ...
+
+    def swept_to(self) -> str:
+        """Return the SHA-256 up to which the present round of the sweep has come.
+
+        Empty at the start of a round.
+        """
+        ...
+
+    def mark_swept(self, up_to: str) -> None:
+        """Record how far the round has come."""
         ...
 
 
 class UploadStore(Protocol):
-    """Announced uploads; their bytes are blobs by content hash."""
+    """Announced uploads; their bytes are blobs by content hash.
+
+    RunStore.create records which runs use an upload, in its own transaction.
+    """
 
     def create(self, upload: Upload) -> None:
         """Insert an upload."""
@@ -369,15 +405,11 @@ class UploadStore(Protocol):
         """Record that the bytes are there; idempotent. Raises UploadNotFound."""
         ...
 
-    def mark_used(self, upload_ids: Sequence[str], *, at: datetime) -> None:
-        """Record that runs use these uploads, which keeps them; idempotent."""
-        ...
+    def delete_expired(self, *, now: datetime, limit: int) -> list[Upload]:
+        """Delete up to `limit` uploads that no run used by `expires_at`; return them.
 
-    def delete_expired(self, *, now: datetime) -> list[Upload]:
-        """Delete uploads that nobody used by `expires_at`; return them.
-
-        Their bytes may be somebody else's, too: RunStore.delete_finished hands
-        out the blobs that nobody names any more.
+        Their bytes may be somebody else's, too, and are not touched. Used ones
+        go with the last run that names them: RunStore.delete.
         """
         ...
 

@@ -156,6 +156,7 @@ class RunRecord(RunSummary):
         attempt_started_at: When the present attempt began; None unless running.
         logs_dropped: Lines that the log's limit did not let in, over all attempts.
         event_count: Events recorded so far; the next one's sequence number less one.
+        uploads: Ids of the uploads that file inputs name; they live as long as the run.
     """
 
     inputs: Stored
@@ -172,6 +173,7 @@ class RunRecord(RunSummary):
     cancel_requested_at: datetime | None = None
     event_count: int = 0
     logs_dropped: int = 0
+    uploads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib.storage.ports import (
+    BlobReferences,
     BlobStore,
     LogStore,
     RunStore,
@@ -47,6 +48,11 @@ def logs(stores: Stores) -> LogStore:
 @pytest.fixture
 def uploads(stores: Stores) -> UploadStore:
     return stores.uploads
+
+
+@pytest.fixture
+def references(stores: Stores) -> BlobReferences:
+    return stores.references
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from lib.storage.records import (
     StoredAnswer,
     Trigger,
     TriggerType,
+    Upload,
     Wait,
 )
 
@@ -93,6 +94,20 @@ class Samples:
         """Return a text artifact."""
         path = f"out/{name}"
         return Artifact(self.id("art"), run_id, name, path, "text/plain", 5, sha256, self.now)
+
+    def upload(self, **fields: Any) -> Upload:
+        """Return an announced upload that expires in a day."""
+        defaults: dict[str, Any] = {
+            "id": self.id("upl"),
+            "name": "Zahlen ü.csv",
+            "size": 3,
+            "sha256": "1" * 64,
+            "media_type": "text/csv",
+            "created_by": "usr_1",
+            "created_at": self.now,
+            "expires_at": self.now + timedelta(hours=24),
+        }
+        return Upload(**{**defaults, **fields})
 
     def approval(self, run: RunRecord, **fields: Any) -> Approval:
         """Return a pending approval."""

@@ -14,7 +14,7 @@ from lib.secrets.keys import KEY_BYTES, Key
 from lib.secrets.store import EncryptedSecretStore
 from lib.storage.files import FileBlobStore
 from lib.storage.memory import (
-    MemoryBlobRefs,
+    MemoryBlobReferences,
     MemoryBlobStore,
     MemoryLogStore,
     MemoryRunStore,
@@ -23,6 +23,7 @@ from lib.storage.memory import (
     MemoryWorkerSettingsStore,
 )
 from lib.storage.ports import (
+    BlobReferences,
     BlobStore,
     LogStore,
     RunStore,
@@ -31,6 +32,7 @@ from lib.storage.ports import (
     WorkerSettingsStore,
 )
 from lib.storage.sqlite import (
+    SqliteBlobReferences,
     SqliteDatabase,
     SqliteLogStore,
     SqliteRunStore,
@@ -50,6 +52,7 @@ class Stores:
     runs: RunStore
     logs: LogStore
     uploads: UploadStore
+    references: BlobReferences
     worker_settings: WorkerSettingsStore
     secrets: SecretStore
     blobs: BlobStore
@@ -69,11 +72,13 @@ def open_stores(backend: str, clock: Clock) -> Iterator[Stores]:
 
 
 def _in_memory(clock: Clock) -> Stores:
-    refs = MemoryBlobRefs()
+    references = MemoryBlobReferences()
+    uploads = MemoryUploadStore(references)
     return Stores(
-        runs=MemoryRunStore(refs),
+        runs=MemoryRunStore(references, uploads),
         logs=MemoryLogStore(),
-        uploads=MemoryUploadStore(refs),
+        uploads=uploads,
+        references=references,
         worker_settings=MemoryWorkerSettingsStore(),
         secrets=MemorySecretStore(),
         blobs=MemoryBlobStore(clock),
@@ -85,6 +90,7 @@ def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
         runs=SqliteRunStore(database),
         logs=SqliteLogStore(database),
         uploads=SqliteUploadStore(database),
+        references=SqliteBlobReferences(database),
         worker_settings=SqliteWorkerSettingsStore(database),
         secrets=EncryptedSecretStore(SqliteSealedSecretStore(database), CIPHER),
         blobs=FileBlobStore(folder, clock=clock),

@@ -157,7 +157,8 @@ class TestRead:
 class TestDelete:
     def test_a_deleted_blob_is_gone(self, blobs: BlobStore) -> None:
         blobs.put(KEY, b"one")
-        blobs.delete(KEY)
+        assert blobs.delete(KEY) is True
+        assert blobs.delete(KEY) is False
 
         assert blobs.find(KEY) is None
         assert list(blobs.list("")) == []
@@ -182,7 +183,7 @@ class TestDelete:
         else:
             assert blobs.touch(KEY) is True
 
-        blobs.delete(KEY, unless_put_after=cutoff)
+        assert blobs.delete(KEY, unless_put_after=cutoff) is False
         assert blobs.get(KEY) == b"one"
         blobs.delete(KEY, unless_put_after=cutoff + timedelta(seconds=1))
         assert blobs.find(KEY) is None
@@ -205,6 +206,17 @@ class TestList:
         assert [blob.key for blob in blobs.list("a/b/")] == ["a/b/a", "a/b/c"]
         assert list(blobs.list("zz/")) == []
         assert next(iter(blobs.list("b"))) == blobs.find("b/a")
+
+    def test_a_list_goes_on_after_any_key(self, blobs: BlobStore) -> None:
+        keys = ["a/b/c", "a/b-c", "a/b.c", "a-b", "a/bb/x", "b/a", "a/b/a", "a0"]
+        for key in keys:
+            blobs.put(key, key.encode())
+
+        for after in [*keys, "a/b/", "a/b", "a", "a/b/b", "a/bb", "a/c", "z", "0"]:
+            expected = sorted(key for key in keys if key > after)
+            assert [blob.key for blob in blobs.list("", after=after)] == expected
+            expected = [key for key in expected if key.startswith("a/b")]
+            assert [blob.key for blob in blobs.list("a/b", after=after)] == expected
 
 
 class TestKeys:

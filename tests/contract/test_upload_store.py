@@ -7,29 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from lib.storage.ports import UploadNotFound, UploadStore
+from lib.storage.ports import RunStore, UploadNotFound, UploadStore
 from lib.storage.records import Upload
 from tests.contract.samples import Samples
 
 
 @pytest.fixture
 def upload(uploads: UploadStore, samples: Samples) -> Upload:
-    upload = announced(samples)
+    upload = samples.upload()
     uploads.create(upload)
     return upload
-
-
-def announced(samples: Samples) -> Upload:
-    return Upload(
-        id=samples.id("upl"),
-        name="Zahlen ü.csv",
-        size=3,
-        sha256="1" * 64,
-        media_type="text/csv",
-        created_by="usr_1",
-        created_at=samples.now,
-        expires_at=samples.now + timedelta(hours=24),
-    )
 
 
 class TestUploadStore:
@@ -43,8 +30,6 @@ class TestUploadStore:
             uploads.get(unknown)
         with pytest.raises(UploadNotFound):
             uploads.mark_received(unknown, at=samples.now)
-        with pytest.raises(UploadNotFound):
-            uploads.mark_used([unknown], at=samples.now)
 
     def test_the_first_receipt_counts(
         self, uploads: UploadStore, samples: Samples, upload: Upload
@@ -56,41 +41,30 @@ class TestUploadStore:
         assert uploads.mark_received(upload.id, at=samples.now).received_at == first
         assert uploads.get(upload.id).received_at == first
 
-    def test_the_first_use_counts(
-        self, uploads: UploadStore, samples: Samples, upload: Upload
-    ) -> None:
-        other = announced(samples)
-        uploads.create(other)
-        first = samples.now
-        uploads.mark_used([upload.id], at=first)
-        samples.clock.advance(seconds=1)
-        uploads.mark_used([upload.id, other.id], at=samples.now)
-        uploads.mark_used([], at=samples.now)
-
-        assert uploads.get(upload.id).used_at == first
-        assert uploads.get(other.id).used_at == samples.now
-
-    def test_all_are_marked_used_or_none(
-        self, uploads: UploadStore, samples: Samples, upload: Upload
-    ) -> None:
-        with pytest.raises(UploadNotFound):
-            uploads.mark_used([upload.id, samples.id("upl")], at=samples.now)
-
-        assert uploads.get(upload.id).used_at is None
-
     def test_unused_uploads_expire(
-        self, uploads: UploadStore, samples: Samples, upload: Upload
+        self, runs: RunStore, uploads: UploadStore, samples: Samples, upload: Upload
     ) -> None:
-        used, fresh = announced(samples), announced(samples)
-        fresh = replace(fresh, expires_at=samples.now + timedelta(days=9))
+        used, fresh = samples.upload(), samples.upload(expires_at=samples.now + timedelta(days=9))
         for other in (used, fresh):
             uploads.create(other)
-        uploads.mark_used([used.id], at=samples.now)
+        runs.create(samples.new(uploads=(used.id,)))
+        tomorrow = samples.now + timedelta(days=2)
 
-        assert uploads.delete_expired(now=upload.expires_at - timedelta(seconds=1)) == []
-        assert uploads.delete_expired(now=samples.now + timedelta(days=2)) == [upload]
-        assert uploads.delete_expired(now=samples.now + timedelta(days=2)) == []
+        assert uploads.delete_expired(now=upload.expires_at - timedelta(seconds=1), limit=9) == []
+        assert uploads.delete_expired(now=tomorrow, limit=9) == [upload]
+        assert uploads.delete_expired(now=tomorrow, limit=9) == []
         with pytest.raises(UploadNotFound):
             uploads.get(upload.id)
         assert uploads.get(used.id).used_at is not None
         assert uploads.get(fresh.id) == fresh
+
+    def test_those_that_expired_first_go_first(
+        self, uploads: UploadStore, samples: Samples
+    ) -> None:
+        made = [samples.upload() for _ in range(3)]
+        for upload in made:
+            uploads.create(upload)
+        tomorrow = samples.now + timedelta(days=1)
+
+        assert uploads.delete_expired(now=tomorrow, limit=2) == made[:2]
+        assert uploads.delete_expired(now=tomorrow, limit=2) == made[2:]

@@ -5,7 +5,7 @@ lock; where a durable adapter keeps an index or a counter, this looks at
 everything.
 """
 
-from lib.storage.memory.blob_refs import MemoryBlobRefs
+from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.memory.logs import MemoryLogStore
 from lib.storage.memory.runs import MemoryRunStore
@@ -14,7 +14,7 @@ from lib.storage.memory.uploads import MemoryUploadStore
 from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
 
 __all__ = [
-    "MemoryBlobRefs",
+    "MemoryBlobReferences",
     "MemoryBlobStore",
     "MemoryLogStore",
     "MemoryRunStore",

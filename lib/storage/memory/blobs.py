@@ -66,19 +66,22 @@ class MemoryBlobStore:
             self._blobs[key] = (content, version, self._clock.now())
             return True
 
-    def delete(self, key: str, *, unless_put_after: datetime | None = None) -> None:
-        """Remove a blob; no error when it is not there, or was put or touched since."""
+    def delete(self, key: str, *, unless_put_after: datetime | None = None) -> bool:
+        """Remove a blob; False when it is not there, or was put or touched since."""
         with self._lock:
             if check_key(key) not in self._blobs:
-                return
-            if unless_put_after is None or self._blobs[key][2] < unless_put_after:
-                del self._blobs[key]
+                return False
+            if unless_put_after is not None and self._blobs[key][2] >= unless_put_after:
+                return False
+            del self._blobs[key]
+            return True
 
-    def list(self, prefix: str) -> Iterator[BlobInfo]:
-        """Yield the blobs whose key starts with `prefix`, by key."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[BlobInfo]:
+        """Yield the blobs whose key starts with `prefix` and is above `after`, by key."""
         check_prefix(prefix)
         with self._lock:
-            found = [self._find(key) for key in sorted(self._blobs) if key.startswith(prefix)]
+            keys = [key for key in sorted(self._blobs) if key.startswith(prefix) and key > after]
+            found = [self._find(key) for key in keys]
         yield from (blob for blob in found if blob)
 
     def _find(self, key: str) -> BlobInfo | None:

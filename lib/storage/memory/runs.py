@@ -15,10 +15,11 @@ from lib.storage.blob_names import (
     named_by_run,
 )
 from lib.storage.caps import check_cap, frees_a_place
-from lib.storage.memory.blob_refs import MemoryBlobRefs
+from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.counters import MemoryCounters
 from lib.storage.memory.queue import Choice, choose, is_claimable, turn
 from lib.storage.memory.run_lists import page_of
+from lib.storage.memory.uploads import MemoryUploadStore
 from lib.storage.ports import (
     Creation,
     IdempotencyKeyReused,
@@ -49,11 +50,17 @@ class MemoryRunStore:
 
     Args:
         refs: Shared with the other stores whose records name blobs.
+        uploads: What runs may name.
     """
 
-    def __init__(self, refs: MemoryBlobRefs | None = None) -> None:
+    def __init__(
+        self,
+        refs: MemoryBlobReferences | None = None,
+        uploads: MemoryUploadStore | None = None,
+    ) -> None:
         self._lock = threading.RLock()
-        self._refs = refs or MemoryBlobRefs()
+        self._refs = refs or MemoryBlobReferences()
+        self._uploads = uploads or MemoryUploadStore(self._refs)
         self._counters = MemoryCounters()
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, dict[int, RunEvent]] = {}
@@ -68,6 +75,7 @@ class MemoryRunStore:
             if claim and (answer := self._find_answer(claim.key, claim.body_digest, at)):
                 return Creation(run=None, replayed=answer)
             self._check_new(change.run)
+            self._uploads.use(change.run)
             if claim:
                 self._claims[claim.key] = claim
                 self._refs.replace(claim_owner(claim.key), "", hashes_of(claim.answer.body))
@@ -183,23 +191,31 @@ class MemoryRunStore:
         with self._lock:
             return self._counters.totals(self._runs.values(), now)
 
-    def delete_finished(self, *, before: datetime, limit: int) -> tuple[list[str], list[str]]:
-        """Delete up to `limit` runs that finished before `before`, with all they own."""
+    def list_finished(self, *, before: datetime, limit: int) -> list[str]:
+        """Return ids of runs that finished before `before`, those that did so first first."""
         with self._lock:
             ended = sorted(
                 (run.finished_at, run.id)
                 for run in self._runs.values()
                 if run.status.is_final and run.finished_at and run.finished_at < before
             )
-            run_ids = [run_id for _, run_id in ended[:limit]]
-            for run_id in run_ids:
-                self._delete(run_id)
-            return run_ids, self._refs.take_released()
+            return [run_id for _, run_id in ended[:limit]]
 
-    def delete_expired_claims(self, *, now: datetime) -> int:
-        """Delete idempotency claims whose time is over; return how many."""
+    def delete(self, run_ids: Sequence[str], *, before: datetime) -> None:
+        """Delete those of these runs that finished before `before`, with all they own."""
         with self._lock:
-            over = [key for key, claim in self._claims.items() if claim.expires_at <= now]
+            for run_id in {*run_ids} & {*self.list_finished(before=before, limit=len(self._runs))}:
+                self._delete(run_id)
+
+    def delete_expired_claims(self, *, now: datetime, limit: int) -> int:
+        """Delete up to `limit` idempotency claims whose time is over; return how many."""
+        with self._lock:
+            ended = sorted(
+                (claim.expires_at, key)
+                for key, claim in self._claims.items()
+                if claim.expires_at <= now
+            )
+            over = [key for _, key in ended[:limit]]
             for key in over:
                 del self._claims[key]
                 self._refs.remove(claim_owner(key))
@@ -268,7 +284,7 @@ class MemoryRunStore:
             self._refs.replace(run.id, item, named)
 
     def _delete(self, run_id: str) -> None:
-        del self._runs[run_id]
+        self._uploads.release(self._runs.pop(run_id))
         for belongings in (self._events, self._artifacts, self._approvals):
             belongings.pop(run_id, None)
         self._refs.remove(run_id)

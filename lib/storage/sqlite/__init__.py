@@ -1,5 +1,6 @@
 """Stores in one SQLite file, of the standard library."""
 
+from lib.storage.sqlite.blob_refs import SqliteBlobReferences
 from lib.storage.sqlite.database import SqliteDatabase
 from lib.storage.sqlite.logs import SqliteLogStore
 from lib.storage.sqlite.runs import SqliteRunStore
@@ -8,6 +9,7 @@ from lib.storage.sqlite.uploads import SqliteUploadStore
 from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
 __all__ = [
+    "SqliteBlobReferences",
     "SqliteDatabase",
     "SqliteLogStore",
     "SqliteRunStore",

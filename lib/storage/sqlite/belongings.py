@@ -39,7 +39,6 @@ def add(connection: sqlite3.Connection, change: RunChange) -> None:
         blob_refs.replace(connection, run.id, item, named)
 
 
-def delete(connection: sqlite3.Connection, run_id: str) -> None:
-    """Delete all that belongs to a run; its blobs are another matter."""
-    for statement in _DELETE:
-        connection.execute(statement, (run_id,))
+def delete(connection: sqlite3.Connection, run_id: str) -> int:
+    """Delete all that belongs to a run, but its blobs; return how many rows that was."""
+    return sum(connection.execute(statement, (run_id,)).rowcount for statement in _DELETE)

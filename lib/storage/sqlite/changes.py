@@ -7,7 +7,7 @@ import sqlite3
 from lib.storage.blob_names import RUN_ITEM, named_by_run
 from lib.storage.caps import check_cap, frees_a_place
 from lib.storage.records import RunChange, RunRecord
-from lib.storage.sqlite import belongings, blob_refs, counters, run_rows
+from lib.storage.sqlite import belongings, blob_refs, counters, run_rows, uploads
 
 LONGEST_WAITING = """
 SELECT row FROM runs INDEXED BY runs_waiting_for_cap
@@ -18,10 +18,11 @@ _MAKE_CLAIMABLE = "UPDATE runs SET waits = NULL WHERE row = ?"
 
 
 def create(connection: sqlite3.Connection, change: RunChange) -> None:
-    """Write a new run. Raises ConcurrencyReached, RunExists."""
+    """Write a new run. Raises ConcurrencyReached, RunExists, UploadNotFound."""
     run = change.run
     check_cap(run, lambda: counters.unfinished_work(connection, run.worker_id))
     run_rows.insert(connection, run)
+    uploads.use(connection, run)
     counters.count_created(connection, run)
     _name_blobs(connection, None, run)
     belongings.add(connection, change)

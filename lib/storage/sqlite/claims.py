@@ -13,7 +13,9 @@ from lib.storage.records import IdempotencyClaim, StoredAnswer
 from lib.storage.sqlite import blob_refs
 
 FIND = "SELECT body_digest, answer FROM claims WHERE key = ? AND expires_at > ?"
-LIST_EXPIRED = "SELECT key FROM claims INDEXED BY claims_by_end WHERE expires_at <= ?"
+LIST_EXPIRED = """
+SELECT key FROM claims INDEXED BY claims_by_end WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
+"""
 _PUT = """
 INSERT OR REPLACE INTO claims (key, body_digest, expires_at, answer) VALUES (?, ?, ?, ?)
 """
@@ -41,9 +43,10 @@ def put(connection: sqlite3.Connection, claim: IdempotencyClaim) -> None:
     blob_refs.replace(connection, claim_owner(claim.key), "", hashes_of(claim.answer.body))
 
 
-def delete_expired(connection: sqlite3.Connection, now: datetime) -> int:
+def delete_expired(connection: sqlite3.Connection, now: datetime, limit: int) -> int:
     """Delete claims whose time is over; return how many."""
-    keys = [row[0] for row in connection.execute(LIST_EXPIRED, (to_milliseconds(now),))]
+    rows = connection.execute(LIST_EXPIRED, (to_milliseconds(now), limit)).fetchall()
+    keys = [row[0] for row in rows]
     for key in keys:
         connection.execute(_DELETE, (key,))
         blob_refs.remove(connection, claim_owner(key))

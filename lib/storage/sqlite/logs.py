@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -13,6 +14,7 @@ from lib.storage.records import LogLevel, LogLine
 from lib.storage.severity import severity
 from lib.storage.sqlite.database import SqliteDatabase
 
+MAX_DELETED_CHUNKS: Final = 100  # of one transaction; a chunk has up to 1 MiB
 COMPRESS_FROM_BYTES: Final = 2048  # below, zlib saves less than a page
 _FASTEST: Final = 1
 _ZLIB: Final = 0x78  # a zlib stream's first byte; JSON starts with `[`
@@ -30,7 +32,11 @@ SELECT lines FROM log_chunks INDEXED BY log_chunks_by_run
 WHERE run_id = ? ORDER BY last_seq DESC
 """
 _APPEND = "INSERT INTO log_chunks (run_id, last_seq, severity, lines) VALUES (?, ?, ?, ?)"
-_DELETE = "DELETE FROM log_chunks WHERE run_id = ?"
+DELETE_SOME = """
+DELETE FROM log_chunks WHERE row IN (
+    SELECT row FROM log_chunks INDEXED BY log_chunks_by_run WHERE run_id = ? LIMIT ?
+)
+"""
 
 
 class SqliteLogStore:
@@ -70,9 +76,10 @@ class SqliteLogStore:
             return _last_seq(connection, run_id)
 
     def delete(self, run_ids: Sequence[str]) -> None:
-        """Delete all lines of these runs."""
-        values = [(run_id,) for run_id in run_ids]
-        self._database.write(lambda connection: connection.executemany(_DELETE, values))
+        """Delete all lines of these runs, in transactions none of which is long."""
+        left = [*run_ids]
+        while left:
+            left = left[self._database.write(partial(_delete_some, run_ids=left)) :]
 
     def list(
         self, run_id: str, *, after: int = 0, limit: int, level: LogLevel | None = None
@@ -87,6 +94,16 @@ class SqliteLogStore:
 def _last_seq(connection: sqlite3.Connection, run_id: str) -> int:
     row: tuple[int] | None = connection.execute(LAST_SEQ, (run_id,)).fetchone()
     return row[0] if row else 0
+
+
+def _delete_some(connection: sqlite3.Connection, run_ids: Sequence[str]) -> int:
+    """Delete chunks of the first of these runs; return how many runs have none any more."""
+    left = MAX_DELETED_CHUNKS
+    for number, run_id in enumerate(run_ids):
+        left -= connection.execute(DELETE_SOME, (run_id, left)).rowcount
+        if left == 0:
+            return number
+    return len(run_ids)
 
 
 def _encode(lines: Sequence[LogLine]) -> tuple[int, int, bytes]:

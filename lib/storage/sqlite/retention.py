@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from lib.clock import to_milliseconds
-from lib.storage.sqlite import belongings, blob_refs, counters
+from lib.storage.sqlite import belongings, blob_refs, counters, uploads
+
+MAX_ROWS: Final = 2_000  # of one transaction: some 10 ms of the writer
 
 LIST_FINISHED = """
 SELECT id FROM runs INDEXED BY runs_finished
 WHERE status IN ('completed', 'failed', 'cancelled') AND finished_at < ?
 ORDER BY finished_at LIMIT ?
 """
-_DELETE = "DELETE FROM runs WHERE id = ?"
+_DELETE = """
+DELETE FROM runs INDEXED BY runs_by_id
+WHERE id = ? AND status IN ('completed', 'failed', 'cancelled') AND finished_at < ?
+"""
 
 
-def delete_finished(
-    connection: sqlite3.Connection, before: datetime, limit: int
-) -> tuple[list[str], list[str]]:
-    """Delete the runs that finished first; return them and the blobs nobody names."""
-    rows = connection.execute(LIST_FINISHED, (to_milliseconds(before), limit)).fetchall()
-    run_ids = [row[0] for row in rows]
-    for run_id in run_ids:
-        belongings.delete(connection, run_id)
-        blob_refs.remove(connection, run_id)
-        connection.execute(_DELETE, (run_id,))
+def delete(connection: sqlite3.Connection, run_ids: Sequence[str], before: datetime) -> int:
+    """Delete the first of these runs, until that is MAX_ROWS rows; return how many runs.
+
+    Those that did not finish before `before` count, and stay.
+    """
+    rows = 0
+    for number, run_id in enumerate(run_ids):
+        if rows >= MAX_ROWS:
+            return number
+        rows += _delete_one(connection, run_id, before)
     counters.forget_hours(connection, before=before)
-    return run_ids, blob_refs.take_released(connection)
+    return len(run_ids)
+
+
+def _delete_one(connection: sqlite3.Connection, run_id: str, before: datetime) -> int:
+    """Delete a run with all it owns; return how many rows that was."""
+    if not connection.execute(_DELETE, (run_id, to_milliseconds(before))).rowcount:
+        return 0
+    uploads.release(connection, run_id)
+    return belongings.delete(connection, run_id) + blob_refs.remove(connection, run_id) + 1

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from lib.clock import from_milliseconds, to_milliseconds
@@ -158,17 +159,24 @@ class SqliteRunStore:
         with self._database.snapshot() as connection:
             return counters.totals(connection, now)
 
-    def delete_finished(self, *, before: datetime, limit: int) -> tuple[list[str], list[str]]:
-        """Delete up to `limit` runs that finished before `before`, with all they own."""
-        deleted = self._write(
-            lambda connection: retention.delete_finished(connection, before, limit)
-        )
-        self._database.reclaim()
-        return deleted
+    def list_finished(self, *, before: datetime, limit: int) -> list[str]:
+        """Return ids of runs that finished before `before`, those that did so first first."""
+        values = (to_milliseconds(before), limit)
+        return [row[0] for row in self._database.read(retention.LIST_FINISHED, values)]
 
-    def delete_expired_claims(self, *, now: datetime) -> int:
-        """Delete idempotency claims whose time is over; return how many."""
-        return self._database.write(lambda connection: claims.delete_expired(connection, now))
+    def delete(self, run_ids: Sequence[str], *, before: datetime) -> None:
+        """Delete those of these runs that finished before `before`, with all they own."""
+        left = [*run_ids]
+        while left:
+            done = self._write(partial(retention.delete, run_ids=left, before=before))
+            left = left[done:]
+            self._database.reclaim()
+
+    def delete_expired_claims(self, *, now: datetime, limit: int) -> int:
+        """Delete up to `limit` idempotency claims whose time is over; return how many."""
+        return self._database.write(
+            lambda connection: claims.delete_expired(connection, now, limit)
+        )
 
     def check(self) -> None:
         """Write and read something. Raises StoreUnavailable."""

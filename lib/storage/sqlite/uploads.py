@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from lib.clock import to_milliseconds
 from lib.storage.documents import UPLOADS
 from lib.storage.ports import UploadNotFound
-from lib.storage.records import Upload
+from lib.storage.records import RunRecord, Upload
 from lib.storage.sqlite import blob_refs
 from lib.storage.sqlite.database import SqliteDatabase
 
 GET = "SELECT document FROM uploads WHERE id = ?"
 LIST_EXPIRED = """
 SELECT document FROM uploads INDEXED BY uploads_unused
-WHERE unused_until IS NOT NULL AND unused_until <= ? ORDER BY unused_until
+WHERE unused_until IS NOT NULL AND unused_until <= ? ORDER BY unused_until LIMIT ?
+"""
+IS_USED = """
+SELECT 1 FROM upload_uses INDEXED BY upload_uses_by_upload WHERE upload_id = ? LIMIT 1
 """
 _INSERT = "INSERT INTO uploads (unused_until, document, id) VALUES (?, ?, ?)"
 _UPDATE = "UPDATE uploads SET unused_until = ?, document = ? WHERE id = ?"
 _DELETE = "DELETE FROM uploads WHERE id = ?"
+_USE = "INSERT OR IGNORE INTO upload_uses (run_id, upload_id) VALUES (?, ?)"
+_RELEASE = "DELETE FROM upload_uses WHERE run_id = ? RETURNING upload_id"
 
 
 class SqliteUploadStore:
@@ -54,31 +59,40 @@ class SqliteUploadStore:
             )
         )
 
-    def mark_used(self, upload_ids: Sequence[str], *, at: datetime) -> None:
-        """Record that runs use these uploads, which keeps them; idempotent."""
-
-        def operation(connection: sqlite3.Connection) -> None:
-            for upload_id in upload_ids:
-                _change(
-                    connection,
-                    upload_id,
-                    lambda upload: replace(upload, used_at=upload.used_at or at),
-                )
-
-        self._database.write(operation)
-
-    def delete_expired(self, *, now: datetime) -> list[Upload]:
-        """Delete uploads that nobody used by `expires_at`; return them."""
+    def delete_expired(self, *, now: datetime, limit: int) -> list[Upload]:
+        """Delete up to `limit` uploads that no run used by `expires_at`; return them."""
 
         def operation(connection: sqlite3.Connection) -> list[Upload]:
-            rows = connection.execute(LIST_EXPIRED, (to_milliseconds(now),)).fetchall()
+            rows = connection.execute(LIST_EXPIRED, (to_milliseconds(now), limit)).fetchall()
             gone = [UPLOADS.decode(row[0]) for row in rows]
             for upload in gone:
-                connection.execute(_DELETE, (upload.id,))
-                blob_refs.remove(connection, upload.id)
+                _delete(connection, upload.id)
             return gone
 
         return self._database.write(operation)
+
+
+def use(connection: sqlite3.Connection, run: RunRecord) -> None:
+    """Record that a new run uses its uploads. Raises UploadNotFound."""
+    for upload_id in run.uploads:
+        _change(
+            connection,
+            upload_id,
+            lambda upload: replace(upload, used_at=upload.used_at or run.created_at),
+        )
+        connection.execute(_USE, (run.id, upload_id))
+
+
+def release(connection: sqlite3.Connection, run_id: str) -> None:
+    """Delete the uploads that only this run used."""
+    for (upload_id,) in connection.execute(_RELEASE, (run_id,)).fetchall():
+        if connection.execute(IS_USED, (upload_id,)).fetchone() is None:
+            _delete(connection, upload_id)
+
+
+def _delete(connection: sqlite3.Connection, upload_id: str) -> None:
+    connection.execute(_DELETE, (upload_id,))
+    blob_refs.remove(connection, upload_id)
 
 
 def _load(connection: sqlite3.Connection, upload_id: str) -> Upload:

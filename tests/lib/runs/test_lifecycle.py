@@ -12,7 +12,6 @@ import pytest
 from lib.errors import FloomError, Invalid
 from lib.ids import Ids
 from lib.runs import state
-from lib.runs.catalogue import WorkerDisabled, WorkerNotFound
 from lib.runs.lifecycle import KeyUse, StartRequest
 from lib.storage.ports import ConcurrencyReached, IdempotencyKeyReused, RunNotFound
 from lib.storage.records import (
@@ -304,27 +303,6 @@ def test_a_replay_is_decided_anew(world: World) -> None:
     run = world.lifecycle().replay(old.id, latest=False, by="eve")
     assert run.phase is Phase.PROPOSE
     assert world.inputs_of(run) == {"decision": "proposed"}
-
-
-def test_a_worker_that_may_not_run_may_not_be_replayed(world: World) -> None:
-    world.add_worker()
-    old = world.start()
-    enable(world, enabled=False)
-    with pytest.raises(WorkerDisabled):
-        world.lifecycle().replay(old.id, latest=False, by="eve")
-    for file in (world.root / "workspace" / "workers" / "plain").iterdir():
-        file.unlink()
-    world.reload()
-    with pytest.raises(WorkerNotFound):
-        world.lifecycle().replay(old.id, latest=False, by="eve")
-
-
-def test_whether_a_run_can_be_replayed_is_known(world: World) -> None:
-    world.add_worker()
-    run = world.start()
-    lifecycle = world.lifecycle()
-    assert lifecycle.can_replay(run)
-    assert not lifecycle.can_replay(replace(run, worker_sha="0" * 40))
 
 
 def test_a_replay_keeps_using_the_upload(world: World) -> None:

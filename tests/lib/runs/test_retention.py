@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from lib.runs import state
@@ -14,6 +16,7 @@ from lib.storage.records import (
     Stored,
     StoredAnswer,
 )
+from tests.contract.fused import Fuse, Killed
 from tests.lib.runs.fake_sandbox import GOOD, FakeRun
 from tests.lib.runs.world import World
 
@@ -47,6 +50,33 @@ def test_a_run_goes_days_after_its_end_with_its_log(world: World) -> None:
     assert world.logs.last_seq(old.id) == 0
     assert not is_gone(world, young)
     assert world.logs.last_seq(young.id) == 1
+
+
+def test_a_sweep_that_is_killed_leaves_no_log_of_a_run_that_has_gone(world: World) -> None:
+    """Whatever the last step was, the next sweep knows of what is left."""
+    world.add_worker()
+    for steps in range(20):
+        run = completed(world)
+        world.clock.advance(days=91)
+        fuse = Fuse(steps)
+        runs, logs = world.runs, world.logs
+        world.runs, world.logs = fuse.protect(runs), fuse.protect(logs)
+        with suppress(Killed):
+            world.retention().sweep()
+        world.runs, world.logs = runs, logs
+        assert logs.last_seq(run.id) == 0 or not is_gone(world, run)
+        world.retention().sweep()
+        assert is_gone(world, run)
+        assert logs.last_seq(run.id) == 0
+
+
+def test_a_stop_is_heard_between_batches(world: World) -> None:
+    world.add_worker()
+    runs = [completed(world) for _ in range(201)]
+    world.clock.advance(days=91)
+    asked = iter([False, False, False, True, True, True])
+    assert world.retention().sweep(should_stop=lambda: next(asked)) == 200
+    assert not is_gone(world, runs[-1])
 
 
 def test_runs_that_have_not_ended_stay_however_old(world: World) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from lib.errors import Invalid, PayloadTooLarge
+from lib.runs import state
 from lib.runs.uploads import LIFETIME, Receiver
-from lib.storage.ports import UploadNotFound
+from lib.storage.memory import MemoryRunStore
+from lib.storage.ports import Creation, StoreUnavailable, UploadNotFound
+from lib.storage.records import IdempotencyClaim, RunChange, RunQuery, Stored
 from tests.lib.runs.world import World
 
 
@@ -89,6 +92,20 @@ def test_a_connection_that_breaks_leaves_nothing(world: World) -> None:
     assert left_in(world.root / "unfinished") == []
 
 
+def test_a_full_disk_is_told_as_such(world: World) -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(StoreUnavailable, match="No space left"),
+    ):
+        Receiver(world.announce(b"abc"), full).write(b"abc")
+
+
+def test_a_folder_that_cannot_be_used_is_told_as_such(world: World) -> None:
+    (world.root / "unfinished").write_text("a file")
+    with pytest.raises(StoreUnavailable), world.uploads.receive(world.announce(b"abc")):
+        pytest.fail("there is nowhere to write")
+
+
 def test_an_unused_upload_expires_after_a_day_and_is_swept(world: World) -> None:
     upload = world.upload()
     world.clock.advance(hours=24, milliseconds=-1)
@@ -110,6 +127,46 @@ def test_a_used_upload_outlives_its_day(world: World) -> None:
     world.retention().sweep()
     assert world.uploads.get(upload.id).used_at == run.created_at
     assert upload.sha256 in world.blob_keys()
+
+
+def test_a_used_upload_goes_with_the_last_run_that_names_it(world: World) -> None:
+    world.add_worker(manifest="exec: {inputs: [{name: a, kind: file}, {name: b, kind: file}]}\n")
+    upload = world.upload()
+    first = world.claimed(a=upload.id, b=upload.id)
+    world.settle(first, state.Completed(first.fence, Stored(2, text="{}")))
+    world.clock.advance(days=50)
+    replayed = world.lifecycle().replay(first.id, latest=False, by="ada")
+    world.clock.advance(days=50)
+    assert world.retention().sweep() == 1
+    assert world.uploads.get(upload.id).used_at == first.created_at
+    assert world.blob_keys() == {upload.sha256}
+
+    world.lifecycle().cancel(replayed.id)
+    world.clock.advance(days=91)
+    assert world.retention().sweep() == 1
+    with pytest.raises(UploadNotFound):
+        world.uploads.get(upload.id)
+    assert world.blob_keys() == set()
+
+
+def test_an_upload_that_goes_between_check_and_start_is_told_as_by_the_check(
+    world: World,
+) -> None:
+    world.add_worker(manifest="exec: {inputs: [{name: data, kind: file}]}\n")
+    upload = world.upload()
+
+    class SlowStore(MemoryRunStore):
+        def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+            world.clock.advance(hours=24)
+            world.retention().sweep()
+            return super().create(change, claim=claim)
+
+    world.runs = SlowStore(world.references, world.upload_store)
+    with pytest.raises(Invalid) as caught:
+        world.start(data=upload.id)
+    assert [error.pointer for error in caught.value.errors] == ["/inputs/data"]
+    assert "does not exist" in caught.value.errors[0].detail
+    assert world.runs.list(RunQuery(), limit=9).rows == ()
 
 
 def test_two_uploads_of_the_same_bytes_do_not_take_them_from_each_other(world: World) -> None:

@@ -25,6 +25,7 @@ from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
 from lib.runs import state
 from lib.runs.attempt import Attempt, Collaborators
+from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
 from lib.runs.executor import Executor
@@ -41,7 +42,7 @@ from lib.sandbox.runtimes import Runtimes
 from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.memory import (
-    MemoryBlobRefs,
+    MemoryBlobReferences,
     MemoryBlobStore,
     MemoryLogStore,
     MemoryRunStore,
@@ -111,9 +112,9 @@ class World:
         self.clock = clock
         self.ids = Ids(clock)
         self.workspace = workspace
-        refs = MemoryBlobRefs()
-        self.runs = MemoryRunStore(refs)
-        self.upload_store = MemoryUploadStore(refs)
+        self.references = MemoryBlobReferences()
+        self.upload_store = MemoryUploadStore(self.references)
+        self.runs = MemoryRunStore(self.references, self.upload_store)
         self.logs = MemoryLogStore()
         self.settings = MemoryWorkerSettingsStore()
         self.secrets = MemorySecretStore()
@@ -243,11 +244,14 @@ class World:
             store=self.runs,
             logs=self.logs,
             uploads=self.upload_store,
-            content=self.content,
+            blobs=self.blob_sweep(),
             clock=self.clock,
             days=days,
             reclaim=reclaim,
         )
+
+    def blob_sweep(self) -> BlobSweep:
+        return BlobSweep(content=self.content, references=self.references, clock=self.clock)
 
     def overview(self) -> OverviewReader:
         return OverviewReader(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from lib.clock import ManualClock
 from lib.storage.content import ContentStore
 from lib.storage.memory import MemoryBlobStore
-from lib.storage.ports import BlobNotFound
+from lib.storage.ports import BlobNotFound, StoreUnavailable
 from lib.storage.records import MAX_INLINE_BYTES, Stored
 from tests.contract.threads import together
 
@@ -40,6 +42,14 @@ def test_bytes_and_streams_get_the_same_name(content: ContentStore, size: int) -
     assert content.put_bytes(data) == name
     with content.open(name[0]) as blob:
         assert blob.read() == data
+
+
+def test_no_room_for_a_copy_is_told_as_a_store_that_is_down(
+    content: ContentStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreUnavailable):
+        content.put_stream(io.BytesIO(b"x" * 9_000_000))
 
 
 def test_the_name_is_the_key(content: ContentStore, blobs: MemoryBlobStore) -> None:

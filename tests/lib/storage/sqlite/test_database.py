@@ -21,7 +21,7 @@ def _pragma(database: SqliteDatabase, name: str) -> object:
 
 
 def _blob(connection: sqlite3.Connection, size: int) -> None:
-    connection.execute("INSERT INTO released_blobs (sha256) VALUES (?)", (str(size) + "x" * size,))
+    connection.execute("INSERT INTO upload_uses VALUES ('', ?)", (str(size) + "x" * size,))
 
 
 class TestSettings:
@@ -51,7 +51,7 @@ class TestWriter:
 
         assert [str(it) for it in results[1::2]] == [str(number) for number in range(1, 32, 2)]
         assert results[::2] == [None] * 16
-        kept = {len(row[0]) for row in database.read("SELECT sha256 FROM released_blobs")}
+        kept = {len(row[0]) for row in database.read("SELECT upload_id FROM upload_uses")}
         assert kept == {number + len(str(number)) for number in range(0, 32, 2)}
 
     def test_callers_share_a_commit(self, database: SqliteDatabase) -> None:
@@ -103,7 +103,7 @@ class TestWriter:
         change = samples.new()
         runs.create(change)
         assert runs.get(change.run.id) == change.run
-        assert database.read("SELECT sha256 FROM released_blobs") == []
+        assert database.read("SELECT upload_id FROM upload_uses") == []
 
     def test_a_read_only_file_is_told_and_survived(
         self, database: SqliteDatabase, runs: SqliteRunStore, samples: Samples
@@ -155,7 +155,7 @@ class TestWriter:
 
         assert results.count("kept") == 1  # the one that held up the others
         assert sum("disk I/O error" in str(it) for it in results) == 3
-        assert database.read("SELECT sha256 FROM released_blobs") == []
+        assert database.read("SELECT upload_id FROM upload_uses") == []
         database.check()
 
     def test_a_defect_is_not_dressed_as_an_outage(self, database: SqliteDatabase) -> None:
@@ -262,9 +262,9 @@ def test_retention_makes_the_file_smaller(path: Path, samples: Samples) -> None:
         samples.clock.advance(seconds=1)
         pages = _pragma(database, "page_count")
 
-        deleted, _ = runs.delete_finished(before=samples.now, limit=1_000)
+        runs.delete(runs.list_finished(before=samples.now, limit=1_000), before=samples.now)
 
-        assert len(deleted) == 300
+        assert runs.list_finished(before=samples.now, limit=1_000) == []
         assert isinstance(pages, int)
         assert int(str(_pragma(database, "page_count"))) < pages / 4
         assert _pragma(database, "integrity_check") == "ok"

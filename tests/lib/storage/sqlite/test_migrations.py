@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from lib.storage.documents import encode_detail, encode_summary
+from lib.storage.records import RunRecord, Stored
 from lib.storage.sqlite import SqliteDatabase, SqliteRunStore
 from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
-from tests.contract.samples import Samples
+from tests.contract.samples import SMALL, Samples
 from tests.contract.threads import together
 
 
@@ -80,3 +82,43 @@ def test_of_many_that_open_a_new_file_one_makes_it(path: Path) -> None:
     results = together(lambda _: SqliteDatabase(path).close(), 8)
 
     assert results == [None] * 8
+
+
+def test_runs_of_an_older_version_keep_their_uploads(
+    connection: sqlite3.Connection, samples: Samples
+) -> None:
+    """What an upload's runs are is read from their inputs, where that can be."""
+    apply(connection, scripts()[:2])
+    used, unused, elsewhere = (samples.id("upl") for _ in range(3))
+    naming = _inputs(f'{{"data":"{used}","who":"Ada","count":3}}')
+    with_a_blob = Stored(20_000, sha256="1" * 64)
+    runs = [samples.run(inputs=inputs) for inputs in (SMALL, naming, naming)]
+    for run in runs:
+        _insert_run(connection, run)
+    for upload_id, until in ((used, None), (unused, 9), (elsewhere, None)):
+        connection.execute("INSERT INTO uploads VALUES (?, ?, '')", (upload_id, until))
+    older = "\n".join(connection.iterdump())
+
+    migrate(connection)
+    found = connection.execute("SELECT run_id, upload_id FROM upload_uses").fetchall()
+    assert {*found} == {(runs[1].id, used), (runs[2].id, used), ("", elsewhere)}
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+        other.executescript(older + "PRAGMA user_version = 2;")
+        _insert_run(other, samples.run(inputs=with_a_blob))
+        migrate(other)
+        found = other.execute("SELECT upload_id FROM upload_uses WHERE run_id = ''").fetchall()
+        assert {*found} == {(used,), (elsewhere,)}
+
+
+def _inputs(text: str) -> Stored:
+    return Stored(len(text), text=text)
+
+
+def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
+    values = (run.id, encode_summary(run), encode_detail(run))
+    connection.execute(
+        'INSERT INTO runs (id, worker_id, "trigger", cap, status, priority, queued_at, fence, '
+        "summary, detail) VALUES (?, '', '', 0, '', 5, 0, 0, ?, ?)",
+        values,
+    )

@@ -12,6 +12,7 @@ from lib.storage.records import RunQuery, RunStatus, TriggerType
 from lib.storage.sqlite import (
     SqliteDatabase,
     belongings,
+    blob_refs,
     changes,
     claims,
     counters,
@@ -55,6 +56,7 @@ STATEMENTS = {
     "expired uploads": (uploads.LIST_EXPIRED, "uploads_unused"),
     "secret": (secrets.FIND, "sqlite_autoindex_secrets_1"),
     "use of a secret": (secrets.USE, "sqlite_autoindex_secrets_1"),
+    "is an upload used": (uploads.IS_USED, "upload_uses_by_upload"),
     "settings": (worker_settings.GET, "sqlite_autoindex_worker_settings_1"),
 }
 
@@ -98,6 +100,15 @@ def named(query: RunQuery) -> str:
     """Return a test id that does not depend on the order of a set."""
     filters = (query.worker_id, *sorted(query.statuses), query.trigger, query.since, query.text)
     return "-".join(str(value) for value in filters if value) or "all"
+
+
+def test_whether_blobs_are_named_is_one_look_each(database: SqliteDatabase) -> None:
+    plan = plan_of(database, blob_refs.FIND_UNNAMED, ("[]",))
+
+    assert any("USING COVERING INDEX blob_refs_by_sha256 (sha256=?)" in step for step in plan)
+    assert [step for step in plan if step.startswith("SCAN")] == [
+        "SCAN json_each VIRTUAL TABLE INDEX 1:"
+    ]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=named)

@@ -1,0 +1,67 @@
+"""Two callers in one moment: what the first one did counts for the second."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from lib.runs import state
+from lib.runs.attempt import Attempt
+from lib.storage.memory import MemoryRunStore
+from lib.storage.records import Approval, ApprovalStatus, RunRecord, RunStatus, Stored
+from tests.lib.runs.fake_sandbox import GOOD
+from tests.lib.runs.samples import approval
+from tests.lib.runs.world import World
+
+
+def test_a_cancel_that_meets_a_new_proposal_cancels_its_approval(world: World) -> None:
+    world.add_worker(manifest="approvals: {required: true}\n")
+
+    class SlowStore(MemoryRunStore):
+        """The run proposes just after its approvals were read."""
+
+        proposal: state.Proposed | None = None
+
+        def list_approvals(self, run_id: str) -> list[Approval]:
+            found = super().list_approvals(run_id)
+            if (proposal := self.proposal) is not None:
+                self.proposal = None
+                now = world.clock.now()
+                self.change(run_id, lambda run: state.transition(run, proposal, now))
+            return found
+
+    world.runs = store = SlowStore(world.references, world.upload_store)
+    run = world.claimed()
+    outputs = Stored(2, text="{}")
+    store.proposal = state.Proposed(run.fence, approval(run, world.clock.now()), outputs)
+
+    world.lifecycle().cancel(run.id)
+
+    assert world.status(run) is RunStatus.CANCELLED
+    (found,) = world.runs.list_approvals(run.id)
+    assert found.status is ApprovalStatus.CANCELLED
+
+
+def test_runs_for_which_there_is_no_thread_are_queued_again(world: World) -> None:
+    """All of them: one that was claimed with the one that failed has not begun either."""
+    world.add_worker()
+    runs = [world.start() for _ in range(3)]
+    executor = world.executor(max_runs=3)
+    make, refused = executor._attempt, threading.Event()
+
+    def refuse_once(run: RunRecord, **options: Any) -> Attempt:
+        if not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        return make(run, **options)
+
+    executor._attempt = refuse_once
+    world.sandbox.script = lambda live: live.finish(GOOD)
+    executor.start()
+    try:
+        for run in runs:
+            assert world.until(run, RunStatus.COMPLETED).attempt == 1
+    finally:
+        executor.stop(grace_seconds=10)
+    assert not [each for each in threading.enumerate() if each.name.startswith("run-")]
+    assert refused.is_set()
