@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +111,8 @@ def runner(tmp_path: Path, mode: SandboxMode) -> Iterator[Runner]:
 def is_alive() -> Callable[[int], bool]:
     def check(pid: int) -> bool:
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] not in "ZX"
+        except (FileNotFoundError, ProcessLookupError):
             return False
-        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] not in "ZX"
 
     return check
