@@ -282,6 +282,7 @@ class WorkerReload:
 
     def _reload(self, author: Author, force: bool) -> ReloadView:
         result = self._services.workspace.reload(author, force=force)
+        self._services.early_installs.request(result.changed)
         workers = self._services.catalogue.snapshot().workers.values()
         return ReloadView(
             workers_loaded=sum(not worker.loaded.errors for worker in workers),

@@ -17,6 +17,11 @@ from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.clock import Clock, SystemClock
 from lib.data_folder import DataFolder
+from lib.environments.build import Workshop
+from lib.environments.environments import Environments
+from lib.environments.installer_settings import InstallerSettings
+from lib.environments.installers import find_installers
+from lib.environments.store import EnvironmentStore
 from lib.ids import Ids
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
@@ -24,6 +29,7 @@ from lib.runs.attempt import Attempt, Collaborators
 from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
+from lib.runs.dependencies import EarlyInstalls
 from lib.runs.engine import Engine
 from lib.runs.executor import Executor
 from lib.runs.lifecycle import Lifecycle
@@ -36,7 +42,7 @@ from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Uploads
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import Sandbox
-from lib.sandbox.runtimes import Runtimes
+from lib.sandbox.runtimes import Runtimes, base_python
 from lib.secrets.keys import KeyFolder
 from lib.secrets.store import open_secret_store
 from lib.settings import Settings, load_settings
@@ -70,6 +76,7 @@ class Services:
     workspace: Workspace
     catalogue: Catalogue
     lifecycle: Lifecycle
+    early_installs: EarlyInstalls
     signals: RunSignals
     overview: OverviewReader
     sandbox: Sandbox
@@ -157,6 +164,11 @@ class _LocalParts:
         self.sandbox = self._sandbox()
         on_exit.callback(self.sandbox.close)
         self.sandbox.prepare()
+        self.environments = self._environments()
+        self.early_installs = EarlyInstalls(
+            workspace=self.workspace, registry=self.registry, environments=self.environments
+        )
+        on_exit.callback(self.early_installs.close)
         self.masks = Masks(registry=self.registry, secrets=self.stores.secrets)
         self.bell = Bell()
         self.signals = RunSignals()
@@ -180,6 +192,7 @@ class _LocalParts:
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self._lifecycle(),
+            early_installs=self.early_installs,
             signals=self.signals,
             overview=self._overview(),
             sandbox=self.sandbox,
@@ -253,6 +266,19 @@ class _LocalParts:
             runs=self.folder.runs,
         )
 
+    def _environments(self) -> Environments:
+        settings = InstallerSettings(self.settings.installer_variables)
+        return Environments(
+            EnvironmentStore(self.folder.environments),
+            installers=find_installers(settings, base_python()),
+            workshop=Workshop(
+                python=base_python(),
+                isolation=self.settings.sandbox_mode,
+                hidden=(str(ENGINE_ROOT), str(self.folder.path), str(self.settings.workspace_path)),
+                mask=settings.mask,
+            ),
+        )
+
     def _executor(self) -> Executor:
         collaborators = Collaborators(
             store=self.stores.runs,
@@ -264,6 +290,7 @@ class _LocalParts:
                 content=self.stores.content,
                 uploads=self.stores.uploads,
                 runtimes=self.runtimes,
+                environments=self.environments,
             ),
             collection=self.collection,
             sandbox=self.sandbox,

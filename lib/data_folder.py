@@ -76,6 +76,11 @@ class DataFolder:
         return self.path / "keys"
 
     @property
+    def environments(self) -> Path:
+        """Installed packages, shared by runs."""
+        return self.path / "environments"
+
+    @property
     def sandbox(self) -> Path:
         """The zygote's socket."""
         return self.path / "sandbox"

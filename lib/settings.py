@@ -30,6 +30,12 @@ from pydantic import (
 MIN_SECRET_CHARACTERS: Final = 16
 
 _SECRETS_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}\Z")
+# What installers of packages are configured by; nothing else of the server sees them.
+_OF_INSTALLERS: Final = re.compile(
+    r"(PIP_\w+|UV_\w+|npm_config_.+|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)"
+    r"|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS)\Z",
+    re.IGNORECASE,
+)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])\Z")
 
 SandboxMode = Literal["require", "best_effort", "off"]
@@ -83,6 +89,7 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] | None = Field(None, alias="FLOOM_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="FLOOM_LOG_LEVEL")
     backend: Literal["local", "aws"] = Field("local", alias="FLOOM_BACKEND")
+    installer_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -149,8 +156,9 @@ def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> 
     """
     given = {**dotenv_values(dotenv), **(os.environ if environ is None else environ)}
     chosen = {name: value for name, value in given.items() if name in VARIABLES and value}
+    of_installers = {n: v for n, v in given.items() if _OF_INSTALLERS.match(n) and v}
     try:
-        return Settings.model_validate(chosen)
+        return Settings.model_validate({**chosen, "installer_variables": of_installers})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
 

@@ -6,12 +6,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 from lib.clock import Clock
+from lib.environments.environment import Environment
+from lib.environments.recipe import InstallCancelled
 from lib.log import event
 from lib.manifest.models import Manifest
 from lib.runs import state
@@ -23,7 +25,7 @@ from lib.runs.signals import RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
-from lib.storage.records import RunError, RunRecord
+from lib.storage.records import LogLine, RunError, RunRecord
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
@@ -66,6 +68,8 @@ class Attempt:
         adopted: The live run, when an earlier life of this server started it.
         mask: Of an adopted run.
     """
+
+    keeps_log = True  # of an installation that it waits for
 
     def __init__(
         self,
@@ -128,12 +132,61 @@ class Attempt:
         if manifest is None:
             return self._failed("execution_error", "The worker's manifest does not load.")
         try:
-            live = self._resume(self._live) if self._live else self._start(manifest)
+            if self._live is not None:
+                self._continue(self._live)
+            else:
+                self._run_afresh(manifest)
         except PreparationError as error:
             return self._failed(error.code, f"The run could not be prepared: {error}.")
+        except InstallCancelled:
+            if self._handed_over:
+                raise _HandedOver from None
+            # Given up by the server, it has done nothing and can simply be queued again.
+            give_back = state.NeverStarted(run.fence)
+            return give_back if self._abandoned else state.Cancelled(run.fence)
         except SandboxUnavailable as error:
             return self._failed("sandbox_unavailable", error.detail)
-        carrier = LiveLog(self._folder.meta, run_id=run.id, store=self._with.logs, mask=self._mask)
+        outcome = self._patiently(lambda: self._collect(manifest))
+        # One that ended by itself just before it was abandoned has done its work.
+        ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
+        return None if self._abandoned and ended_by_us else outcome
+
+    def gives_up(self) -> bool:
+        """As a customer of environments: whether nobody waits for the run here any more."""
+        return self._wanted_end or self._handed_over
+
+    def tell(self, lines: Sequence[str]) -> None:
+        """As a customer of environments: write lines into the run's log, before the worker's."""
+        self._patiently(lambda: self._write(lines))
+        self._with.signals.notify(self._run.id)
+
+    def _write(self, lines: Sequence[str]) -> None:
+        now, last = self._with.clock.now(), self._with.logs.last_seq(self._run.id)
+        self._with.logs.append(
+            self._run.id,
+            [
+                LogLine(seq, now, "info", "system", self._mask.text(line))
+                for seq, line in enumerate(lines, start=last + 1)
+            ],
+        )
+
+    def _run_afresh(self, manifest: Manifest) -> None:
+        preparation = self._with.preparation
+        command = preparation.command(manifest)
+        secrets = self._patiently(lambda: self._take_secrets(manifest))
+        with preparation.installed(self._run, manifest, self) as packages:
+            launch = self._patiently(lambda: self._prepare(manifest, command, secrets, packages))
+            self._watch_to_the_end(self._start(launch))
+
+    def _continue(self, live: LiveRun) -> None:
+        with self._with.preparation.kept(self._folder):
+            self._watch_to_the_end(self._resume(live))
+
+    def _watch_to_the_end(self, live: LiveRun) -> None:
+        """Watch a started attempt to its end, its log carried along."""
+        carrier = LiveLog(
+            self._folder.meta, run_id=self._run.id, store=self._with.logs, mask=self._mask
+        )
         try:
             self._watch(live, carrier)
         except _HandedOver:
@@ -144,10 +197,6 @@ class Attempt:
         finally:
             live.close()
         self._patiently(carrier.carry)
-        outcome = self._patiently(lambda: self._collect(manifest))
-        # One that ended by itself just before it was abandoned has done its work.
-        ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
-        return None if self._abandoned and ended_by_us else outcome
 
     def _collect(self, manifest: Manifest) -> state.Event:
         """Return the outcome; of a supervisor that had to be killed, why that was."""
@@ -161,11 +210,6 @@ class Attempt:
         return self._failed(
             "timeout", f"The run took longer than {seconds} s (limits.timeout_seconds)."
         )
-
-    def _prepare(self, manifest: Manifest) -> Launch:
-        secrets = self._take_secrets(manifest)
-        self._with.preparation.fill(self._folder, self._run, manifest)
-        return self._launch(manifest, secrets)
 
     def _take_secrets(self, manifest: Manifest) -> Mapping[str, str]:
         """Return the declared secrets; from here on nothing recorded holds one."""
@@ -187,8 +231,7 @@ class Attempt:
             self.cancel()
         return live
 
-    def _start(self, manifest: Manifest) -> LiveRun:
-        launch = self._patiently(lambda: self._prepare(manifest))
+    def _start(self, launch: Launch) -> LiveRun:
         with self._lock:
             if self._handed_over:
                 raise _HandedOver
@@ -204,18 +247,27 @@ class Attempt:
         with self._lock:
             self._deadline = time.monotonic() + max(0.0, seconds) + END_SECONDS
 
-    def _launch(self, manifest: Manifest, secrets: Mapping[str, str]) -> Launch:
+    def _prepare(
+        self,
+        manifest: Manifest,
+        command: tuple[str, ...],
+        secrets: Mapping[str, str],
+        packages: Environment,
+    ) -> Launch:
+        """Fill a fresh folder; return how to start the worker in it."""
         run = self._run
+        self._with.preparation.fill(self._folder, run, manifest, packages)
         return Launch(
             run_id=run.id,
             fence=run.fence,
             folder=self._folder.path,
-            command=self._with.preparation.command(manifest),
-            environment=self._with.preparation.environment(run, secrets),
+            command=command,
+            environment=self._with.preparation.environment(run, secrets, packages),
             limits=run.policy.limits,
             first_seq=self._with.logs.last_seq(run.id) + 1,
             warm=manifest.warm,
             secret_names=tuple(secrets),
+            readable=packages.readable,
         )
 
     def _watch(self, live: LiveRun, carrier: LiveLog) -> None:

@@ -6,12 +6,17 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from lib.environments.environment import Environment
+from lib.environments.port import Customer, PackageSource
+from lib.environments.recipe import InstallError
 from lib.manifest.models import Manifest
+from lib.runs.dependencies import recipes_of
 from lib.runs.folder import UnsafePath, WorkFolder
 from lib.sandbox.runtimes import Runtimes
 from lib.storage.content import ContentStore
@@ -21,7 +26,7 @@ from lib.workspace.workspace import BundleFile, Workspace
 
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
-REQUIREMENTS_FILE: Final = "requirements.txt"
+PACKAGES_FILE: Final = "packages.json"  # in the attempt's folder, for a server that adopts it
 CONTEXT_FOLDER: Final = "context"
 LINK_MODE: Final = 0o120000  # git's mode of a symbolic link
 _OWN_NAMES: Final = frozenset({INPUTS_FILE, OUT_FOLDER, "result.json"})  # not of a bundle
@@ -113,6 +118,7 @@ class Preparation:
     Args:
         workspace: Where bundles and contexts are read.
         content: Where the bytes of uploads are.
+        environments: Installs what workers depend on.
     """
 
     def __init__(
@@ -122,14 +128,48 @@ class Preparation:
         content: ContentStore,
         uploads: UploadStore,
         runtimes: Runtimes,
+        environments: PackageSource,
     ) -> None:
         self._workspace = workspace
         self._content = content
         self._uploads = uploads
         self._runtimes = runtimes
+        self._environments = environments
 
-    def fill(self, folder: AttemptFolder, run: RunRecord, manifest: Manifest) -> None:
-        """Write bundle, inputs and an empty `out/` into a fresh folder.
+    @contextmanager
+    def installed(
+        self, run: RunRecord, manifest: Manifest, customer: Customer
+    ) -> Iterator[Environment]:
+        """Yield the packages that the worker asks for; they stay until the block ends.
+
+        Raises:
+            InstallFailed: they cannot be had.
+            InstallCancelled: the customer gave up.
+        """
+        with contextlib.ExitStack() as lease:
+            try:
+                recipes = recipes_of(
+                    self._workspace, run.worker_sha, source_builds=manifest.source_builds
+                )
+                found = lease.enter_context(self._environments.prepare(recipes, customer))
+            except InstallError as error:
+                raise InstallFailed(str(error)) from error
+            yield found
+
+    @contextmanager
+    def kept(self, folder: AttemptFolder) -> Iterator[None]:
+        """Keep the packages of an attempt that runs already until the block ends."""
+        try:
+            keys = json.loads((folder.path / PACKAGES_FILE).read_text())
+        except (OSError, ValueError):  # of an earlier version of this server
+            keys = []
+        with self._environments.keep(tuple(keys)):
+            yield
+
+    def fill(
+        self, folder: AttemptFolder, run: RunRecord, manifest: Manifest, packages: Environment
+    ) -> None:
+        """Write bundle, inputs, links to packages and an empty `out/` into a fresh folder.
 
         Raises:
             PreparationError: a file of the bundle, a context or an input
@@ -143,6 +183,9 @@ class Preparation:
                 inputs = self._place_files(work, manifest, self._inputs(run))
                 work.make_folder(OUT_FOLDER)
                 work.write(INPUTS_FILE, _json_bytes(inputs))
+            (folder.path / PACKAGES_FILE).write_text(json.dumps(packages.keys))
+            for name, target in packages.links:  # the only links that leave the folder
+                (folder.work / name).symlink_to(target)
         except UnsafePath as error:
             raise PreparationError(str(error)) from error
         except OSError as error:
@@ -162,11 +205,14 @@ class Preparation:
             )
         return self._runtimes.command(manifest.command)
 
-    def environment(self, run: RunRecord, secrets: Mapping[str, str]) -> dict[str, str]:
+    def environment(
+        self, run: RunRecord, secrets: Mapping[str, str], packages: Environment
+    ) -> dict[str, str]:
         """Return the variables of the process but for those that the sandbox adds."""
         return {
             **secrets,
-            "PATH": self._runtimes.search_path,
+            **packages.variables,
+            "PATH": ":".join([*packages.programs, self._runtimes.search_path]),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONUNBUFFERED": "1",
@@ -184,8 +230,6 @@ class Preparation:
     def _write_bundle(self, work: WorkFolder, sha: str) -> None:
         work.make_folder(".tmp")
         for file in self._workspace.bundle(sha):
-            if file.path == REQUIREMENTS_FILE and file.data.strip():
-                raise InstallFailed("This version does not install requirements.txt")
             if file.path.split("/")[0] not in _OWN_NAMES:
                 _write_file(work, file)
 

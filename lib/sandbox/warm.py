@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import importlib.machinery
 import io
 import os
 import signal
+import site
 import sys
+import sysconfig
 import threading
 import types
 from collections.abc import Callable
@@ -56,6 +59,7 @@ class WarmStart:
         os.environ.clear()
         os.environ.update(self.environment)
         hidden = _hide_our_modules()
+        _add_user_site(self.environment.get("PYTHONUSERBASE"))
         sys.argv = list(self.command[1:])
         sys.orig_argv = list(self.command)
         sys.path.insert(0, os.path.dirname(os.path.abspath(self.command[1])))  # noqa: PTH100, PTH120
@@ -79,6 +83,33 @@ def _hide_our_modules() -> list[types.ModuleType]:
     """A worker may have a package `lib` of its own."""
     names = [name for name in sys.modules if name == "lib" or name.startswith("lib.")]
     return [sys.modules.pop(name) for name in names]
+
+
+def _add_user_site(base: str | None) -> None:
+    """Take up the packages below PYTHONUSERBASE, which an isolated interpreter ignores.
+
+    As `site` does at a start: after the standard library, before the
+    interpreter's own packages, `.pth` files and all. The interpreter's own are
+    put back as they are, because their `.pth` files have had their effect.
+    """
+    if not base:
+        return
+    folder = os.path.join(base, _user_site())  # noqa: PTH118 - as `site` makes it
+    site.USER_BASE, site.USER_SITE, site.ENABLE_USER_SITE = base, folder, True
+    if not os.path.isdir(folder):  # noqa: PTH112 - as `site` does
+        return
+    own = set(site.getsitepackages())
+    first = next((n for n, path in enumerate(sys.path) if path in own), len(sys.path))
+    later = sys.path[first:]
+    del sys.path[first:]
+    site.addsitedir(folder)
+    sys.path += [path for path in later if path not in sys.path]
+
+
+@functools.cache
+def _user_site() -> str:
+    """Return the user site, relative to its base; the first call reads a file."""
+    return sysconfig.get_path("purelib", "posix_user", vars={"userbase": ""}).lstrip("/")
 
 
 def _renew_streams() -> None:
@@ -205,6 +236,7 @@ PREIMPORTED = (
 
 def preimport() -> None:
     """Import the modules above; one that a host's Python lacks is left out."""
+    _user_site()
     for name in PREIMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

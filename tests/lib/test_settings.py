@@ -188,3 +188,32 @@ def test_misspelt_variables_are_told_with_the_nearest_name() -> None:
         "FLOOM_PROT is not a setting; did you mean FLOOM_PORT?",
         "FLOOM_QQQQQQQQQ is not a setting",
     ]
+
+
+def test_variables_of_installers_are_taken_and_no_others(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("PIP_INDEX_URL=https://index.example\nUV_INDEX_URL=https://file.example\n")
+    given = {
+        "UV_INDEX_URL": "https://environment.example",
+        "npm_config_registry": "https://registry.example",
+        "NPM_CONFIG_CAFILE": "/ca.pem",
+        "npm_config_//registry.example/:_authToken": "t",
+        "HTTPS_PROXY": "http://proxy.example",
+        "no_proxy": "localhost",
+        "SSL_CERT_FILE": "/ca.pem",
+        "NODE_EXTRA_CA_CERTS": "",
+        "AWS_SECRET_ACCESS_KEY": "never",
+        "NODE_OPTIONS": "never",
+        "PATH": "never",
+        "FLOOM_SECRET": "never, whatever it is",
+        "MY_UV_INDEX": "never",
+    }
+    found = load_settings(given, dotenv=dotenv).installer_variables
+    expected = {name: value for name, value in given.items() if value and "never" not in value}
+    assert found == {**expected, "PIP_INDEX_URL": "https://index.example"}
+
+
+def test_variables_of_installers_are_not_shown_by_the_settings() -> None:
+    settings = load(UV_INDEX_URL="https://ada:correct-horse@index.example")
+    assert settings.installer_variables
+    assert "horse" not in repr(settings)

@@ -299,7 +299,7 @@ def test_a_store_that_stays_down_leaves_the_folder_to_a_restarted_server(
         ("exec: {runtime: node, entry: run.js}\n", {"run_js": ""}, "runtime_missing"),
         ("exec: {mode: agent}\n", {"SKILL_md": "# Skill\n"}, "agent_not_supported"),
         ("contexts: [{name: lore}]\n", {}, "execution_error"),
-        ("tags: [a]\n", {"requirements_txt": "httpx\n"}, "install_failed"),
+        ("tags: [a]\n", {"requirements_txt": "-r /etc/passwd\n"}, "install_failed"),
     ],
 )
 def test_what_this_server_cannot_execute_fails_by_name(

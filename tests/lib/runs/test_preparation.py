@@ -8,19 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from lib.environments.environment import Environment
 from lib.runs.preparation import AttemptFolder, PreparationError, remove_tree
 from lib.storage.records import RunRecord
 from tests.lib.runs.world import LINK, World
 
+NO_PACKAGES = Environment()
 FILE_INPUT = "exec: {{inputs: [{{name: data, kind: file, type: csv{more}}}]}}\n"
 
 
-def filled(world: World, run: RunRecord) -> Path:
+def filled(world: World, run: RunRecord, packages: Environment = NO_PACKAGES) -> Path:
     """Fill a run's folder; return its working directory."""
     manifest = world.registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
     assert manifest is not None
     folder = world.folder(run)
-    world.preparation.fill(folder, run, manifest)
+    world.preparation.fill(folder, run, manifest, packages)
     return folder.work
 
 
@@ -169,7 +171,7 @@ def test_a_context_that_cannot_be_placed_is_told(world: World, context: str, mes
 def test_the_environment_is_exactly_what_is_promised(world: World) -> None:
     world.add_worker()
     run = world.claimed()
-    environment = world.preparation.environment(run, {"API_KEY": "k", "HOME": "/root"})
+    environment = world.preparation.environment(run, {"API_KEY": "k", "HOME": "/root"}, NO_PACKAGES)
     assert environment == {
         "API_KEY": "k",
         "PATH": "/opt/python/bin:/bin:/usr/local/bin:/usr/bin",
@@ -190,7 +192,7 @@ def test_the_environment_is_exactly_what_is_promised(world: World) -> None:
 def test_a_proposing_run_knows_its_phase(world: World) -> None:
     world.add_worker(manifest="approvals: {required: true}\n")
     run = world.claimed()
-    environment = world.preparation.environment(run, {})
+    environment = world.preparation.environment(run, {}, NO_PACKAGES)
     assert environment["FLOOM_PHASE"] == "propose"
 
 
@@ -200,7 +202,7 @@ def test_the_server_s_own_environment_never_leaks(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leak")
     world.add_worker()
     run = world.claimed()
-    assert "leak" not in str(world.preparation.environment(run, {}))
+    assert "leak" not in str(world.preparation.environment(run, {}, NO_PACKAGES))
 
 
 def test_a_folder_of_any_depth_and_with_odd_modes_is_removed(tmp_path: Path) -> None:
@@ -228,3 +230,24 @@ def test_removing_a_folder_follows_no_link(tmp_path: Path) -> None:
     (folder.work / "link").symlink_to(tmp_path / "kept")
     folder.remove()
     assert (tmp_path / "kept" / "file").exists()
+
+
+def test_packages_come_before_the_runtimes_and_go_over_secrets(
+    world: World,
+) -> None:
+    world.add_worker()
+    run = world.claimed()
+    packages = Environment(
+        programs=("/e/bin",), variables={"PYTHONUSERBASE": "/e", "LANG": "x"}, readable=("/e",)
+    )
+    environment = world.preparation.environment(run, {"PYTHONUSERBASE": "/mine"}, packages)
+    assert environment["PATH"].startswith("/e/bin:/opt/python/bin:")
+    assert environment["PYTHONUSERBASE"] == "/e"
+    assert environment["LANG"] == "C.UTF-8"
+
+
+def test_links_to_packages_are_placed_beside_the_bundle(world: World, tmp_path: Path) -> None:
+    world.add_worker()
+    target = tmp_path / "modules"
+    work = filled(world, world.claimed(), Environment(links=(("node_modules", str(target)),)))
+    assert (work / "node_modules").readlink() == target

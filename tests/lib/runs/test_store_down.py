@@ -150,6 +150,7 @@ def test_a_store_that_is_down_before_the_start_does_not_fail_the_run(world: Worl
         content=world.content,
         uploads=uploads,
         runtimes=world.runtimes,
+        environments=world.packages,
     )
     world.add_worker(manifest="exec: {inputs: [{name: data, kind: file}]}\n")
     run = world.claimed(data=world.upload().id)

@@ -28,6 +28,7 @@ from lib.runs.attempt import Attempt, Collaborators
 from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
+from lib.runs.dependencies import EarlyInstalls
 from lib.runs.executor import Executor
 from lib.runs.lifecycle import Canceller, KeyUse, Lifecycle, StartRequest
 from lib.runs.masks import Masks
@@ -53,6 +54,7 @@ from lib.storage.memory import (
 from lib.storage.records import RunRecord, RunStatus, SandboxReport, Trigger, Upload
 from lib.workspace.registry import Registry
 from lib.workspace.workspace import Author, Workspace
+from tests.lib.runs.fake_packages import FakePackages
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, FakeSandbox
 
 OWNER = "srv_test"
@@ -138,11 +140,19 @@ class World:
             ids=self.ids,
             folder=root / "unfinished",
         )
+        self.packages = FakePackages()
         self.preparation = Preparation(
             workspace=workspace,
             content=self.content,
             uploads=self.upload_store,
             runtimes=self.runtimes,
+            environments=self.packages,
+        )
+
+    @property
+    def early_installs(self) -> EarlyInstalls:
+        return EarlyInstalls(
+            workspace=self.workspace, registry=self.registry, environments=self.packages
         )
 
     @property
@@ -275,6 +285,7 @@ class World:
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self.lifecycle(canceller),
+            early_installs=self.early_installs,
             signals=self.signals,
             overview=self.overview(),
             sandbox=self.sandbox,

@@ -1,0 +1,302 @@
+"""Runs one installer, confined as a worker is, and ends all of it whatever happens.
+
+A process of its own, because confinement needs one thread to fork from, and
+because it must end the installer also when the server is killed. It is started
+isolated (`-I`) with an empty environment. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final, NoReturn
+
+from lib.environments.way_out import WayOut
+from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
+from lib.sandbox import identity, loopback, privileges, process_tree
+from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
+from lib.sandbox.folder_size import FolderSize
+from lib.sandbox.host_view import HostView
+from lib.sandbox.probe import probe
+from lib.sandbox.rlimits import Ceilings
+
+PROXY_PORT: Final = 3128  # in the installer's own network namespace
+TICK_SECONDS: Final = 0.5
+FIRST_UID_AFTER_RUNS: Final = identity.UID_COUNT
+UID_COUNT: Final = 64
+MAX_TASKS: Final = 512
+_PROXY_NAMES: Final = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def main() -> NoReturn:
+    """Serve the one request on standard input, and end."""
+    os.setsid()  # a Ctrl-C in the server's terminal is the server's
+    process_tree.adopt_orphans()
+    privileges.set_dumpable(dumpable=False)  # the request may hold a password
+    try:
+        ended = Supervisor(InstallRequest.read(sys.stdin.buffer)).run()
+    except (ConfinementError, OSError, EOFError, identity.NoUidLeft) as error:
+        ended = InstallExit(problem=str(error))
+    process_tree.end_below(os.getpid())
+    _say({"exit": asdict(ended)})
+    os._exit(0)
+
+
+class Supervisor:
+    """One installer, from its start to its end."""
+
+    def __init__(self, request: InstallRequest) -> None:
+        self._request = request
+        self._partial = b""
+        self._size = FolderSize(request.folder)
+        os.set_inheritable(request.lock, False)
+
+    def run(self) -> InstallExit:
+        """Start it, wait for it, say how it ended. Nothing of it is left then."""
+        request = self._request
+        found = self._find_enclosure()
+        if found is None and request.runs_foreign_code and request.isolation == "require":
+            return InstallExit(
+                problem="this host cannot confine it, FLOOM_SANDBOX=require asks for that, "
+                "and exec.source_builds runs the code of packages"
+            )
+        output, output_end = os.pipe()
+        if found is None:
+            _tell("The installer is not confined: this host or FLOOM_SANDBOX does without.")
+            pid = self._start_plainly(output_end)
+        else:
+            pid = self._start_confined(*found, output_end)
+        os.close(output_end)
+        return self._watch(pid, output)
+
+    def _find_enclosure(self) -> tuple[Enclosure, Tenant] | None:
+        """Return where the installer is put, and as whom; None where it cannot be."""
+        request = self._request
+        if request.isolation == "off":
+            return None
+        first_uid = identity.default_first_uid() + FIRST_UID_AFTER_RUNS
+        layers = self._find_layers(first_uid)
+        if layers is None:
+            return None
+        private = Path(request.private_folder)
+        (private / "stage").mkdir(mode=0o700, parents=True, exist_ok=True)
+        enclosure = Enclosure(
+            layers=layers,
+            view=HostView.find(request.runtimes),
+            stage=str(private / "stage"),
+            home=request.folder,  # the same path, for what the installer writes down
+            hidden=request.hidden,
+        )
+        uid = None
+        if layers.uid:
+            uid = _lease_uid(private / "uids", first_uid)
+            identity.give(request.folder, uid, uid)
+        return enclosure, Tenant(
+            work=request.folder,
+            ceilings=self._ceilings(layers),
+            readable=request.readable,
+            uid=uid,
+        )
+
+    def _find_layers(self, first_uid: int) -> Layers | None:
+        found = probe([self._request.command[0], self._request.folder], first_uid)
+        return found.layers if found.is_whole and found.layers.confines_sockets else None
+
+    def _ceilings(self, layers: Layers) -> Ceilings:
+        counts_alone = layers.uid or layers.user_namespace
+        return Ceilings(
+            memory_bytes=self._request.memory_bytes,
+            file_bytes=self._request.disk_bytes,
+            tasks=MAX_TASKS if counts_alone else None,
+        )
+
+    def _start_confined(self, enclosure: Enclosure, tenant: Tenant, output: int) -> int:
+        """Fork, with a proxy as the only way out of where the child is."""
+        proxy = _Proxy.beside(enclosure)
+        enclosure.get_ready()
+        failure, failure_end = os.pipe()
+        tenant = replace(tenant, connect_ports=(proxy.port,), keep=(failure_end,))
+        pid = enclosure.fork()
+        if pid == 0:
+            self._become_installer(enclosure, tenant, proxy, output)
+        os.close(failure_end)
+        listener = proxy.listener()
+        reason = _read_all(failure)
+        if reason or listener is None:
+            raise OSError(reason.decode(errors="replace") or "the installer did not start")
+        WayOut(listener, self._request.rules, _tell).start()
+        return pid
+
+    def _become_installer(
+        self, enclosure: Enclosure, tenant: Tenant, proxy: _Proxy, output: int
+    ) -> NoReturn:
+        (failure,) = tenant.keep
+        try:
+            _connect_streams(output)
+            enclosure.build(proxy.order)
+            enclosure.admit(tenant)
+            os.set_inheritable(failure, False)
+            self._execute(_proxied(self._request.environment, proxy.port))
+        except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
+            os.write(failure, str(error).encode() or b"unknown")
+        finally:
+            os._exit(127)
+
+    def _start_plainly(self, output: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                privileges.die_with_parent(signal.SIGKILL)
+                os.setsid()
+                _connect_streams(output)
+                os.chdir(self._request.folder)
+                proxies = _proxy_variables(self._request.rules.proxies)
+                self._execute({**self._request.environment, **proxies})
+            except OSError as error:
+                os.write(2, f"{error}\n".encode())
+            finally:
+                os._exit(127)
+        return pid
+
+    def _execute(self, environment: dict[str, str]) -> NoReturn:
+        os.umask(0o022)
+        command = self._request.command
+        os.execve(command[0], command, environment)  # noqa: S606
+
+    def _watch(self, pid: int, output: int) -> InstallExit:
+        """Pass output on until the installer's first process has ended, or must."""
+        ended = os.pidfd_open(pid)
+        deadline = time.monotonic() + self._request.timeout_seconds
+        poll = select.poll()
+        for descriptor in (0, output, ended):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll(TICK_SECONDS * 1000)}
+            if output in ready and not self._pass_on(output):
+                poll.unregister(output)
+            reason = self._reason_to_end(cancelled=0 in ready, deadline=deadline)
+            if reason or ended in ready:
+                break
+        if reason:
+            process_tree.signal_all([pid], signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        process_tree.end_below(os.getpid())
+        self._drain(output)
+        code = os.waitstatus_to_exitcode(status)
+        return InstallExit(128 - code if code < 0 else code, reason)
+
+    def _reason_to_end(self, *, cancelled: bool, deadline: float) -> str | None:
+        if cancelled:
+            return "cancel"
+        if time.monotonic() > deadline:
+            return "timeout"
+        if self._size.due() and self._size.measure() > self._request.disk_bytes:
+            return "disk"
+        return None
+
+    def _pass_on(self, output: int) -> bool:
+        """Read once and say what is whole; False at the end."""
+        data = os.read(output, 65536)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if not data or len(self._partial) > MAX_LINE_BYTES:
+            lines.append(self._partial)
+            self._partial = b""
+        for line in lines:
+            if line.strip():
+                _tell(line[:MAX_LINE_BYTES].decode(errors="replace").rstrip())
+        return bool(data)
+
+    def _drain(self, output: int) -> None:
+        """Take what is left; nobody can write to it any more."""
+        os.set_blocking(output, False)
+        with contextlib.suppress(BlockingIOError):
+            while self._pass_on(output):
+                pass
+
+
+def _lease_uid(folder: Path, first: int) -> int:
+    """Take an id that is kept until this process ends, after all that used it."""
+    lease = identity.UidRange(folder, first, UID_COUNT).lease(os.getpid())
+    return lease.uid
+
+
+@dataclass(frozen=True)
+class _Proxy:
+    """Where the installer's proxy listens.
+
+    Attributes:
+        order: For the child, which makes the socket in its network namespace.
+    """
+
+    port: int
+    order: loopback.Order | None
+    _listener: socket.socket | None
+    _channel: socket.socket | None
+    _child_channel: socket.socket | None
+
+    @classmethod
+    def beside(cls, enclosure: Enclosure) -> _Proxy:
+        """Prepare one for an enclosure with a network of its own, or without."""
+        if not enclosure.layers.network:
+            listener = loopback.listen(0)
+            return cls(listener.getsockname()[1], None, listener, None, None)
+        channel, child_channel = socket.socketpair()
+        order = loopback.Order((PROXY_PORT,), child_channel.fileno())
+        return cls(PROXY_PORT, order, None, channel, child_channel)
+
+    def listener(self) -> socket.socket | None:
+        """Return the socket, in the parent, after the fork; None: the child failed before."""
+        if self._channel is None or self._child_channel is None:
+            return self._listener
+        self._child_channel.close()
+        with self._channel, contextlib.suppress(EOFError):
+            return loopback.receive_listeners(self._channel, 1)[0]
+        return None
+
+
+def _proxied(environment: dict[str, str], port: int) -> dict[str, str]:
+    """Return the variables with the way out, in every spelling that is read."""
+    url = f"http://{loopback.ADDRESS}:{port}"
+    named = dict.fromkeys(_PROXY_NAMES, url)
+    npm = {"npm_config_proxy": url, "npm_config_https_proxy": url, "npm_config_noproxy": ""}
+    return {**environment, **named, **npm}
+
+
+def _proxy_variables(proxies: object) -> dict[str, str]:
+    assert isinstance(proxies, dict)  # noqa: S101 - JSON made it
+    return {f"{name}_proxy": value for name, value in proxies.items()}
+
+
+def _connect_streams(output: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+
+
+def _read_all(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+_saying: Final = threading.Lock()
+
+
+def _tell(line: str) -> None:
+    _say({"line": line})
+
+
+def _say(value: dict[str, object]) -> None:
+    """Write one answer; a server that is gone does not mind."""
+    with _saying, contextlib.suppress(OSError):
+        data = json.dumps(value).encode() + b"\n"
+        while data:
+            data = data[os.write(1, data) :]
