@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from lib.clock import Clock
 from lib.web import headers
 from lib.web.problems import Failure
 from lib.web.proxies import TrustedProxies
+from lib.web.request_ids import fit_request_id, new_request_id
 from lib.web.shutdown import Shutdown
 from lib.web.threads import Pool
 
@@ -30,10 +28,6 @@ ACCESS: Final = logging.getLogger("floom.access")
 _REQUEST: Final = log.FrequentEvent(
     ACCESS, "request", "method", "route", "status", "ms", "request_id", "principal"
 )
-# Unique without asking the system for randomness at each request.
-_PROCESS: Final = secrets.token_hex(8)
-_numbers: Final = itertools.count(1)
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class Exchange:
         self.kernel = kernel
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.request_id = f"{_PROCESS}-{next(_numbers):x}"
+        self.request_id = new_request_id()
         self.principal: Principal | None = None
         self.template: str | None = None
         self.status = 0
@@ -88,8 +82,7 @@ class Exchange:
 
     def adopt_request_id(self, header: bytes) -> None:
         """Take over the caller's request id, if it is fit for headers and logs."""
-        if _REQUEST_ID.fullmatch(header):
-            self.request_id = header.decode()
+        self.request_id = fit_request_id(header) or self.request_id
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send one ASGI message; not a coroutine itself, which saves a hop."""
