@@ -40,7 +40,8 @@ class BatchedHandler(logging.Handler):
         self._stream = stream
         self._wait_seconds = wait_seconds
         self._waiting: deque[Entry] = deque()
-        self._writing = threading.Lock()
+        # Its own thread may enter again: a task that is collected while a line is made logs, too.
+        self._writing = threading.RLock()
         self._has_records = threading.Event()
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
@@ -67,9 +68,9 @@ class BatchedHandler(logging.Handler):
         """Write what waits."""
         with self._writing:
             left = len(self._waiting)
-            while left > 0:
-                self._write([self._waiting.popleft() for _ in range(min(left, LINES_PER_WRITE))])
-                left -= LINES_PER_WRITE
+            while size := min(left, LINES_PER_WRITE, len(self._waiting)):
+                self._write([self._waiting.popleft() for _ in range(size)])
+                left -= size
 
     def close(self) -> None:
         """Write what waits, and every later record at once; idempotent.

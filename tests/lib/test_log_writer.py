@@ -30,6 +30,17 @@ for number in range({lines}):
 {ending}
 """
 
+NESTED = """
+import logging, sys
+from lib.log_writer import BatchedHandler
+handler = BatchedHandler(sys.stderr)
+def render(*_):
+    handler.handle(logging.LogRecord("test", logging.ERROR, "", 0, "inner", None, None))
+    return "outer"
+handler.take(render, 0.0, ())
+handler.flush()
+"""
+
 
 class Stream(io.StringIO):
     """Says when something was written."""
@@ -165,3 +176,18 @@ def test_every_end_of_a_process_but_a_kill_writes_all_lines(ending: str, status:
     )
     assert ended.returncode == status
     assert ended.stderr.count('"event":"request"') == LINES
+
+
+def test_what_is_logged_while_lines_are_made_is_written_too() -> None:
+    """A collected task, for one, logs wherever the collector happens to run."""
+    ended = subprocess.run(  # of its own: a writer that waits for itself could not even end
+        [sys.executable, "-c", NESTED],
+        cwd=ROOT,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+    assert sorted(ended.stderr.split()) == ["inner", "outer"]
