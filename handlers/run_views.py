@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import Field
@@ -28,8 +25,6 @@ from lib.storage.records import (
     TriggerType,
 )
 from lib.web.models import ResponseModel, Timestamp
-
-MAX_RENDERED: Final = 4_096  # about 1 KB each
 
 
 class TriggerView(ResponseModel):
@@ -58,6 +53,7 @@ class SandboxView(ResponseModel):
     limits: str
 
 
+# Stores keep a summary as the JSON text of this view, and `GET /runs` sends that.
 class RunSummaryView(ResponseModel):
     """A run without its inputs and outputs."""
 
@@ -153,33 +149,6 @@ class RunDetailView(RunView):
     artifacts: list[ArtifactView]
     feedback_count: int
     can_replay: bool
-
-
-class SummaryRenderer:
-    """Renders rows of lists, each state of a run once.
-
-    A store returns the same object for an unchanged summary, so what was
-    rendered is found by identity: a page of 50 costs 10 us instead of 500.
-    """
-
-    def __init__(self) -> None:
-        self._rendered: OrderedDict[str, tuple[RunSummary, bytes]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def render(self, runs: Iterable[RunSummary]) -> bytes:
-        """Return a JSON array of summaries."""
-        return b"[" + b",".join([self._row(run) for run in runs]) + b"]"
-
-    def _row(self, run: RunSummary) -> bytes:
-        known = self._rendered.get(run.id)
-        if known is not None and known[0] is run:
-            return known[1]
-        row = run_summary(run).model_dump_json().encode()
-        with self._lock:
-            self._rendered[run.id] = (run, row)
-            if len(self._rendered) > MAX_RENDERED:
-                self._rendered.popitem(last=False)
-        return row
 
 
 def run_summary(run: RunSummary) -> RunSummaryView:

@@ -14,7 +14,6 @@ from handlers.run_views import (
     RunDetailView,
     RunSummaryView,
     RunView,
-    SummaryRenderer,
     approval_view,
     artifact_view,
     log_lines,
@@ -39,12 +38,12 @@ from lib.web.files import FileReply, file_reply
 from lib.web.media import Media
 from lib.web.models import RequestModel
 from lib.web.operation import operation
+from lib.web.page_cache import PageCache
 from lib.web.paging import PageQuery, decode_cursor, encode_cursor
 from lib.web.route import Route
 from lib.web.threads import blocking
 
 TAG: Final = "Runs"
-MAX_CACHED_PAGES: Final = 64  # up to 130 KB each
 SHOWN_LOG_LINES: Final = 1_000
 MAX_LOG_WAIT_SECONDS: Final = 20
 
@@ -94,38 +93,12 @@ class ReplayRun(RequestModel):
     latest: bool = Field(False, description="At the worker's current tree, not the run's.")
 
 
-class PageCache:
-    """Pages as they were answered, for as long as the store stands still.
-
-    It saves the hop to a thread and the look at the store; who polls an idle
-    workspace costs next to nothing.
-    """
-
-    def __init__(self) -> None:
-        self._version: int | None = None
-        self._pages: dict[RunsQuery, PageReply] = {}
-
-    def find(self, query: RunsQuery, version: int | None) -> PageReply | None:
-        """Return the page as it is at this version of the store, if it is known."""
-        if version is None or version != self._version:
-            return None
-        return self._pages.get(query)
-
-    def keep(self, query: RunsQuery, version: int | None, page: PageReply) -> None:
-        """Keep a page that was read after `version` was."""
-        if version != self._version or len(self._pages) >= MAX_CACHED_PAGES:
-            self._version, self._pages = version, {}
-        if version is not None:
-            self._pages[query] = page
-
-
 class Runs:
     """The list of runs, and one of them."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.runs
-        self._renderer = SummaryRenderer()
         self._pages = PageCache()
 
     @operation(
@@ -141,17 +114,15 @@ class Runs:
         if query.connection_id is not None:  # tool calls are not recorded yet: none used it
             return PageReply([], None)
         version = self._store.version()
-        reply = self._pages.find(query, version)
-        if reply is None:
-            reply = await blocking(self._list, query)
-            self._pages.keep(query, version, reply)
-        return reply
+        return self._pages.find(query, version) or await self._pages.read(
+            query, version, partial(blocking, self._list, query)
+        )
 
     def _list(self, query: RunsQuery) -> PageReply:
         after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
-        page = self._store.list(query.filters(), limit=query.limit, after=after)
+        page = self._store.list_json(query.filters(), limit=query.limit, after=after)
         cursor = encode_cursor([page.next_key]) if page.next_key else None
-        return PageReply(self._renderer.render(page.rows), cursor)
+        return PageReply(f"[{','.join(page.rows)}]".encode(), cursor)
 
     @operation(
         "getRun",

@@ -70,7 +70,7 @@ WORKER_SETTINGS: Final = Codec[WorkerSettings](WorkerSettings)
 
 
 def encode_summary(run: RunSummary) -> str:
-    """Return the part of `run` that lists show, as a JSON object."""
+    """Return the part of `run` that lists show, as the JSON object that the API answers."""
     return _SUMMARY.dump_json(run).decode()
 
 

@@ -267,6 +267,14 @@ class RunStore(Protocol):
         """
         ...
 
+    def list_json(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[str]:
+        """Return the page that `list` returns, each run as `encode_summary` writes it.
+
+        An adapter that keeps this text reads it as it is: a list then decodes and
+        renders nothing, however seldom its runs are looked at.
+        """
+        ...
+
 
 class LogStore(Protocol):
     """Log lines of runs. Appending the same `seq` again changes nothing."""

@@ -9,11 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import PlainSerializer
+
+from lib.clock import rfc3339
 from lib.manifest.policies import Approvals, Concurrency, Limits, Retry
 
 MAX_INLINE_BYTES: Final = 16 * 1024  # larger values are blobs: DynamoDB items hold 400 KB
+
+
+ShownTime = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+"""A time whose stored text is the one that the API shows."""
 
 
 class RunStatus(StrEnum):
@@ -113,7 +120,7 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """The part of a run that lists show.
+    """The part of a run that lists show: as JSON, what the API answers.
 
     Attributes:
         worker_sha: Tree id of the worker's folder that the run executes.
@@ -132,10 +139,10 @@ class RunSummary:
     error: RunError | None = None
     attempt: int = 1
     parent_run_id: str | None = None
-    created_at: datetime
-    queued_at: datetime
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    created_at: ShownTime
+    queued_at: ShownTime
+    started_at: ShownTime | None = None
+    finished_at: ShownTime | None = None
     duration_ms: int | None = None
     runner: str | None = None
     sandbox: SandboxReport | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
@@ -69,15 +70,21 @@ def _set_headers(response: falcon.asgi.Response, headers: Mapping[str, str]) -> 
 
 
 def _name_next_page(call: Call[Any, Any], cursor: str) -> None:
-    target = f"{call.request.exchange.path}?{_next_query(call, cursor)}"
-    if not _URI.fullmatch(target):
-        target = quote(target, safe="/?&=%")
-    call.response.set_header("link", f'<{target}>; rel="next"')
+    query = call.request.query_string
+    if "cursor" in query:  # in a name or in a value
+        query = _without_cursor(call.request.params)
+    link = _link_to_next(call.request.exchange.path, query, cursor)
+    call.response.set_header("link", link)
     call.response.set_header("x-next-cursor", cursor)
 
 
-def _next_query(call: Call[Any, Any], cursor: str) -> str:
-    request = call.request
-    if "cursor" in request.params:
-        return urlencode({**request.params, "cursor": cursor}, doseq=True)
-    return f"{request.query_string}&cursor={cursor}".removeprefix("&")
+def _without_cursor(params: Mapping[str, Any]) -> str:
+    return urlencode({k: v for k, v in params.items() if k != "cursor"}, doseq=True)
+
+
+@functools.lru_cache(maxsize=64)  # who polls a list is told the same again and again
+def _link_to_next(path: str, query: str, cursor: str) -> str:
+    target = f"{path}?{query}&cursor={cursor}" if query else f"{path}?cursor={cursor}"
+    if not _URI.fullmatch(target):
+        target = quote(target, safe="/?&=%")
+    return f'<{target}>; rel="next"'

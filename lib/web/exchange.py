@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from lib.clock import Clock
 from lib.web import headers
 from lib.web.problems import Failure
 from lib.web.proxies import TrustedProxies
+from lib.web.request_ids import fit_request_id, new_request_id
 from lib.web.shutdown import Shutdown
 from lib.web.threads import Pool
 
@@ -27,10 +25,9 @@ Send = Callable[[Any], Awaitable[None]]
 
 SCOPE_KEY: Final = "floom.exchange"
 ACCESS: Final = logging.getLogger("floom.access")
-# Unique without asking the system for randomness at each request.
-_PROCESS: Final = secrets.token_hex(8)
-_numbers: Final = itertools.count(1)
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_REQUEST: Final = log.FrequentEvent(
+    ACCESS, "request", "method", "route", "status", "ms", "request_id", "principal"
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Exchange:
         self.kernel = kernel
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.request_id = f"{_PROCESS}-{next(_numbers):x}"
+        self.request_id = new_request_id()
         self.principal: Principal | None = None
         self.template: str | None = None
         self.status = 0
@@ -85,8 +82,7 @@ class Exchange:
 
     def adopt_request_id(self, header: bytes) -> None:
         """Take over the caller's request id, if it is fit for headers and logs."""
-        if _REQUEST_ID.fullmatch(header):
-            self.request_id = header.decode()
+        self.request_id = fit_request_id(header) or self.request_id
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send one ASGI message; not a coroutine itself, which saves a hop."""
@@ -111,16 +107,11 @@ class Exchange:
 
     def log(self) -> None:
         """Write the access log's line: the route's template, never the path."""
-        if not ACCESS.isEnabledFor(logging.INFO):
-            return
-        log.event(
-            ACCESS,
-            logging.INFO,
-            "request",
-            method=self.method,
-            route=self.template,
-            status=self.status,
-            ms=round((time.perf_counter() - self._started) * 1000, 1),
-            request_id=self.request_id,
-            principal=self.principal.user_id if self.principal else None,
+        _REQUEST.log(
+            self.method,
+            self.template,
+            self.status,
+            round((time.perf_counter() - self._started) * 1000, 1),
+            self.request_id,
+            self.principal.user_id if self.principal else None,
         )

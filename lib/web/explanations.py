@@ -80,6 +80,13 @@ _TABLE: Final = (
         "No answer of this endpoint has a media type that the header `Accept` allows.",
     ),
     Problem(
+        "request_timeout",
+        408,
+        "Request too slow",
+        "The request did not arrive in time: its head within 20 s, its body without standing still "
+        "for 30 s. Send it again; an upload may take as long as it needs while bytes keep coming.",
+    ),
+    Problem(
         "conflict",
         409,
         "Conflict",

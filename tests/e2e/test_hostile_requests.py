@@ -1,7 +1,7 @@
 """Requests that no well-meant client sends: refused in the contract's form.
 
-What the HTTP parser itself refuses is a plain 400 on a connection that closes;
-everything that reaches the application is answered with a problem.
+What the HTTP parser itself refuses is answered with a problem as well, on a
+connection that closes.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def post(server: ServerProcess, body: bytes, path: str = "/workers/typed/runs") 
 
 
 def is_refused_by_the_parser(answer: Answer) -> bool:
+    assert answer.code == "malformed_request"
     return answer.status in (400, 431) and answer.headers["connection"] == "close"
 
 

@@ -15,6 +15,7 @@ from lib.storage.blob_names import (
     named_by_run,
 )
 from lib.storage.caps import check_cap, frees_a_place
+from lib.storage.documents import encode_summary
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.counters import MemoryCounters
 from lib.storage.memory.queue import Choice, choose, is_claimable, turn
@@ -229,6 +230,11 @@ class MemoryRunStore:
         with self._lock:
             newest_first = [self._runs[run_id] for run_id in sorted(self._runs, reverse=True)]
         return page_of(newest_first, query, limit, after)
+
+    def list_json(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[str]:
+        """Return the page that `list` returns, each run as JSON text."""
+        page = self.list(query, limit=limit, after=after)
+        return Page(tuple(encode_summary(run) for run in page.rows), page.next_key)
 
     def _find_answer(self, key: str, body_digest: str, now: datetime) -> StoredAnswer | None:
         known = self._claims.get(key)

@@ -8,14 +8,13 @@ are several such ranges, merged as they are read.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from lib.ids import lowest_id_at
 from lib.storage.documents import decode_summary
 from lib.storage.ports import MAX_SCANNED_ROWS, Page
-from lib.storage.records import RunQuery, RunStatus, RunSummary
+from lib.storage.records import RunQuery, RunStatus
 from lib.storage.run_filters import is_exact, matches
 
 BY_ID = """
@@ -69,36 +68,29 @@ def plan(query: RunQuery, after: str | None) -> Plan:
 
 def read_page(
     connection: sqlite3.Connection, query: RunQuery, limit: int, after: str | None
-) -> Page[RunSummary]:
-    """Return a page of at most `limit` runs below the id `after`."""
+) -> Page[str]:
+    """Return a page of at most `limit` runs below the id `after`, as JSON texts."""
     chosen = plan(query, after)
     if not chosen.exact:
         return _search(connection, chosen, query, limit)
     rows = connection.execute(chosen.statement, (*chosen.values, limit + 1)).fetchall()
-    page = tuple([decode_summary(summary) for _, summary in rows[:limit]])
-    return Page(page, page[-1].id if len(rows) > limit else None)
+    page = rows[:limit]
+    return Page(tuple([summary for _, summary in page]), page[-1][0] if len(rows) > limit else None)
 
 
-def _search(
-    connection: sqlite3.Connection, chosen: Plan, query: RunQuery, limit: int
-) -> Page[RunSummary]:
+def _search(connection: sqlite3.Connection, chosen: Plan, query: RunQuery, limit: int) -> Page[str]:
     """Return what matches among the next MAX_SCANNED_ROWS rows."""
-    found: list[RunSummary] = []
+    found: list[str] = []
     rows = connection.execute(chosen.statement, (*chosen.values, MAX_SCANNED_ROWS + 1))
     last = None
-    for scanned, run in enumerate(_decoded(rows)):
+    for scanned, (run_id, summary) in enumerate(rows):
         if scanned == MAX_SCANNED_ROWS or len(found) == limit:
             return Page(tuple(found), last)
-        last = run.id
-        if matches(run, query):
-            found.append(run)
+        last = run_id
+        # Not through the cache: a search would push out what is shown.
+        if matches(decode_summary.__wrapped__(summary), query):
+            found.append(summary)
     return Page(tuple(found))
-
-
-def _decoded(rows: sqlite3.Cursor) -> Iterator[RunSummary]:
-    for _, summary in rows:
-        # Not through the cache: a search would push out what lists show.
-        yield decode_summary.__wrapped__(summary)
 
 
 def _statuses(query: RunQuery) -> list[str]:

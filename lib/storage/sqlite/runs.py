@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from lib.clock import from_milliseconds, to_milliseconds
-from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS, decode_run
+from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS, decode_run, decode_summary
 from lib.storage.ports import Creation, Page
 from lib.storage.records import (
     Approval,
@@ -50,12 +50,18 @@ class SqliteRunStore:
         """Return how often this store was written; its file has no other writer of runs."""
         return self._version
 
-    def _write(self, operation: Operation[Result]) -> Result:
+    def _write(
+        self, operation: Operation[Result], *, changed: Callable[[Result], bool] = lambda _: True
+    ) -> Result:
+        shows = True  # also if it fails: nobody knows then how far it came
         try:
-            return self._database.write(operation)
+            result = self._database.write(operation)
+            shows = changed(result)
+            return result
         finally:
-            with self._counting:
-                self._version += 1
+            if shows:
+                with self._counting:
+                    self._version += 1
 
     def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
@@ -100,7 +106,9 @@ class SqliteRunStore:
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
     ) -> list[RunRecord]:
         """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
-        return self._write(lambda connection: work.claim(connection, start, now=now, limit=limit))
+        return self._write(
+            lambda connection: work.claim(connection, start, now=now, limit=limit), changed=bool
+        )
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""
@@ -184,5 +192,10 @@ class SqliteRunStore:
 
     def list(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[RunSummary]:
         """Return a page of runs, newest first, below id `after`."""
+        page = self.list_json(query, limit=limit, after=after)
+        return Page(tuple([decode_summary(text) for text in page.rows]), page.next_key)
+
+    def list_json(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[str]:
+        """Return the page that `list` returns, each run as JSON text."""
         with self._database.reading() as connection:
             return read_page(connection, query, limit, after)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.ids import lowest_id_at
+from lib.storage.documents import encode_summary
 from lib.storage.ports import MAX_SCANNED_ROWS, RunStore
 from lib.storage.records import RunError, RunQuery, RunRecord, RunStatus
 from tests.contract.samples import START, Samples, ending, starting
@@ -51,6 +52,23 @@ def fill(runs: RunStore, samples: Samples, count: int) -> list[RunRecord]:
 
 
 class TestPages:
+    @pytest.mark.parametrize(
+        "query", [RunQuery(), RunQuery(text="küche"), RunQuery(trigger="manual")]
+    )
+    def test_texts_are_those_of_the_runs_that_are_listed(
+        self, runs: RunStore, samples: Samples, query: RunQuery
+    ) -> None:
+        fill(runs, samples, 24)
+        after = None
+        while True:
+            page = runs.list(query, limit=3, after=after)
+            texts = runs.list_json(query, limit=3, after=after)
+            assert texts.rows == tuple(encode_summary(run) for run in page.rows)
+            assert texts.next_key == page.next_key
+            after = page.next_key
+            if after is None:
+                break
+
     @pytest.mark.parametrize(
         "fields",
         [
@@ -232,3 +250,29 @@ def test_an_id_bounds_its_millisecond(samples: Samples) -> None:
 
     assert lowest_id_at("run", run.created_at) <= run.id
     assert run.id < lowest_id_at("run", run.created_at + timedelta(milliseconds=1))
+
+
+class TestVersion:
+    def test_it_grows_with_what_lists_show_and_stands_otherwise(
+        self, runs: RunStore, samples: Samples
+    ) -> None:
+        if runs.version() is None:
+            pytest.skip("this store cannot tell")
+        seen = [runs.version()]
+
+        def claim() -> None:
+            runs.claim(starting(samples.now), now=samples.now, limit=1)
+            seen.append(runs.version())
+
+        claim()
+        assert seen[-1] == seen[0]  # there was nothing to claim
+        change = samples.new()
+        runs.create(change)
+        seen.append(runs.version())
+        claim()
+        runs.change(change.run.id, ending(samples.now))
+        seen.append(runs.version())
+        assert len(set(seen)) == len(seen) - 1
+        assert seen == sorted(seen, key=lambda version: version or 0)
+        claim()
+        assert seen[-1] == seen[-2]

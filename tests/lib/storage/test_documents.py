@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from handlers.run_views import run_summary
 from lib.clock import from_milliseconds
 from lib.manifest.policies import Approvals, Concurrency, Limits, Retry
 from lib.storage.documents import (
@@ -135,3 +136,9 @@ def test_an_answer_keeps_its_headers() -> None:
     answer = StoredAnswer(202, Stored(2, text="{}"), (("location", "/runs/x"), ("a", "b")), "run_x")
 
     assert ANSWERS.decode(ANSWERS.encode(answer)) == answer
+
+
+@given(run=RUNS)
+@settings(max_examples=50)
+def test_a_summary_is_stored_as_the_api_shows_it(run: RunRecord) -> None:
+    assert encode_summary(run) == run_summary(run).model_dump_json()

@@ -5,6 +5,8 @@ import threading
 
 import uvicorn
 
+from lib.web.bounded_protocol import BoundedProtocol
+
 DEADLINE_SECONDS = 10
 
 
@@ -26,9 +28,9 @@ class Server(uvicorn.Server):
 
 
 class Served:
-    def __init__(self, app, shutdown):
+    def __init__(self, app, shutdown, http=BoundedProtocol):
         config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", log_config=None, access_log=False,
+            app, loop="uvloop", http=http, log_config=None, access_log=False,
             proxy_headers=False, server_header=False,
         )  # fmt: skip
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lib.storage.documents import encode_detail, encode_summary
-from lib.storage.records import RunRecord, Stored
+from lib.storage.records import RunError, RunQuery, RunRecord, Stored
 from lib.storage.sqlite import SqliteDatabase, SqliteRunStore
 from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
 from tests.contract.samples import SMALL, Samples
@@ -122,3 +123,46 @@ def _insert_run(connection: sqlite3.Connection, run: RunRecord) -> None:
         "summary, detail) VALUES (?, '', '', 0, '', 5, 0, 0, ?, ?)",
         values,
     )
+
+
+TIMES = {
+    "2026-01-01T09:30:00Z": "2026-01-01T09:30:00.000Z",
+    "2026-01-01T09:30:00.007000Z": "2026-01-01T09:30:00.007Z",
+    "2026-01-01T09:30:59.999000Z": "2026-01-01T09:30:59.999Z",
+    None: None,
+}
+
+
+def test_summaries_of_older_files_get_the_times_that_lists_show(
+    path: Path, samples: Samples
+) -> None:
+    runs = [samples.run(error=RunError("x", 'Küche "\\u00e9" 1e-7')) for _ in TIMES]
+    older = [_with_times(run, time) for run, time in zip(runs, TIMES, strict=True)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply(connection, scripts()[:3])
+        for run, summary in zip(runs, older, strict=True):
+            connection.execute(INSERT, (run.id, summary, encode_detail(run)))
+
+    with SqliteDatabase(path) as database:
+        store = SqliteRunStore(database)
+        shown = store.list_json(RunQuery(), limit=50).rows[::-1]
+        decoded = [store.get(run.id) for run in runs]
+
+    assert list(shown) == [
+        _with_times(run, time) for run, time in zip(runs, TIMES.values(), strict=True)
+    ]
+    assert [encode_summary(run) for run in decoded] == list(shown)
+
+
+INSERT = """
+INSERT INTO runs (id, worker_id, "trigger", cap, status, priority, queued_at, fence, summary, detail)
+VALUES (?, 'hello', 'manual', 0, 'completed', 5, 0, 0, ?, ?)
+"""
+
+
+def _with_times(run: RunRecord, time: str | None) -> str:
+    """Return the summary's text with `time` in every place that takes it."""
+    shown = json.loads(encode_summary(run))
+    always = time or "2026-01-01T09:30:00.000Z"
+    times = {"created_at": always, "queued_at": always, "started_at": time, "finished_at": time}
+    return json.dumps(shown | times, ensure_ascii=False, separators=(",", ":"))
