@@ -142,7 +142,7 @@ class Supervisor:
         (failure,) = tenant.keep
         try:
             _connect_streams(output)
-            enclosure.build(proxy.order)
+            enclosure.build(uid=tenant.uid, listeners=proxy.order)
             enclosure.admit(tenant)
             os.set_inheritable(failure, False)
             self._execute(_proxied(self._request.environment, proxy.port))

@@ -37,10 +37,13 @@ class Child:
 
     Attributes:
         pidfd: Readable once the process has ended.
+        report: Readable before, where it is the first of a pid namespace: once
+            all that it was parent of have ended; see `init_process`.
     """
 
     pid: int
     pidfd: int
+    report: int
     stdout: int
     stderr: int
     _failure: int
@@ -61,17 +64,18 @@ class Child:
         """
         stdout, stdout_end = _output_pipe()
         stderr, stderr_end = _output_pipe()
+        report, report_end = os.pipe()
         failure, failure_end = os.pipe()  # closed by a successful start
         ours, theirs = socket.socketpair()
         pid = enclosure.fork()
         if pid == 0:
             ours.close()
-            waiting = _Waiting(enclosure, uid, group, theirs.detach(), failure_end)
+            waiting = _Waiting(enclosure, uid, group, theirs.detach(), report_end, failure_end)
             return waiting.become_worker(stdout_end, stderr_end)
         theirs.close()
-        for descriptor in (stdout_end, stderr_end, failure_end):
+        for descriptor in (stdout_end, stderr_end, report_end, failure_end):
             os.close(descriptor)
-        return cls(pid, os.pidfd_open(pid), stdout, stderr, failure, ours)
+        return cls(pid, os.pidfd_open(pid), report, stdout, stderr, failure, ours)
 
     def launch(self, request: wire.LaunchRequest) -> None:
         """Let it go; returns when the worker's program runs.
@@ -103,6 +107,7 @@ class _Waiting:
     uid: int | None
     group: Group | None
     channel: int
+    report: int
     failure: int
 
     def become_worker(self, stdout: int, stderr: int) -> WarmStart:
@@ -133,7 +138,7 @@ class _Waiting:
         _reset_signals()
         if self.group is not None:
             self.group.join()
-        self.enclosure.build()
+        self.enclosure.build(uid=self.uid, report=self.report)
 
     def _wait_for_request(self) -> wire.LaunchRequest:
         with socket.socket(fileno=self.channel) as channel:

@@ -1,12 +1,12 @@
 """Confining a worker: all layers, in the one order in which they hold.
 
     supervisor          pid = enclosure.fork()
-        child               enclosure.build()       what all runs have in common
+        first process       enclosure.build(...)    what all runs have in common
+                            (stays as pid 1 of the pid namespace, see `init_process`)
+            worker              build() returns here
                             ... waits until there is a run ...
                             enclosure.admit(tenant)
             own folders, limits, uid, capabilities, no_new_privs, Landlock, seccomp
-            worker              admit() returns here, confined, in its home
-        (the child stays as pid 1 of the pid namespace, see `init_process`)
 
 Each step needs what the next one takes away: mounts need privileges, Landlock
 and seccomp need `no_new_privs`, Landlock's paths are those after the pivot, and
@@ -157,10 +157,22 @@ class Enclosure:
         with _step("namespaces"):
             return namespaces.fork(self.layers.namespaces)
 
-    def build(self, listeners: loopback.Order | None = None) -> None:
+    def build(
+        self,
+        *,
+        uid: int | None = None,
+        report: int | None = None,
+        listeners: loopback.Order | None = None,
+    ) -> None:
         """Set up, in the child of `fork`, all that does not depend on the run.
 
+        Returns in the worker's process, not yet confined, whose standard streams
+        are this one's. With a pid namespace that is a child of this process,
+        which stays behind as its init and never returns.
+
         Args:
+            uid: User and group that the worker will become, when `Layers.uid`.
+            report: Descriptor on which init tells how the run ended.
             listeners: What to listen on where there is a network namespace.
 
         Raises:
@@ -181,13 +193,14 @@ class Enclosure:
         if layers.no_new_privs:
             with _step("privileges"):
                 privileges.lock_capabilities()
+        if layers.pids:
+            with _step("first process"):
+                self._leave_pid_1(uid, report)
+        else:
+            namespaces.renew_interpreter()
 
     def admit(self, tenant: Tenant) -> None:
-        """Confine this process, which has built the enclosure. It must have one thread.
-
-        Returns in the worker's process, whose standard streams are this one's.
-        With a pid namespace that is a child of this process, which ends with
-        the worker's exit code and never returns.
+        """Confine this process, in which `build` returned. It must have one thread.
 
         Raises:
             ConfinementError: a layer could not be applied; the process must end.
@@ -195,10 +208,6 @@ class Enclosure:
         for name, apply in self._steps(tenant):
             with _step(name):
                 apply(tenant)
-        if self.layers.pids:
-            _leave_pid_1()
-        else:
-            namespaces.renew_interpreter()
         os.setsid()  # neither the supervisor's session nor one that pid 1 leads
         _close_descriptors(tenant.keep)
 
@@ -252,12 +261,29 @@ class Enclosure:
             return tenant.uid
         return namespaces.INNER_ID if self.layers.user_namespace else os.geteuid()
 
-    def _drop_privileges(self, tenant: Tenant) -> None:
-        if self.layers.uid and tenant.uid is not None:
-            privileges.become(tenant.uid, tenant.uid)
+    def _leave_pid_1(self, uid: int | None, report: int | None) -> None:
+        """Fork the worker, and stay behind as its init, with no more rights than it will have.
+
+        Not under Landlock, which would keep signals from the worker: it opens nothing.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, init_process.SIGNALS)
+        worker = os.fork()
+        if worker:
+            self._give_up_rights(uid)
+            privileges.set_dumpable(dumpable=False)  # the worker has no business in this memory
+            privileges.die_with_parent(signal.SIGKILL)
+            init_process.serve(worker, report)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, init_process.SIGNALS)
+
+    def _give_up_rights(self, uid: int | None) -> None:
+        if self.layers.uid and uid is not None:
+            privileges.become(uid, uid)
         if self.layers.no_new_privs:
             privileges.drop_capabilities()
             privileges.refuse_new_privileges()
+
+    def _drop_privileges(self, tenant: Tenant) -> None:
+        self._give_up_rights(tenant.uid)
         # Both were forgotten with the uid. Dumpable: programs read their own
         # /proc/self, exec sets it again anyway, and who else could look is
         # kept out by the namespace, by Landlock or by the uid.
@@ -294,16 +320,6 @@ class Enclosure:
 
 def _change_folder(tenant: Tenant) -> None:
     os.chdir(tenant.work)
-
-
-def _leave_pid_1() -> None:
-    """Fork the worker, and stay behind as its init."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, init_process.SIGNALS)
-    with _step("first process"):
-        worker = os.fork()
-    if worker:
-        init_process.serve(worker)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, init_process.SIGNALS)
 
 
 def _close_descriptors(keep: tuple[int, ...]) -> None:

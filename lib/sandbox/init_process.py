@@ -9,29 +9,68 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
+import struct
+from dataclasses import dataclass
 from typing import Final, NoReturn
-
-from lib.sandbox import privileges
 
 SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM})
 _ALL_DESCRIPTORS: Final = 1 << 20  # more than any limit in use
+_REPORT: Final = struct.Struct("=iQ")
 
 
-def serve(worker: int) -> NoReturn:
-    """Reap until the worker ends, then end with its exit code, as a shell reports it.
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run's processes ended, as their first process saw it.
 
+    Attributes:
+        exit_code: The worker's, as a shell reports it: 128 + signal number for a signal.
+        cpu_ms: Of all of them.
+    """
+
+    exit_code: int
+    cpu_ms: int
+
+
+def serve(worker: int, report: int | None) -> NoReturn:
+    """Reap until the worker ends, end all others, tell, and end with the worker's code.
+
+    It tells before it ends, because the end of a namespace takes milliseconds.
     SIGTERM is passed on to every process of the namespace. `SIGNALS` must have
     been blocked before the worker was forked: a blocked signal waits, also for
     pid 1, which otherwise is not sent what it would not handle.
+
+    Args:
+        worker: Its pid.
+        report: Descriptor that an `Ended` is written to; None: nobody reads one.
     """
     code = 1
     try:
-        os.closerange(0, _ALL_DESCRIPTORS)  # else nobody sees the worker's streams end
-        privileges.set_dumpable(dumpable=False)  # the worker has no business in this memory
+        _keep_only(report)  # else nobody sees the worker's streams end
         code = _wait_for(worker)
+        _end_others()
+        if report is not None:
+            os.write(report, _REPORT.pack(code, _cpu_ms()))
     finally:
         os._exit(code)
+
+
+def read_report(report: int) -> Ended | None:
+    """Return what `serve` told; None if it was killed before it could."""
+    data = os.read(report, _REPORT.size)
+    return Ended(*_REPORT.unpack(data)) if len(data) == _REPORT.size else None
+
+
+def _keep_only(report: int | None) -> None:
+    if report is not None:
+        os.closerange(0, report)
+    os.closerange(0 if report is None else report + 1, _ALL_DESCRIPTORS)
+
+
+def _cpu_ms() -> int:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round((usage.ru_utime + usage.ru_stime) * 1000)
 
 
 def _wait_for(worker: int) -> int:
@@ -52,3 +91,11 @@ def _reap_one() -> tuple[int, int] | None:
             code = os.waitstatus_to_exitcode(status)
             return pid, 128 - code if code < 0 else code
     return None
+
+
+def _end_others() -> None:
+    """Kill and reap what the worker left; a process that forks meanwhile is killed next."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        while True:
+            os.kill(-1, signal.SIGKILL)
+            os.waitpid(-1, 0)

@@ -19,10 +19,11 @@ import time
 from dataclasses import asdict
 from typing import Final
 
-from lib.sandbox import process_tree, wire
+from lib.sandbox import init_process, process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.folder_size import FolderSize
+from lib.sandbox.init_process import Ended
 from lib.sandbox.intake import Intake
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
 from lib.sandbox.place import Place
@@ -59,6 +60,7 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
         meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
         Supervisor(request, connection, meta, place).run()
     finally:
+        process_tree.end_below(os.getpid())
         place.leave()
     return None
 
@@ -108,15 +110,14 @@ class Supervisor:
         try:
             child = self._place.let_in(self._request)
         except (StartError, ConfinementError) as error:
-            self._finish(exit_code=127, problem=error)
+            self._finish(Ended(exit_code=127, cpu_ms=0), problem=error)
             return
         self._first_pid = child.pid
         self._server.tell(wire.STARTED)
-        exit_code = self._watch(child)
-        process_tree.end_below(os.getpid())
+        ended = self._watch(child)
         self._drain(child)
         self._judge_once_more()
-        self._finish(exit_code=exit_code, problem=None)
+        self._finish(ended)
 
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings
@@ -126,20 +127,31 @@ class Supervisor:
         mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
         wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
-    def _watch(self, child: Child) -> int:
-        """Pump output and check limits until the worker's first process ends."""
+    def _watch(self, child: Child) -> Ended:
+        """Pump output and check limits until nothing of the worker is left."""
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
-        for descriptor in (*self._streams, child.pidfd, self._wake):
+        ends = child.report if self._place.has_own_pids else child.pidfd
+        for descriptor in (*self._streams, ends, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + TICK_SECONDS
         while True:
-            ready = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
-            self._pump({descriptor for descriptor, _ in ready})
-            if child.pidfd in {descriptor for descriptor, _ in ready}:
-                return child.reap()
+            polled = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
+            ready = {descriptor for descriptor, _ in polled}
+            self._pump(ready)
+            if ends in ready:
+                return self._end_of(child)
             if time.monotonic() >= next_tick or self._must_stop():
                 self._tick(child)
                 next_tick = time.monotonic() + TICK_SECONDS
+
+    def _end_of(self, child: Child) -> Ended:
+        """Return how it ended; what it may have left behind is gone then."""
+        ended = init_process.read_report(child.report) if self._place.has_own_pids else None
+        if ended is None:
+            exit_code = child.reap()
+            process_tree.end_below(os.getpid())
+            ended = Ended(exit_code, _cpu_ms())
+        return ended
 
     def _must_stop(self) -> bool:
         """Whether SIGTERM came and nothing has been done about it yet."""
@@ -242,16 +254,16 @@ class Supervisor:
         elif self._place.was_out_of_memory():
             self._ended_by = "memory_exceeded"
 
-    def _finish(self, *, exit_code: int, problem: Exception | None) -> None:
+    def _finish(self, ended: Ended, *, problem: Exception | None = None) -> None:
         self._log.finish(_now())
         record = wire.ExitRecord(
             fence=self._request.fence,
-            exit_code=exit_code,
+            exit_code=ended.exit_code,
             ended_by=self._ended_by,
             problem=None if problem is None else str(problem),
             is_unconfined=isinstance(problem, ConfinementError),
             wall_ms=round((time.monotonic() - self._started) * 1000),
-            cpu_ms=_cpu_ms(),
+            cpu_ms=ended.cpu_ms,
             max_rss_bytes=self._place.peak_bytes() or self._max_rss_bytes,
             last_seq=self._log.last_seq,
             dropped_lines=self._log.dropped_lines,

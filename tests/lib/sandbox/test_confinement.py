@@ -49,7 +49,7 @@ def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, order=None):
     pid = enclosure.fork()
     if pid == 0:
         try:
-            enclosure.build(order)
+            enclosure.build(uid=tenant.uid, listeners=order)
             enclosure.admit(tenant)
             worker(*arguments)
             os._exit(0)
@@ -234,7 +234,7 @@ def test_what_is_built_before_the_run_shows_folders_made_since(folder: Path) -> 
 ours, theirs = socket.socketpair()
 pid = ENCLOSURE.fork()
 if pid == 0:
-    ENCLOSURE.build()
+    ENCLOSURE.build(uid=TENANT.uid)
     theirs.sendall(b"b")
     late = theirs.recv(999).decode()
     if UID:

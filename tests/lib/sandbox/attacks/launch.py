@@ -144,7 +144,7 @@ def become_worker(enclosure: Enclosure, tenant: Tenant, failure: int) -> None:
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        enclosure.build()
+        enclosure.build(uid=tenant.uid)
         enclosure.admit(tenant)
         os.set_inheritable(failure, False)
         command = CONFIGURATION["command"]
