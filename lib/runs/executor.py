@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
+from lib.auth.run_token import RunToken, mint
 from lib.clock import Clock
 from lib.log import event
 from lib.runs import state
@@ -33,7 +34,12 @@ class MakeAttempt(Protocol):
     """Makes the attempt of a run that is claimed here."""
 
     def __call__(
-        self, run: RunRecord, *, adopted: LiveRun | None = None, mask: Mask = NO_MASK
+        self,
+        run: RunRecord,
+        *,
+        token: RunToken | None = None,
+        adopted: LiveRun | None = None,
+        mask: Mask = NO_MASK,
     ) -> Attempt:
         """Return it; see `Attempt`."""
         ...
@@ -139,11 +145,11 @@ class Executor:
             claimed = self._claim()
             begun = 0
             try:
-                for run in claimed:
-                    self._begin(self._attempt(run))
+                for run, token in claimed:
+                    self._begin(self._attempt(run, token=token))
                     begun += 1
             except Exception:
-                self._give_back(claimed[begun:])
+                self._give_back([run for run, _ in claimed[begun:]])
                 raise
         return bool(claimed)
 
@@ -157,20 +163,30 @@ class Executor:
     def _never_started(self, fence: int, run: RunRecord) -> RunChange:
         return state.transition(run, state.NeverStarted(fence), self._clock.now())
 
-    def _claim(self) -> list[RunRecord]:
+    def _claim(self) -> list[tuple[RunRecord, RunToken]]:
+        """Claim as many runs as there is room for, each with a token of its own."""
         with self._lock:
             free = self._max_runs - len(self._attempts)
-        return (
-            [] if free <= 0 else self._store.claim(self._started, now=self._clock.now(), limit=free)
-        )
+        if free <= 0:
+            return []
+        tokens: dict[str | None, RunToken] = {}
 
-    def _started(self, run: RunRecord) -> RunChange:
+        def start(run: RunRecord) -> RunChange:
+            token = mint(run.id)  # a store may ask again: only the last one's hash is kept
+            tokens[token.sha256] = token
+            return self._started(run, token)
+
+        claimed = self._store.claim(start, now=self._clock.now(), limit=free)
+        return [(run, tokens[run.token_sha256]) for run in claimed]
+
+    def _started(self, run: RunRecord, token: RunToken) -> RunChange:
         now = self._clock.now()
         claim = state.Started(
             owner=self._owner,
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
             runner=RUNNER,
             sandbox=self._report(),
+            token_sha256=token.sha256,
         )
         return state.transition(run, claim, now)
 

@@ -273,7 +273,6 @@ def _common_codes(endpoint: Endpoint) -> Iterator[str]:
     yield from ("malformed_request", "wrong_host", "validation_failed", "internal_error")
     if not endpoint.is_public:
         yield "unauthenticated"
-    if declared.role is Role.ADMIN or not declared.allow_run_token:
         yield "forbidden"
     if endpoint.method in UNSAFE_METHODS:
         yield "cross_origin"

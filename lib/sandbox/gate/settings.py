@@ -40,20 +40,13 @@ class GateSettings:
         return cls(**{**values, "allow": None if allow is None else tuple(allow)})
 
 
-def api_variables(port: int, token: str) -> dict[str, str]:
-    """Return the environment variables by which a worker finds and uses the API.
+def api_variables(port: int) -> dict[str, str]:
+    """Return the environment variables by which a worker finds the API.
 
     Args:
         port: The API listener's.
-        token: The run's token, a secret.
     """
-    url = f"http://{ADDRESS}:{port}"
-    return {
-        "FLOOM_API_URL": url,
-        "WORKEROS_API_URL": url,
-        "FLOOM_RUN_TOKEN": token,
-        "WORKEROS_RUN_TOKEN": token,
-    }
+    return dict.fromkeys(("FLOOM_API_URL", "WORKEROS_API_URL"), f"http://{ADDRESS}:{port}")
 
 
 def proxy_variables(port: int, token: str | None = None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dulwich.objects import Blob, Commit, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from lib.auth.run_token import mint
 from lib.bootstrap import Services
 from lib.clock import ManualClock
 from lib.ids import Ids
@@ -373,7 +374,7 @@ class World:
         )
 
     def attempt(self, run: RunRecord) -> Attempt:
-        return Attempt(run, self.collaborators)
+        return Attempt(run, self.collaborators, token=mint(run.id))
 
     def folder(self, run: RunRecord, *, made: bool = False) -> AttemptFolder:
         """Return the folder of a run's claim; `made` with an empty `out/`."""

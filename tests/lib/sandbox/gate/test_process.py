@@ -121,12 +121,21 @@ def test_it_ends_with_its_supervisor_even_when_that_is_killed(server):
 def test_it_keeps_no_descriptor_of_its_supervisor(server):
     with Gate(settings(server.path)) as gate:
         gate.log()
-        links = Path(f"/proc/{gate.pid}/fd").iterdir()
-        kinds = [str(link.readlink()).partition(":")[0] for link in links if int(link.name) > 2]
+        kinds = [
+            kind(link) for link in Path(f"/proc/{gate.pid}/fd").iterdir() if int(link.name) > 2
+        ]
 
     # The pipe of notices, the listeners, and the loop's own epoll and pair of sockets.
-    assert set(kinds) == {"anon_inode", "pipe", "socket"}
+    assert set(kinds) - {"closed"} == {"anon_inode", "pipe", "socket"}
     assert kinds.count("pipe") == kinds.count("anon_inode") == 1
+
+
+def kind(link: Path) -> str:
+    """Return what a descriptor is; the connection of the last call may close just now."""
+    try:
+        return str(link.readlink()).partition(":")[0]
+    except FileNotFoundError:
+        return "closed"
 
 
 def test_it_can_gain_nothing(server):

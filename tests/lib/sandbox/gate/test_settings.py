@@ -28,7 +28,6 @@ def test_variables_of_the_proxy():
 
 
 def test_variables_of_the_api():
-    variables = api_variables(8000, "frt_x")
+    url = "http://127.0.0.1:8000"
 
-    assert variables["FLOOM_API_URL"] == variables["WORKEROS_API_URL"] == "http://127.0.0.1:8000"
-    assert variables["FLOOM_RUN_TOKEN"] == variables["WORKEROS_RUN_TOKEN"] == "frt_x"
+    assert api_variables(8000) == {"FLOOM_API_URL": url, "WORKEROS_API_URL": url}
