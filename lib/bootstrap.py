@@ -80,6 +80,7 @@ class Services:
     lifecycle: Lifecycle
     early_installs: EarlyInstalls
     signals: RunSignals
+    executor: Executor
     overview: OverviewReader
     sandbox: Sandbox
 
@@ -196,6 +197,7 @@ class _LocalParts:
             lifecycle=self._lifecycle(),
             early_installs=self.early_installs,
             signals=self.signals,
+            executor=self.executor,
             overview=self._overview(),
             sandbox=self.sandbox,
         )

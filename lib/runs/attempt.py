@@ -26,7 +26,7 @@ from lib.runs.signals import RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
-from lib.storage.records import LogLine, RunError, RunRecord
+from lib.storage.records import LogLevel, LogLine, RunError, RunRecord
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
@@ -109,6 +109,17 @@ class Attempt:
             self._deadline = min(self._deadline, time.monotonic() + END_SECONDS)
             if self._live is not None:
                 self._live.cancel()
+
+    def note(self, level: LogLevel, message: str) -> None:
+        """Add a line to the run's log, in order with what it prints; from any thread.
+
+        Raises:
+            RunStateConflict: its process does not exist yet, so who says so is not it.
+        """
+        with self._lock:  # words to one supervisor must not mix
+            if self._live is None:
+                raise state.RunStateConflict(f"Run {self._run.id} has no process yet.")
+            self._live.note(level, message)
 
     def abandon(self) -> None:
         """End it without an outcome: the lease is somebody else's, or the server stops."""

@@ -19,7 +19,7 @@ from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import LiveRun
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import RunStore, StaleFence, StoreUnavailable
-from lib.storage.records import Lease, RunChange, RunRecord, SandboxReport
+from lib.storage.records import Lease, LogLevel, RunChange, RunRecord, SandboxReport
 
 log: Final = logging.getLogger(__name__)
 
@@ -95,10 +95,25 @@ class Executor:
         if attempt is not None:
             attempt.cancel()
 
+    def note(self, run_id: str, level: LogLevel, message: str) -> None:
+        """Add a line to the log of a run that runs here.
+
+        Raises:
+            RunStateConflict: it does not.
+        """
+        attempt = self.find(run_id)
+        if attempt is None:
+            raise state.RunStateConflict(f"Run {run_id} is not executing on this server.")
+        attempt.note(level, message)
+
+    def find(self, run_id: str) -> Attempt | None:
+        """Return this process's attempt of a run, if there is one."""
+        with self._lock:
+            return self._attempts.get(run_id)
+
     def is_executing(self, run_id: str) -> bool:
         """Whether this process has an attempt of the run."""
-        with self._lock:
-            return run_id in self._attempts
+        return self.find(run_id) is not None
 
     def adopt(self, run: RunRecord, live: LiveRun, mask: Mask) -> None:
         """Go on with an attempt that an earlier life of this server started."""

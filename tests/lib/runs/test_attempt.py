@@ -80,6 +80,12 @@ def test_the_run_keeps_to_the_policy_of_its_start_not_to_a_later_manifest(world:
     assert world.sandbox.launches[0].limits.timeout_seconds == 7
 
 
+def test_a_run_without_a_process_takes_no_note(world: World) -> None:
+    world.add_worker()
+    with pytest.raises(state.RunStateConflict, match="no process yet"):
+        world.attempt(world.claimed()).note("info", "x")
+
+
 def test_the_runs_token_is_in_nothing_that_is_kept(world: World) -> None:
     world.add_worker()
 

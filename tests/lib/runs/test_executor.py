@@ -87,6 +87,23 @@ def test_each_attempt_holds_the_token_whose_hash_its_claim_recorded(
     assert held[0] != held[1]
 
 
+def test_a_note_goes_to_the_process_of_the_run_that_runs_here(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = start(max_runs=1)
+    run, queued = world.start(), world.start()
+    live = world.sandbox.next_start()
+    executor.note(run.id, "error", "no address")
+    assert live.notes == [("error", "no address")]
+    with pytest.raises(state.RunStateConflict, match="not executing"):
+        executor.note(queued.id, "info", "too early")
+    live.finish(GOOD)
+    world.until(run, RunStatus.COMPLETED)
+    world.sandbox.next_start()
+    with pytest.raises(state.RunStateConflict, match="not executing"):
+        executor.note(run.id, "info", "too late")
+
+
 def test_a_ring_wakes_an_idle_executor_without_any_poll(world: World, start: Start) -> None:
     world.add_worker()
     bell = CertainBell()

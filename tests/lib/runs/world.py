@@ -272,7 +272,7 @@ class World:
             sandbox=self.sandbox,
         )
 
-    def services(self, canceller: Canceller | None = None) -> Services:
+    def services(self, executor: Executor | None = None) -> Services:
         return Services(
             base_url="http://localhost:8000",
             clock=self.clock,
@@ -285,9 +285,10 @@ class World:
             masks=self.masks,
             workspace=self.workspace,
             catalogue=self.catalogue,
-            lifecycle=self.lifecycle(canceller),
+            lifecycle=self.lifecycle(executor),
             early_installs=self.early_installs,
             signals=self.signals,
+            executor=executor or self.executor(),
             overview=self.overview(),
             sandbox=self.sandbox,
         )
