@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic_core import PydanticCustomError
 
 from handlers.run_views import (
     LogLineView,
@@ -23,6 +24,7 @@ from lib.bootstrap import Services, lambda_handler
 from lib.errors import NotFound
 from lib.ids import WORKER_ID_PATTERN, pattern
 from lib.runs.event_stream import EventReader, Position, follow
+from lib.sandbox.log_keeper import MAX_LINE_BYTES
 from lib.storage.records import (
     Artifact,
     LogLevel,
@@ -154,6 +156,24 @@ class Runs:
         )
 
 
+def _check_size(message: str) -> str:
+    if len(message.encode()) > MAX_LINE_BYTES:
+        raise PydanticCustomError("text_too_large", "Must have at most 16 KiB in UTF-8.")
+    return message
+
+
+class NewLogLine(RequestModel):
+    """One line that a run writes into its log."""
+
+    level: LogLevel = Field(description="How much it matters.")
+    message: Annotated[str, AfterValidator(_check_size)] = Field(
+        min_length=1,
+        max_length=MAX_LINE_BYTES,
+        description="Text, at most 16 KiB in UTF-8. Its line ends make further lines.",
+        examples=["3 of 40 rows have no address"],
+    )
+
+
 class RunActions:
     """What can be done to a run."""
 
@@ -209,12 +229,13 @@ class RunActions:
 
 
 class RunLogs:
-    """A run's log, page by page."""
+    """A run's log, page by page, and the run's own way to write to it."""
 
     def __init__(self, services: Services) -> None:
         self._store = services.runs
         self._logs = services.logs
         self._signals = services.signals
+        self._executor = services.executor
 
     @operation(
         "listRunLogs",
@@ -232,6 +253,18 @@ class RunLogs:
         lines = await self._wait_for(read, call, run_id) if query.wait else await blocking(read)
         is_full = len(lines) == query.limit
         return PageReply(log_lines(lines), encode_cursor([lines[-1].seq]) if is_full else None)
+
+    @operation(
+        "writeRunLog",
+        summary="Write a line into the run's own log",
+        body=NewLogLine,
+        responses={204: None},
+        errors=["run_state_conflict"],
+    )
+    async def on_post(self, call: Call[None, NewLogLine], run_id: str) -> None:
+        """For the run itself, with its token. The line stands between those that it prints."""
+        line = call.body
+        await blocking(self._executor.note, run_id, line.level, line.message)
 
     async def _wait_for(
         self, read: partial[list[LogLine]], call: Call[LogsQuery, None], run_id: str

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from lib.auth.authenticator import Authenticator
+from lib.auth.credentials import RUN_TOKEN_PREFIX
 from lib.auth.principal import Role
+from lib.auth.run_token import RunTokens
 from lib.clock import Clock, SystemClock
 from lib.data_folder import DataFolder
 from lib.environments.build import Workshop
@@ -78,6 +80,7 @@ class Services:
     lifecycle: Lifecycle
     early_installs: EarlyInstalls
     signals: RunSignals
+    executor: Executor
     overview: OverviewReader
     sandbox: Sandbox
 
@@ -194,6 +197,7 @@ class _LocalParts:
             lifecycle=self._lifecycle(),
             early_installs=self.early_installs,
             signals=self.signals,
+            executor=self.executor,
             overview=self._overview(),
             sandbox=self.sandbox,
         )
@@ -349,7 +353,9 @@ def build_app(
     return create_app(
         routes,
         authenticator=Authenticator(
-            secret=secret, shared_secret_role=Role(settings.shared_secret_role)
+            secret=secret,
+            shared_secret_role=Role(settings.shared_secret_role),
+            bearers={RUN_TOKEN_PREFIX: RunTokens(services.runs).check},
         ),
         clock=services.clock,
         public_url=settings.base_url,

@@ -8,8 +8,9 @@ rescued by a later one.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 
-from lib.auth.credentials import Checker, Credentials
+from lib.auth.credentials import Checker, Credentials, bearer_token
 from lib.auth.principal import LOCAL_USER_ID, Principal, Role
 from lib.errors import Unauthenticated
 
@@ -25,13 +26,20 @@ class Authenticator:
         secret: The operator's shared secret; None opens the server to anybody
             who can reach it, as admin.
         shared_secret_role: Role of callers who know the secret.
+        bearers: Who judges a bearer token, by the prefix that its kind has.
 
     Raises:
         ValueError: the secret is blank, which any blank header would match.
     """
 
-    def __init__(self, *, secret: str | None, shared_secret_role: Role) -> None:
-        self._check_bearer: Checker = _refuse_bearer
+    def __init__(
+        self,
+        *,
+        secret: str | None,
+        shared_secret_role: Role,
+        bearers: Mapping[str, Checker] | None = None,
+    ) -> None:
+        self._bearers = {prefix.encode(): check for prefix, check in (bearers or {}).items()}
         self._check_session: Checker = _refuse_session
         self._check_secret = _shared_secret_checker(secret, shared_secret_role)
         self._anonymous = Principal(LOCAL_USER_ID, Role.ADMIN, "local") if secret is None else None
@@ -53,9 +61,12 @@ class Authenticator:
             return self._anonymous
         raise Unauthenticated("Sign in, or send the header x-floom-secret or a bearer token.")
 
-
-def _refuse_bearer(_presented: bytes) -> Principal:
-    raise Unauthenticated("The bearer token is unknown, expired or revoked; use a valid one.")
+    def _check_bearer(self, authorization: bytes) -> Principal:
+        token = bearer_token(authorization) or b""
+        for prefix, check in self._bearers.items():
+            if token.startswith(prefix):
+                return check(token)
+        raise Unauthenticated("The bearer token is unknown, expired or revoked; use a valid one.")
 
 
 def _refuse_session(_presented: bytes) -> Principal:

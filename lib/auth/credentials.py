@@ -33,6 +33,12 @@ class Credentials(NamedTuple):
         return self.authorization is not None or self.session is not None
 
 
+def bearer_token(authorization: bytes) -> bytes | None:
+    """Return the token of an `Authorization` header; None for another scheme (RFC 6750)."""
+    scheme, _, token = authorization.strip().partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
+
+
 Checker = Callable[[bytes], Principal]
 """Judges one kind of credential that was presented.
 

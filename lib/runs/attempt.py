@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from lib.auth.run_token import RunToken
 from lib.clock import Clock
 from lib.environments.environment import Environment
 from lib.environments.recipe import InstallCancelled
@@ -25,13 +26,14 @@ from lib.runs.signals import RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
-from lib.storage.records import LogLine, RunError, RunRecord
+from lib.storage.records import LogLevel, LogLine, RunError, RunRecord
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+TOKEN_VARIABLES: Final = ("FLOOM_RUN_TOKEN", "WORKEROS_RUN_TOKEN")
 INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
 RECORD_SECONDS: Final = 25.0  # while the lease lasts
 END_SECONDS: Final = 4.0  # the supervisor's grace is 3 s; one that a worker stopped takes no orders
@@ -65,6 +67,8 @@ class Attempt:
 
     Args:
         run: As the claim left it; its fence is ours.
+        token: Which the run presents to the API, minted with the claim; known to its
+            supervisor alone once another life of this server has adopted the run.
         adopted: The live run, when an earlier life of this server started it.
         mask: Of an adopted run.
     """
@@ -76,10 +80,12 @@ class Attempt:
         run: RunRecord,
         collaborators: Collaborators,
         *,
+        token: RunToken | None = None,
         adopted: LiveRun | None = None,
         mask: Mask = NO_MASK,
     ) -> None:
         self._run = run
+        self._tokens = {} if token is None else dict.fromkeys(TOKEN_VARIABLES, token.value)
         self._with = collaborators
         self._folder = AttemptFolder.of(collaborators.runs_folder, run)
         self._lock = threading.Lock()
@@ -103,6 +109,17 @@ class Attempt:
             self._deadline = min(self._deadline, time.monotonic() + END_SECONDS)
             if self._live is not None:
                 self._live.cancel()
+
+    def note(self, level: LogLevel, message: str) -> None:
+        """Add a line to the run's log, in order with what it prints; from any thread.
+
+        Raises:
+            RunStateConflict: its process does not exist yet, so who says so is not it.
+        """
+        with self._lock:  # words to one supervisor must not mix
+            if self._live is None:
+                raise state.RunStateConflict(f"Run {self._run.id} has no process yet.")
+            self._live.note(level, message)
 
     def abandon(self) -> None:
         """End it without an outcome: the lease is somebody else's, or the server stops."""
@@ -214,7 +231,7 @@ class Attempt:
     def _take_secrets(self, manifest: Manifest) -> Mapping[str, str]:
         """Return the declared secrets; from here on nothing recorded holds one."""
         secrets = self._with.secrets.values(manifest.secrets, at=self._with.clock.now())
-        self._mask = Mask(secrets.values())
+        self._mask = Mask([*secrets.values(), *self._tokens.values()])
         missing = [name for name in manifest.secrets if name not in secrets]
         if missing:
             raise SecretMissing(f"{', '.join(missing)} was deleted since the run was queued")
@@ -257,16 +274,17 @@ class Attempt:
         """Fill a fresh folder; return how to start the worker in it."""
         run = self._run
         self._with.preparation.fill(self._folder, run, manifest, packages)
+        environment = self._with.preparation.environment(run, secrets, packages)
         return Launch(
             run_id=run.id,
             fence=run.fence,
             folder=self._folder.path,
             command=command,
-            environment=self._with.preparation.environment(run, secrets, packages),
+            environment={**environment, **self._tokens},
             limits=run.policy.limits,
             first_seq=self._with.logs.last_seq(run.id) + 1,
             warm=manifest.warm,
-            secret_names=tuple(secrets),
+            secret_names=(*secrets, *self._tokens),
             readable=packages.readable,
         )
 

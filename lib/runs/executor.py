@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
+from lib.auth.run_token import RunToken, mint
 from lib.clock import Clock
 from lib.log import event
 from lib.runs import state
@@ -18,7 +19,7 @@ from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import LiveRun
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import RunStore, StaleFence, StoreUnavailable
-from lib.storage.records import Lease, RunChange, RunRecord, SandboxReport
+from lib.storage.records import Lease, LogLevel, RunChange, RunRecord, SandboxReport
 
 log: Final = logging.getLogger(__name__)
 
@@ -33,7 +34,12 @@ class MakeAttempt(Protocol):
     """Makes the attempt of a run that is claimed here."""
 
     def __call__(
-        self, run: RunRecord, *, adopted: LiveRun | None = None, mask: Mask = NO_MASK
+        self,
+        run: RunRecord,
+        *,
+        token: RunToken | None = None,
+        adopted: LiveRun | None = None,
+        mask: Mask = NO_MASK,
     ) -> Attempt:
         """Return it; see `Attempt`."""
         ...
@@ -89,10 +95,25 @@ class Executor:
         if attempt is not None:
             attempt.cancel()
 
+    def note(self, run_id: str, level: LogLevel, message: str) -> None:
+        """Add a line to the log of a run that runs here.
+
+        Raises:
+            RunStateConflict: it does not.
+        """
+        attempt = self.find(run_id)
+        if attempt is None:
+            raise state.RunStateConflict(f"Run {run_id} is not executing on this server.")
+        attempt.note(level, message)
+
+    def find(self, run_id: str) -> Attempt | None:
+        """Return this process's attempt of a run, if there is one."""
+        with self._lock:
+            return self._attempts.get(run_id)
+
     def is_executing(self, run_id: str) -> bool:
         """Whether this process has an attempt of the run."""
-        with self._lock:
-            return run_id in self._attempts
+        return self.find(run_id) is not None
 
     def adopt(self, run: RunRecord, live: LiveRun, mask: Mask) -> None:
         """Go on with an attempt that an earlier life of this server started."""
@@ -139,11 +160,11 @@ class Executor:
             claimed = self._claim()
             begun = 0
             try:
-                for run in claimed:
-                    self._begin(self._attempt(run))
+                for run, token in claimed:
+                    self._begin(self._attempt(run, token=token))
                     begun += 1
             except Exception:
-                self._give_back(claimed[begun:])
+                self._give_back([run for run, _ in claimed[begun:]])
                 raise
         return bool(claimed)
 
@@ -157,20 +178,30 @@ class Executor:
     def _never_started(self, fence: int, run: RunRecord) -> RunChange:
         return state.transition(run, state.NeverStarted(fence), self._clock.now())
 
-    def _claim(self) -> list[RunRecord]:
+    def _claim(self) -> list[tuple[RunRecord, RunToken]]:
+        """Claim as many runs as there is room for, each with a token of its own."""
         with self._lock:
             free = self._max_runs - len(self._attempts)
-        return (
-            [] if free <= 0 else self._store.claim(self._started, now=self._clock.now(), limit=free)
-        )
+        if free <= 0:
+            return []
+        tokens: dict[str | None, RunToken] = {}
 
-    def _started(self, run: RunRecord) -> RunChange:
+        def start(run: RunRecord) -> RunChange:
+            token = mint(run.id)  # a store may ask again: only the last one's hash is kept
+            tokens[token.sha256] = token
+            return self._started(run, token)
+
+        claimed = self._store.claim(start, now=self._clock.now(), limit=free)
+        return [(run, tokens[run.token_sha256]) for run in claimed]
+
+    def _started(self, run: RunRecord, token: RunToken) -> RunChange:
         now = self._clock.now()
         claim = state.Started(
             owner=self._owner,
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
             runner=RUNNER,
             sandbox=self._report(),
+            token_sha256=token.sha256,
         )
         return state.transition(run, claim, now)
 

@@ -48,12 +48,17 @@ class RunStateConflict(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An executor claims the run; its fence grows by one."""
+    """An executor claims the run; its fence grows by one.
+
+    Attributes:
+        token_sha256: Of the token that the attempt will hold; the last one's ends here.
+    """
 
     owner: str
     lease_until: datetime
     runner: str
     sandbox: SandboxReport
+    token_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,7 @@ def _started(run: RunRecord, event: Started, now: datetime) -> RunChange:
         fence=run.fence + 1,
         runner=event.runner,
         sandbox=event.sandbox,
+        token_sha256=event.token_sha256,
         started_at=run.started_at or now,
         attempt_started_at=now,
         waits=None,
@@ -260,7 +266,12 @@ def _released(run: RunRecord, now: datetime, *, counts: bool = True) -> RunRecor
         passed = now - run.attempt_started_at
         spent = (spent or 0) + max(0, round(passed / timedelta(milliseconds=1)))
     return replace(
-        run, lease_owner=None, lease_until=None, attempt_started_at=None, duration_ms=spent
+        run,
+        lease_owner=None,
+        lease_until=None,
+        attempt_started_at=None,
+        token_sha256=None,
+        duration_ms=spent,
     )
 
 

@@ -161,6 +161,7 @@ class RunRecord(RunSummary):
         lease_owner: Id of the server that runs it; None unless running.
         fence: Grows with each claim; a write with an older one is refused.
         attempt_started_at: When the present attempt began; None unless running.
+        token_sha256: Of the token that the present attempt holds; None unless running.
         logs_dropped: Lines that the log's limit did not let in, over all attempts.
         event_count: Events recorded so far; the next one's sequence number less one.
         uploads: Ids of the uploads that file inputs name; they live as long as the run.
@@ -177,6 +178,7 @@ class RunRecord(RunSummary):
     lease_until: datetime | None = None
     fence: int = 0
     attempt_started_at: datetime | None = None
+    token_sha256: str | None = None
     cancel_requested_at: datetime | None = None
     event_count: int = 0
     logs_dropped: int = 0

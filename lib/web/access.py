@@ -1,6 +1,6 @@
-"""The one explicit list of routes on which credentials are not looked at.
+"""The explicit lists of routes that are not simply for everybody who is signed in.
 
-Everything that is not here needs a credential, an unknown path included.
+What is on neither needs the credential of a person, an unknown path included.
 """
 
 from __future__ import annotations
@@ -38,6 +38,17 @@ PUBLIC_ROUTES: Final[frozenset[tuple[str, str]]] = frozenset(
     }
 )
 
+
+# For a run's own token, of its own run; for nobody else.
+RUN_ROUTES: Final[frozenset[tuple[str, str]]] = frozenset(
+    {
+        ("POST", "/runs/{run_id}/logs"),
+        ("POST", "/runs/{run_id}/tools/{tool}"),
+        ("POST", "/runs/{run_id}/composio-execute/{tool}"),
+        ("POST", "/runs/{run_id}/calls/{worker_id}"),
+    }
+)
+RUN_TEMPLATES: Final = frozenset(template for _, template in RUN_ROUTES)
 
 PUBLIC_TEMPLATES: Final = frozenset(template for _, template in PUBLIC_ROUTES)
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 import falcon.asgi
 
 from lib.auth.credentials import SESSION_COOKIE, Credentials
-from lib.errors import MalformedRequest
-from lib.web.access import PUBLIC_TEMPLATES, is_public
+from lib.auth.principal import Principal
+from lib.errors import Forbidden, MalformedRequest
+from lib.web.access import PUBLIC_TEMPLATES, RUN_ROUTES, RUN_TEMPLATES, is_public
 from lib.web.exchange import Exchange, Kernel
 from lib.web.hosts import Hosts
 from lib.web.origins import UNSAFE_METHODS, Origins
@@ -36,7 +37,7 @@ class Gate:
         request: Request,
         _response: falcon.asgi.Response,
         _resource: object,
-        _params: dict[str, Any],
+        params: dict[str, Any],
     ) -> None:
         """Find out who is calling, unless the route is public."""
         exchange = self._admit(request)
@@ -49,6 +50,9 @@ class Gate:
             exchange.principal = await blocking(judge, credentials)
         else:
             exchange.principal = judge(credentials)
+        principal = exchange.principal
+        if principal.method == "run_token" or template in RUN_TEMPLATES:
+            _check_run(principal, request.method, template, params)
 
     async def refuse_unknown(self, request: Request) -> None:
         """Let a request to an unknown path on, to its 404, or raise.
@@ -58,7 +62,10 @@ class Gate:
         """
         self._admit(request)
         judge = self._kernel.authenticator.authenticate
-        request.exchange.principal = await blocking(judge, credentials_of(request.raw_headers))
+        principal = await blocking(judge, credentials_of(request.raw_headers))
+        request.exchange.principal = principal
+        if principal.method == "run_token":
+            raise _for_people()
 
     def _admit(self, request: Request) -> Exchange:
         """Check what holds for every path: the host, and a browser's origin."""
@@ -78,6 +85,25 @@ class Gate:
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Close the pool of threads; they start again when there is work."""
         self._kernel.pool.close()
+
+
+def _check_run(
+    principal: Principal, method: str, template: str | None, params: Mapping[str, Any]
+) -> None:
+    """Let a run to its own few routes and nowhere else, and nobody else to them.
+
+    Raises:
+        Forbidden: it is not for the caller.
+    """
+    is_run = principal.method == "run_token"
+    if ((method, template) in RUN_ROUTES) is not is_run:
+        raise _for_people() if is_run else Forbidden("Only a run may call this, with its token.")
+    if is_run and params["run_id"] != principal.user_id:
+        raise Forbidden("A run's token is good for its own run only.")
+
+
+def _for_people() -> Forbidden:
+    return Forbidden("A run's token may only call tools and workers and write logs of its run.")
 
 
 def credentials_of(headers: Mapping[bytes, bytes]) -> Credentials:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from lib.auth.credentials import SESSION_COOKIE
 from lib.auth.principal import Role
-from lib.web.access import is_public
+from lib.web.access import RUN_ROUTES, is_public
 from lib.web.explanations import PROBLEMS
 from lib.web.media import JSON, PROBLEM_JSON, Media
 from lib.web.operation import Operation, operation_of
@@ -36,10 +36,12 @@ _HEADERS: Final[Mapping[str, tuple[str, Json]]] = {
     ),
     "last-event-id": ("Id of the last event that was received.", {"type": "string"}),
 }
+_RUN_SCHEME: Final = "runToken"
 _SECURITY: Final[Json] = {
     "accessToken": {"type": "http", "scheme": "bearer", "description": "`fpt_...`"},
     "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
     "sharedSecret": {"type": "apiKey", "in": "header", "name": "x-floom-secret"},
+    _RUN_SCHEME: {"type": "http", "scheme": "bearer", "description": "`frt_...`, of a run."},
 }
 _NEXT_PAGE_HEADERS: Final[Json] = {
     "Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}},
@@ -84,6 +86,11 @@ class Endpoint:
         """Whether no credential is looked at."""
         return is_public(self.method, self.route.path)
 
+    @property
+    def is_for_runs(self) -> bool:
+        """Whether only a run may call it, with its token."""
+        return (self.method, self.route.path) in RUN_ROUTES
+
 
 def endpoints(routes: Sequence[Route]) -> Iterator[Endpoint]:
     """Yield every operation of the routes, in their order."""
@@ -111,7 +118,7 @@ def build(routes: Sequence[Route], *, version: str, title: str = "Floom") -> Jso
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(e.route.tag for e in found) if tag],
-        "security": [{name: []} for name in _SECURITY],
+        "security": [{name: []} for name in _SECURITY if name != _RUN_SCHEME],
         "paths": paths,
         "components": {"schemas": schemas.definitions, "securitySchemes": _SECURITY},
     }
@@ -179,6 +186,8 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
         described["requestBody"] = _request_body(declared, schemas)
     if endpoint.is_public:
         described["security"] = []
+    elif endpoint.is_for_runs:
+        described["security"] = [{_RUN_SCHEME: []}]
     return described
 
 
@@ -273,7 +282,6 @@ def _common_codes(endpoint: Endpoint) -> Iterator[str]:
     yield from ("malformed_request", "wrong_host", "validation_failed", "internal_error")
     if not endpoint.is_public:
         yield "unauthenticated"
-    if declared.role is Role.ADMIN or not declared.allow_run_token:
         yield "forbidden"
     if endpoint.method in UNSAFE_METHODS:
         yield "cross_origin"

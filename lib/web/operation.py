@@ -55,7 +55,6 @@ class Operation:
     role: Role = Role.MEMBER
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES
     body_required: bool = True
-    allow_run_token: bool = False
 
     def __post_init__(self) -> None:
         if self.query is not None and self.query.model_config.get("extra") != "forbid":
@@ -94,7 +93,6 @@ def operation(  # the arguments are spelled out for editors and the type checker
     role: Role = Role.MEMBER,
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES,
     body_required: bool = True,
-    allow_run_token: bool = False,
 ) -> Callable[[Responder], Responder]:
     """Declare a responder as an operation.
 
@@ -116,7 +114,6 @@ def operation(  # the arguments are spelled out for editors and the type checker
         body_cap_bytes: Most bytes of a body.
         body_required: Whether a body must be sent; otherwise an empty one
             counts as `{}`.
-        allow_run_token: Whether a run may call it with its own token.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -132,7 +129,6 @@ def operation(  # the arguments are spelled out for editors and the type checker
             role=role,
             body_cap_bytes=body_cap_bytes,
             body_required=body_required,
-            allow_run_token=allow_run_token,
         )
 
         @functools.wraps(responder)
@@ -174,8 +170,6 @@ def _documented(error: str | Problem) -> str:
 
 
 def _check_may(spec: Operation, principal: Principal) -> None:
-    if principal.method == "run_token" and not spec.allow_run_token:
-        raise Forbidden("A run's token may only call tools and workers and write logs of its run.")
     if spec.role is Role.ADMIN and principal.role is not Role.ADMIN:
         raise Forbidden("Ask an administrator: this is for administrators only.")
 

@@ -89,8 +89,17 @@ class Known:
             base_url=self.server.url,
             session=self.session,
             headers={"x-floom-secret": SECRET},
-            excluded_checks=TOO_STRICT,
+            excluded_checks=[*TOO_STRICT, *self._of_another(case)],
         )
+
+    def _of_another(self, case: Case[Any]) -> list[CheckFunction]:
+        """Return what cannot be asked where the secret is not the credential that is due.
+
+        Who presents it is known, and so answered with 403 instead of 401.
+        """
+        security = case.operation.definition.raw.get("security", DOCUMENT["security"])
+        is_due = not security or {"sharedSecret": []} in security
+        return [] if is_due else [checks.missing_required_header]
 
     def check_of_what_exists(self, case: Case[Any]) -> None:
         """Send it to something that exists; judge the answer by the document."""

@@ -162,6 +162,8 @@ def expected_refusal(route: Route, method: str, role: Role | None) -> int | None
         return None
     if role is None:
         return 401
+    if (method, route.path) in access.RUN_ROUTES:
+        return 403
     declared = operations(route).get(method)
     return 403 if declared is not None and declared.role > role else None
 

@@ -19,7 +19,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from handlers import docs
 from handlers.registry import all_routes
 from lib.web import openapi
-from lib.web.access import is_public
+from lib.web.access import RUN_ROUTES, is_public
 from lib.web.explanations import PROBLEMS
 from lib.web.inert import Inert
 from lib.web.media import JSON, PROBLEM_JSON, Media
@@ -109,6 +109,9 @@ def test_every_success_has_a_schema_or_a_media_type(endpoint: openapi.Endpoint) 
 def test_it_says_who_may_call(endpoint: openapi.Endpoint) -> None:
     security = described(endpoint).get("security", DOCUMENT["security"])
     assert (security == []) is is_public(endpoint.method, endpoint.route.path)
+    is_for_runs = (endpoint.method, endpoint.route.path) in RUN_ROUTES
+    assert (security == [{"runToken": []}]) is is_for_runs
+    assert {"runToken": []} not in DOCUMENT["security"]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=IDS)

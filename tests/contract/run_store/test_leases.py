@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from lib.storage.ports import RunStore
-from lib.storage.records import Lease, RunRecord
+from lib.storage.records import Lease, RunChange, RunRecord
 from tests.contract.samples import Samples, ending, retrying, starting
 
 
@@ -37,6 +38,16 @@ class TestLeases:
         runs.change(running[1].id, ending(samples.now))
 
         assert runs.list_leased("server-2") == []
+
+    def test_the_hash_of_a_token_lives_with_the_claim(
+        self, runs: RunStore, samples: Samples, running: list[RunRecord]
+    ) -> None:
+        run = running[0]
+        runs.change(run.id, lambda each: RunChange(replace(each, token_sha256="f" * 64)))
+
+        runs.renew([Lease(run.id, run.fence)], until=samples.now + timedelta(seconds=30))
+
+        assert runs.get(run.id).token_sha256 == "f" * 64
 
     def test_leases_end_longest_ago_first(
         self, runs: RunStore, samples: Samples, running: list[RunRecord]

@@ -80,6 +80,29 @@ def test_the_run_keeps_to_the_policy_of_its_start_not_to_a_later_manifest(world:
     assert world.sandbox.launches[0].limits.timeout_seconds == 7
 
 
+def test_a_run_without_a_process_takes_no_note(world: World) -> None:
+    world.add_worker()
+    with pytest.raises(state.RunStateConflict, match="no process yet"):
+        world.attempt(world.claimed()).note("info", "x")
+
+
+def test_the_runs_token_is_in_nothing_that_is_kept(world: World) -> None:
+    world.add_worker()
+
+    def tell(run: FakeRun) -> None:
+        token = run.launch.environment["FLOOM_RUN_TOKEN"]
+        run.log(f"mine is {token}")
+        run.finish({"status": "error", "error": f"no luck with {token}"})
+
+    world.sandbox.script = tell
+    run = world.executed()
+
+    assert [line.message for line in world.logs.tail(run.id, limit=9)] == ["mine is ***"]
+    assert error_of(run)[1] == "no luck with ***"
+    names = world.sandbox.launches[0].secret_names
+    assert {"FLOOM_RUN_TOKEN", "WORKEROS_RUN_TOKEN"} <= set(names)
+
+
 def test_only_declared_secrets_reach_the_process_and_only_by_its_environment(
     world: World,
 ) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from lib.auth.run_token import RunTokens
+from lib.errors import Unauthenticated
 from lib.runs import state
 from lib.runs.executor import Executor
 from lib.runs.signals import Bell
@@ -60,6 +62,46 @@ def test_a_run_that_waits_is_executed_at_once(world: World, start: Start) -> Non
     done = world.until(run, RunStatus.COMPLETED)
     assert (done.runner, done.sandbox) == ("local", world.sandbox.report())
     assert done.fence == 1
+
+
+def test_each_attempt_holds_the_token_whose_hash_its_claim_recorded(
+    world: World, start: Start
+) -> None:
+    world.add_worker(manifest="retry: {max_attempts: 2, delay_seconds: 0}\n")
+    world.sandbox.script = stay
+    run = world.start()
+    start()
+    tokens = RunTokens(world.runs)
+    held = []
+    for _ in range(2):
+        live = world.sandbox.next_start()
+        environment = live.launch.environment
+        held.append(environment["FLOOM_RUN_TOKEN"])
+        assert environment["WORKEROS_RUN_TOKEN"] == held[-1]
+        assert tokens.check(held[-1].encode()).user_id == run.id
+        live.finish(exit_code=1)
+    world.until(run, RunStatus.FAILED)
+    for token in held:
+        with pytest.raises(Unauthenticated):
+            tokens.check(token.encode())
+    assert held[0] != held[1]
+
+
+def test_a_note_goes_to_the_process_of_the_run_that_runs_here(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = start(max_runs=1)
+    run, queued = world.start(), world.start()
+    live = world.sandbox.next_start()
+    executor.note(run.id, "error", "no address")
+    assert live.notes == [("error", "no address")]
+    with pytest.raises(state.RunStateConflict, match="not executing"):
+        executor.note(queued.id, "info", "too early")
+    live.finish(GOOD)
+    world.until(run, RunStatus.COMPLETED)
+    world.sandbox.next_start()
+    with pytest.raises(state.RunStateConflict, match="not executing"):
+        executor.note(run.id, "info", "too late")
 
 
 def test_a_ring_wakes_an_idle_executor_without_any_poll(world: World, start: Start) -> None:

@@ -142,7 +142,11 @@ def test_taking_a_secret_is_its_last_use_and_showing_a_run_is_none(stored: World
 def test_the_sandbox_is_told_which_variables_are_secrets(stored: World) -> None:
     stored.add_worker(manifest=DECLARES)
     stored.executed()
-    assert stored.sandbox.launches[0].secret_names == ("API_KEY",)
+    assert stored.sandbox.launches[0].secret_names == (
+        "API_KEY",
+        "FLOOM_RUN_TOKEN",
+        "WORKEROS_RUN_TOKEN",
+    )
 
 
 def test_a_secret_that_was_deleted_meanwhile_fails_the_run_by_name(stored: World) -> None:

@@ -18,6 +18,7 @@ from dulwich.objects import Blob, Commit, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from lib.auth.run_token import mint
 from lib.bootstrap import Services
 from lib.clock import ManualClock
 from lib.ids import Ids
@@ -271,7 +272,7 @@ class World:
             sandbox=self.sandbox,
         )
 
-    def services(self, canceller: Canceller | None = None) -> Services:
+    def services(self, executor: Executor | None = None) -> Services:
         return Services(
             base_url="http://localhost:8000",
             clock=self.clock,
@@ -284,9 +285,10 @@ class World:
             masks=self.masks,
             workspace=self.workspace,
             catalogue=self.catalogue,
-            lifecycle=self.lifecycle(canceller),
+            lifecycle=self.lifecycle(executor),
             early_installs=self.early_installs,
             signals=self.signals,
+            executor=executor or self.executor(),
             overview=self.overview(),
             sandbox=self.sandbox,
         )
@@ -373,7 +375,7 @@ class World:
         )
 
     def attempt(self, run: RunRecord) -> Attempt:
-        return Attempt(run, self.collaborators)
+        return Attempt(run, self.collaborators, token=mint(run.id))
 
     def folder(self, run: RunRecord, *, made: bool = False) -> AttemptFolder:
         """Return the folder of a run's claim; `made` with an empty `out/`."""

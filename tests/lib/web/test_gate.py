@@ -2,12 +2,14 @@
 
 import pytest
 
-from lib.auth.principal import Role
+from lib.auth.principal import Principal, Role
 from lib.web import openapi
-from lib.web.access import PUBLIC_ROUTES, is_public
+from lib.web.access import PUBLIC_ROUTES, RUN_TEMPLATES, is_public
+from lib.web.route import Route
 from tests.lib.web.things import SECRET
 
 RUN = "run_01jd0000000000000000000000"
+OTHER_RUN = "run_01jd0000000000000000000001"
 
 NONE: dict[str, str] = {}
 GOOD = {"x-floom-secret": SECRET}
@@ -80,6 +82,63 @@ def test_an_admins_operation_is_for_admins(client_of, role, status):
 
 def test_on_an_open_server_everybody_is_admin(client_of):
     assert client_of(NONE, secret=None)("DELETE", "/things").status_code == 204
+
+
+class OneRun:
+    """Takes everybody for one run."""
+
+    def authenticate(self, _credentials):
+        return Principal(RUN, Role.ADMIN, "run_token")
+
+
+class Answers:
+    """A resource that answers whatever reaches it, declared or not."""
+
+    async def on_get(self, _request, response, **_):
+        response.status = 200
+
+    on_post = on_put = on_delete = on_get
+
+
+@pytest.fixture
+def run_routes():
+    templates = sorted(RUN_TEMPLATES | {"/runs", "/runs/{run_id}", "/runs/{run_id}/cancel"})
+    return [Route(template, Answers()) for template in templates]
+
+
+@pytest.mark.parametrize("template", sorted(RUN_TEMPLATES))
+@pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])
+def test_a_run_reaches_its_own_few_routes(client_of, run_routes, template, prefix):
+    run = client_of({}, authenticator=OneRun(), routes=run_routes)
+    path = prefix + template.format(run_id=RUN, tool="GMAIL_SEND", worker_id="hello")
+
+    assert run("POST", path).status_code == 200
+    another = run("POST", path.replace(RUN, OTHER_RUN))
+    assert (another.status_code, another.json["error_code"]) == (403, "forbidden")
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert run(method, path).status_code == 403
+
+
+@pytest.mark.parametrize(("method", "path"), [*ENDPOINTS, ("POST", f"/runs/{RUN}/cancel"),
+                                              ("GET", f"/runs/{RUN}"), ("GET", f"/runs/{RUN}/logs")])  # fmt: skip
+def test_a_run_reaches_nothing_else(client_of, routes, run_routes, method, path):
+    run = client_of({}, authenticator=OneRun(), routes=[*routes, *run_routes])
+
+    answer = run(method, path)
+
+    assert answer.status_code == 403
+    if method != "HEAD":
+        assert answer.json["error_code"] == "forbidden"
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("template", sorted(RUN_TEMPLATES))
+def test_a_runs_routes_are_for_nobody_else(client_of, run_routes, template, role):
+    person = client_of(role=role, routes=run_routes)
+    path = template.format(run_id=RUN, tool="GMAIL_SEND", worker_id="hello")
+
+    assert person("POST", path).status_code == 403
+    assert person("GET", path).status_code == 200
 
 
 def test_a_bad_session_is_cleared(bare, client_of):

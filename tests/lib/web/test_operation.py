@@ -3,7 +3,6 @@
 import pytest
 from pydantic import BaseModel
 
-from lib.auth.principal import Principal, Role
 from lib.web.explanations import PROBLEMS, Problem
 from lib.web.models import ResponseModel
 from lib.web.operation import operation, operation_of
@@ -204,18 +203,6 @@ def test_a_record_of_ours_that_does_not_validate_is_our_failure(client_of):
 
     assert (answer.status_code, answer.json["error_code"]) == (500, "internal_error")
     assert "nonsense" not in answer.text
-
-
-def test_a_run_token_may_only_call_what_allows_it(client_of):
-    class RunTokens:
-        def authenticate(self, _credentials):
-            return Principal(RUN, Role.ADMIN, "run_token")
-
-    run = client_of(authenticator=RunTokens())
-
-    assert run("GET", "/things").json["error_code"] == "forbidden"
-    assert run("DELETE", "/things").json["error_code"] == "forbidden"
-    assert run("PATCH", f"/things/{RUN}").status_code == 200
 
 
 def test_a_query_that_would_take_anything_is_refused_at_declaration():

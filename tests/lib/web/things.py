@@ -103,7 +103,6 @@ class Things:
         body_required=False,
         responses={200: Echo},
         headers=["Idempotency-Key"],
-        allow_run_token=True,
     )
     async def on_patch_one(self, call, run_id):
         return Echo(

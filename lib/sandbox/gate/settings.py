@@ -1,0 +1,71 @@
+"""What a gate is told by its run's supervisor, and what the worker is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+ADDRESS: Final = "127.0.0.1"
+PROXY_USER: Final = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Everything one gate needs to know; `asdict` makes JSON of it.
+
+    Attributes:
+        run_id: The only run whose calls are forwarded.
+        api_socket: Path of the server's Unix socket. Its folder is entered before
+            the uid is left, so only the folder itself must let `uid` in
+            (mode 0711), and the socket let it write.
+        allow: The manifest's egress list, see `AllowList`; None: nothing.
+        proxy_token: What a client must present as the proxy's password. Needed
+            where the listener is not inside a network namespace of the run's own.
+        uid: User and group to become when started by root; never the worker's.
+        network: Module that resolves and dials; tests name another one.
+    """
+
+    run_id: str
+    api_socket: str | None = None
+    allow: tuple[str, ...] | None = None
+    proxy_token: str | None = field(default=None, repr=False)
+    uid: int | None = None
+    network: str = "lib.sandbox.gate.network"
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> GateSettings:
+        """Return the settings that `asdict` and JSON made these values of."""
+        allow = values["allow"]
+        return cls(**{**values, "allow": None if allow is None else tuple(allow)})
+
+
+def api_variables(port: int) -> dict[str, str]:
+    """Return the environment variables by which a worker finds the API.
+
+    Args:
+        port: The API listener's.
+    """
+    return dict.fromkeys(("FLOOM_API_URL", "WORKEROS_API_URL"), f"http://{ADDRESS}:{port}")
+
+
+def proxy_variables(port: int, token: str | None = None) -> dict[str, str]:
+    """Return the environment variables by which clients find the egress proxy.
+
+    `ALL_PROXY` names the HTTP form too: httpx, and every SDK built on it, refuses
+    to start when it sees a SOCKS address and has no `socksio`. SOCKS5 is spoken
+    on the same port to whoever asks for it.
+
+    Args:
+        port: The proxy listener's.
+        token: `GateSettings.proxy_token`; a secret where there is one.
+    """
+    credential = "" if token is None else f"{PROXY_USER}:{token}@"
+    url = f"http://{credential}{ADDRESS}:{port}"
+    either_case = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # curl reads http_proxy only
+    return {
+        **{name: url for upper in either_case for name in (upper, upper.lower())},
+        "NO_PROXY": f"{ADDRESS},localhost",
+        "no_proxy": f"{ADDRESS},localhost",
+        "NODE_USE_ENV_PROXY": "1",  # Node 22.21 and newer
+    }
