@@ -12,7 +12,7 @@ from lib.data_folder import DataFolderError
 from lib.secrets.keys import KeyUnusable
 from lib.settings import Settings, SettingsError, load_settings
 from lib.storage.ports import StoreUnavailable
-from lib.web.server import Server, listen
+from lib.web.server import Server, listen, listen_below
 from lib.web.shutdown import Shutdown
 from lib.workspace.errors import WorkspaceUnavailable
 
@@ -41,9 +41,9 @@ def serve(settings: Settings) -> int:
     with listener, Local(settings) as local:
         app = build_app(settings, local.services, all_routes(local.services), shutdown)
         warn_about(settings)
-        with local.engine:
+        with listen_below(local.api_socket) as for_runs, local.engine:
             print(banner(settings, local.services), flush=True)
-            Server(app, shutdown=shutdown).run(sockets=[listener])
+            Server(app, shutdown=shutdown).run(sockets=[listener, for_runs])
     return 0
 
 

@@ -91,6 +91,7 @@ class Local:
     Attributes:
         services: For the resources.
         engine: Executes runs; start it once, stop it before `close`.
+        api_socket: Where runs reach the application, by way of their gates.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
@@ -99,6 +100,7 @@ class Local:
             parts = _LocalParts(settings, clock or SystemClock(), self._exit)
             self.services = parts.services()
             self.engine = parts.engine()
+            self.api_socket = parts.folder.api_socket
         except BaseException:
             self._exit.close()
             raise
@@ -268,6 +270,7 @@ class _LocalParts:
             runtimes=self.runtimes.programs.values(),
             hidden=(self.folder.path, self.settings.workspace_path),
             runs=self.folder.runs,
+            api_socket=self.folder.api_socket,
         )
 
     def _environments(self) -> Environments:

@@ -81,6 +81,14 @@ class DataFolder:
         return self.path / "environments"
 
     @property
+    def api_socket(self) -> Path:
+        """Where the server takes what runs call, by way of their gates.
+
+        Those are another user where the server is root: its folder lets them pass.
+        """
+        return self.path / "api" / "floom.sock"
+
+    @property
     def sandbox(self) -> Path:
         """The zygote's socket."""
         return self.path / "sandbox"
@@ -96,7 +104,8 @@ class DataFolder:
         for folder in (self.blobs, self.unfinished, self.keys, self.sandbox):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-        self.runs.mkdir(mode=passable, exist_ok=True)
+        for folder in (self.runs, self.api_socket.parent):
+            folder.mkdir(mode=passable, exist_ok=True)
         for file in (self.database, self.path / _LOCK, self.path / _IDENTITY):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             file.chmod(0o600)

@@ -286,6 +286,7 @@ class Attempt:
             warm=manifest.warm,
             secret_names=(*secrets, *self._tokens),
             readable=packages.readable,
+            egress=None if manifest.egress.is_denied else manifest.egress.allow,
         )
 
     def _watch(self, live: LiveRun, carrier: LiveLog) -> None:

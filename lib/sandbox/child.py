@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from lib.sandbox import privileges, wire
 from lib.sandbox.cgroup import Group
 from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
+from lib.sandbox.gateway import Gateway
 from lib.sandbox.rlimits import Ceilings
 from lib.sandbox.warm import WarmStart
 
@@ -51,7 +52,7 @@ class Child:
 
     @classmethod
     def prepare(
-        cls, enclosure: Enclosure, *, uid: int | None, group: Group | None
+        cls, enclosure: Enclosure, gateway: Gateway, *, uid: int | None, group: Group | None
     ) -> Child | WarmStart:
         """Fork a process that builds its enclosure and waits for `launch`.
 
@@ -70,7 +71,9 @@ class Child:
         pid = enclosure.fork()
         if pid == 0:
             ours.close()
-            waiting = _Waiting(enclosure, uid, group, theirs.detach(), report_end, failure_end)
+            waiting = _Waiting(
+                enclosure, gateway, uid, group, theirs.detach(), report_end, failure_end
+            )
             return waiting.become_worker(stdout_end, stderr_end)
         theirs.close()
         for descriptor in (stdout_end, stderr_end, report_end, failure_end):
@@ -104,6 +107,7 @@ class _Waiting:
     """The child's side, from the fork to the worker's program."""
 
     enclosure: Enclosure
+    gateway: Gateway
     uid: int | None
     group: Group | None
     channel: int
@@ -138,7 +142,7 @@ class _Waiting:
         _reset_signals()
         if self.group is not None:
             self.group.join()
-        self.enclosure.build(uid=self.uid, report=self.report)
+        self.enclosure.build(uid=self.uid, report=self.report, listeners=self.gateway.order)
 
     def _wait_for_request(self) -> wire.LaunchRequest:
         with socket.socket(fileno=self.channel) as channel:
@@ -156,6 +160,7 @@ class _Waiting:
             ),
             readable=request.readable,
             uid=self.uid,
+            connect_ports=self.gateway.connect_ports(has_egress=request.egress is not None),
             keep=(self.failure,),
         )
 

@@ -43,6 +43,8 @@ class LocalSandbox:
         hidden: What no worker may see, wherever it lies: the server's folders.
         runs: The folder that attempts' folders are in.
         spares: How many processes wait for a run.
+        api_socket: Where the server takes what runs call; None: `FLOOM_API_URL` is not set.
+        network: Module by which runs reach hosts; None: the real one.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class LocalSandbox:
         hidden: Sequence[Path] = (),
         runs: Path | None = None,
         spares: int = SPARES,
+        api_socket: Path | None = None,
+        network: str | None = None,
     ) -> None:
         self._mode = mode
         programs = [base_python(), *runtimes]
@@ -69,6 +73,8 @@ class LocalSandbox:
                 str(path) for path in (*programs, *([runs / "any"] if runs else []))
             ),
             spares=spares,
+            api_socket=None if api_socket is None else str(api_socket),
+            network=network,
         )
         remove_old_sockets(folder)
         self._lock = threading.Lock()
@@ -108,6 +114,7 @@ class LocalSandbox:
             warm=launch.warm and _is_python_file(launch.command),
             secret_names=launch.secret_names,
             readable=launch.readable,
+            egress=launch.egress,
         )
         connection = self._current().connect()
         self._renew_when_due()

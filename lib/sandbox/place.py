@@ -10,6 +10,7 @@ from lib.sandbox import identity
 from lib.sandbox.cgroup import Group
 from lib.sandbox.child import Child, task_limit
 from lib.sandbox.confinement import ConfinementError
+from lib.sandbox.gateway import Gateway
 from lib.sandbox.identity import NoUidLeft, UidLease
 from lib.sandbox.premises import Premises
 from lib.sandbox.warm import WarmStart
@@ -22,12 +23,14 @@ class Place:
 
     Attributes:
         child: The waiting process, or why there is none.
+        gateway: By which the run gets out.
         lease: Of the user that the worker becomes, where runs have their own.
         group: That it is counted in, where there is one.
     """
 
     premises: Premises
     child: Child | ConfinementError
+    gateway: Gateway
     lease: UidLease | None
     group: Group | None
 
@@ -36,14 +39,18 @@ class Place:
         """Make a place. Returns twice for a warm start, see `Child.prepare`."""
         lease: UidLease | None = None
         group = premises.new_group()
+        gateway = Gateway.prepare(premises.terms, premises.enclosure.layers)
         try:
             if premises.uids is not None:
                 lease = premises.uids.lease(hint=os.getpid())
             uid = None if lease is None else lease.uid
-            child = Child.prepare(premises.enclosure, uid=uid, group=group)
+            child = Child.prepare(premises.enclosure, gateway, uid=uid, group=group)
         except (ConfinementError, NoUidLeft, OSError) as error:
-            return cls(premises, ConfinementError(str(error)), lease, group)
-        return child if isinstance(child, WarmStart) else cls(premises, child, lease, group)
+            return cls(premises, ConfinementError(str(error)), gateway, lease, group)
+        if isinstance(child, WarmStart):
+            return child
+        gateway.leave_child()
+        return cls(premises, child, gateway, lease, group)
 
     @property
     def has_own_pids(self) -> bool:
@@ -68,7 +75,8 @@ class Place:
             self._hand_over(request)
         except OSError as error:
             raise ConfinementError(f"{request.work}: {error}") from error
-        self.child.launch(request.with_variables(self._own_variables(request)))
+        variables = self.gateway.open(has_egress=request.egress is not None)
+        self.child.launch(request.with_variables({**variables, **self._folders(request)}))
         return self.child
 
     def was_out_of_memory(self) -> bool:
@@ -94,6 +102,6 @@ class Place:
         if self.lease is not None:
             identity.give(request.work, self.lease.uid, self.lease.uid)
 
-    def _own_variables(self, request: LaunchRequest) -> dict[str, str]:
+    def _folders(self, request: LaunchRequest) -> dict[str, str]:
         home = self.premises.enclosure.home_of(request.work)
         return {"HOME": home, "TMPDIR": f"{home}/.tmp"}

@@ -39,13 +39,15 @@ class Launch:
     Attributes:
         folder: The attempt's folder: `work` is prepared, `meta` is empty.
         environment: The variables of the process, secrets among them, but for
-            those that say where things are: `HOME`, `TMPDIR`.
+            those that say where things are: `HOME`, `TMPDIR`, `FLOOM_API_URL`,
+            proxies.
         secret_names: Which ones those are: their values are in nothing that the
             sandbox writes or reports of the worker's output.
         first_seq: Sequence number of its first log line.
         warm: Whether a Python file may run in a forked interpreter.
         readable: Paths that this run may read beside what all may, such as the
             packages it needs.
+        egress: Hosts that it may reach, as the manifest lists them; None: no network.
     """
 
     run_id: str
@@ -58,6 +60,7 @@ class Launch:
     warm: bool = True
     secret_names: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
+    egress: tuple[str, ...] | None = None
 
 
 class LiveRun(Protocol):

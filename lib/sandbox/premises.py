@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from lib.sandbox import identity, wire
 from lib.sandbox.cgroup import Group, Groups
 from lib.sandbox.confinement import Enclosure, Layers
+from lib.sandbox.gateway import GateTerms
 from lib.sandbox.host_view import HostView
 from lib.sandbox.identity import UidRange
 from lib.sandbox.probe import Probe, probe
@@ -26,11 +27,13 @@ class Premises:
     Attributes:
         uids: Where each run gets a user of its own.
         groups: Where each run gets a control group of its own.
+        terms: Of the gates by which runs get out.
     """
 
     enclosure: Enclosure
-    uids: UidRange | None = None
-    groups: Groups | None = None
+    terms: GateTerms
+    uids: UidRange | None
+    groups: Groups | None
 
     @classmethod
     def find(cls, settings: wire.ZygoteSettings) -> tuple[Premises, Probe | None]:
@@ -47,7 +50,12 @@ class Premises:
         uids = UidRange(Path(settings.uids), first=first_uid) if layers.uid else None
         if found:
             enclosure.get_ready()
-        premises = cls(enclosure, uids, found.groups if found else None)
+        terms = GateTerms(api_socket=settings.api_socket)
+        if layers.uid:
+            terms = replace(terms, uid=first_uid - 1)  # no run's, and nobody else's
+        if settings.network is not None:
+            terms = replace(terms, network=settings.network)
+        premises = cls(enclosure, terms, uids, found.groups if found else None)
         premises.sweep()
         return premises, found
 

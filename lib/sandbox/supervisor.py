@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
@@ -23,6 +24,7 @@ from lib.sandbox import init_process, process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.folder_size import FolderSize
+from lib.sandbox.gateway import Gateway
 from lib.sandbox.init_process import Ended
 from lib.sandbox.intake import Intake
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
@@ -88,7 +90,7 @@ class Supervisor:
             os.open(wire.LOG_FILE, _APPEND, 0o600, dir_fd=meta),
             first_seq=request.first_seq,
             budget_bytes=request.limits.log_bytes,
-            mask=Mask(request.environment[name] for name in request.secret_names),
+            mask=Mask(_secrets(request, place.gateway)),
         )
         self._folder_size = FolderSize(request.work)
         self._started = time.monotonic()
@@ -98,6 +100,7 @@ class Supervisor:
         self._stopping = False
         self._wake = -1
         self._first_pid = -1
+        self._gate = -1
         self._streams: dict[int, Stream] = {}
 
     def run(self) -> None:
@@ -113,6 +116,7 @@ class Supervisor:
             self._finish(Ended(exit_code=127, cpu_ms=0), problem=error)
             return
         self._first_pid = child.pid
+        self._place.gateway.watch(self._poll)
         self._server.tell(wire.STARTED)
         ended = self._watch(child)
         self._drain(child)
@@ -165,6 +169,7 @@ class Supervisor:
             os.read(self._wake, 64)
         for word in self._server.hear(ready):
             self._obey(word)
+        self._serve_visitors(ready)
         if self._log.needs_flush:
             self._flush()
 
@@ -189,6 +194,14 @@ class Supervisor:
             if level in LEVELS:
                 self._log.feed(level, message.encode(errors="replace") + b"\n", _now())
 
+    def _serve_visitors(self, ready: set[int]) -> None:
+        """Have a gate serve who comes, and put what it tells into the log."""
+        gateway, request = self._place.gateway, self._request
+        if gateway.has_visitor(ready):
+            self._gate = gateway.open_gate(self._poll, request.run_id, request.egress)
+        for notice in gateway.notices(self._poll, ready):
+            self._log.note(notice, _now())
+
     def _tick(self, child: Child) -> None:
         self._flush()
         process_tree.reap_orphans(child.pid)
@@ -201,11 +214,9 @@ class Supervisor:
             process_tree.signal_all([*pids, child.pid], signal.SIGKILL)
 
     def _pids(self) -> list[int]:
-        """Return the worker's processes; the first of a pid namespace is ours."""
-        pids = process_tree.descendants(os.getpid())
-        if self._place.has_own_pids:
-            return [pid for pid in pids if pid != self._first_pid]
-        return pids
+        """Return the worker's processes; the gate, and the first of a pid namespace, are ours."""
+        ours = {self._gate, *([self._first_pid] if self._place.has_own_pids else [])}
+        return [pid for pid in process_tree.descendants(os.getpid()) if pid not in ours]
 
     def _check_limits(self, pids: list[int]) -> None:
         limits = self._limits
@@ -275,6 +286,13 @@ class Supervisor:
     def _flush(self) -> None:
         if self._log.flush():
             self._server.tell(wire.LOG)
+
+
+def _secrets(request: wire.LaunchRequest, gateway: Gateway) -> Iterator[str]:
+    """Yield what must not stand in the log."""
+    yield from (request.environment[name] for name in request.secret_names)
+    if gateway.token is not None:
+        yield gateway.token
 
 
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -71,6 +71,7 @@ class LaunchRequest:
         secret_names: Those of its variables whose values are masked in the log.
         warm: Run the Python file in a forked interpreter instead of a new one.
         readable: Paths that this run may read beside what all may.
+        egress: Hosts that it may reach, see the manifest; None: no network.
     """
 
     run_id: str
@@ -83,6 +84,7 @@ class LaunchRequest:
     warm: bool = False
     secret_names: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
+    egress: tuple[str, ...] | None = None
 
     @property
     def work(self) -> str:
@@ -109,8 +111,8 @@ class LaunchRequest:
         if length > MAX_LAUNCH_BYTES:
             raise EOFError("launch message is too long")
         fields: dict[str, Any] = json.loads(_receive_exactly(connection, length))
-        for name in ("command", "secret_names", "readable"):
-            fields[name] = tuple(fields[name])
+        for name in ("command", "secret_names", "readable", "egress"):
+            fields[name] = None if fields[name] is None else tuple(fields[name])
         fields["limits"] = ProcessLimits(**fields["limits"])
         return cls(**fields)
 
@@ -127,6 +129,8 @@ class ZygoteSettings:
         hidden: What they must not see wherever it lies.
         needed_paths: What they must reach under another uid.
         spares: How many supervisors wait for a run.
+        api_socket: Where the server takes what runs call; None: nowhere.
+        network: Module by which runs reach hosts; None: the real one.
     """
 
     confines: bool
@@ -136,6 +140,8 @@ class ZygoteSettings:
     hidden: tuple[str, ...] = ()
     needed_paths: tuple[str, ...] = ()
     spares: int = 1
+    api_socket: str | None = None
+    network: str | None = None
 
     def encode(self) -> str:
         """Return it as one argument."""

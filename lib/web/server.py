@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """Serves one application on one socket until SIGINT or SIGTERM.
+    """Serves one application on its sockets until SIGINT or SIGTERM.
 
     Event streams and long polls hear of the end before uvicorn waits for them,
     and the process then goes on to its own orderly end instead of dying by the
@@ -74,4 +76,30 @@ def listen(host: str, port: int) -> socket.socket:
         (host.strip("[]"), port), family=family, backlog=BACKLOG, reuse_port=False
     )
     listener.setblocking(False)
+    return listener
+
+
+def listen_below(path: Path) -> socket.socket:
+    """Return a Unix socket that listens at a path, in place of what a killed server left there.
+
+    Whoever may enter its folder may connect: who is calling is found out as on
+    every other socket.
+
+    Raises:
+        OSError: the folder is not there, or cannot be written.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        path.unlink(missing_ok=True)
+        # By way of the descriptor: a socket's path holds 107 bytes only, unix(7).
+        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+        path.chmod(0o666)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.close(folder)
     return listener

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 ADDRESS: Final = "127.0.0.1"
 PROXY_USER: Final = "run"
+NETWORK_MODULE: Final = "lib.sandbox.gate.network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class GateSettings:
     allow: tuple[str, ...] | None = None
     proxy_token: str | None = field(default=None, repr=False)
     uid: int | None = None
-    network: str = "lib.sandbox.gate.network"
+    network: str = NETWORK_MODULE
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> GateSettings:
