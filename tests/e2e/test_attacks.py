@@ -7,8 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,18 +14,10 @@ from typing import Any
 
 import pytest
 
-from lib.sandbox.runtimes import base_python
 from tests.e2e.server import ROOT, ServerProcess
+from tests.e2e.situations import SITUATIONS, Situation, server_in
 from tests.lib.sandbox.attacks import attempts
-from tests.lib.sandbox.attacks.stage import (
-    HERE,
-    NOBODY,
-    SITUATIONS,
-    SYSTEM_PYTHON,
-    Situation,
-    is_open_to_all,
-    lacking,
-)
+from tests.lib.sandbox.attacks.stage import HERE
 
 # What ends the run itself, and which variables it has, is tried elsewhere.
 ELSEWHERE = ("exhaust_", "hide_memory_", "read_undeclared_environment")
@@ -46,41 +36,16 @@ RUN = (
 SLEEP = "import time\nopen('secret', 'w').write('of another run')\nprint('up')\ntime.sleep(60)\n"
 
 
-def python_for(situation: Situation) -> tuple[str, dict[str, str]]:
-    """Return an interpreter that the server's user can reach, and what it needs."""
-    if situation == "root":
-        return sys.executable, {}
-    if is_open_to_all(base_python()) and is_open_to_all(Path(sys.executable)):
-        return sys.executable, {}
-    (packages,) = Path(sys.prefix).glob("lib/python3.*/site-packages")
-    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if SYSTEM_PYTHON.resolve().name != own or not is_open_to_all(packages / "falcon"):
-        pytest.skip(f"another user cannot use {base_python()}, and {SYSTEM_PYTHON} is not {own}")
-    return str(SYSTEM_PYTHON.resolve()), {"PYTHONPATH": str(packages)}
-
-
 @pytest.fixture(params=SITUATIONS)
 def situation(request: pytest.FixtureRequest) -> Situation:
     wanted: Situation = request.param
-    if reason := lacking(wanted):
-        pytest.skip(f"{wanted}: {reason}")
-    if not is_open_to_all(ROOT / "local_server.py") and wanted.endswith("user"):
-        pytest.skip("the project's folder is closed to other users")
     return wanted
 
 
 @pytest.fixture
 def server(situation: Situation) -> Iterator[ServerProcess]:
-    # Not below pytest's own folder, which is closed to other users.
-    root = Path(tempfile.mkdtemp(prefix="floom-attacks-", dir="/tmp"))
-    python, variables = python_for(situation)
-    if situation.endswith("user") and os.geteuid() == 0:
-        os.chown(root, NOBODY, NOBODY)
-    root.chmod(0o755)
-    launcher = [python, str(ROOT / "tests" / "e2e" / "start_as.py"), situation, python]
-    with ServerProcess(root / "var", 0, launcher, **variables) as running:
+    with server_in(situation) as running:
         yield running
-    shutil.rmtree(root)
 
 
 def write_worker(server: ServerProcess, worker_id: str, **files: str) -> None:
