@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ADDRESS: Final = "127.0.0.1"
-BACKLOG: Final = 128
+BACKLOG: Final = 1024
 
 _SIOCSIFFLAGS: Final = 0x8914  # linux/sockios.h
 _IFF_UP: Final = 0x1
