@@ -262,7 +262,7 @@ class RunLogs:
         errors=["run_state_conflict"],
     )
     async def on_post(self, call: Call[None, NewLogLine], run_id: str) -> None:
-        """For the run itself, with its token. The line follows those that it has printed."""
+        """For the run itself, with its token. The line stands between what it printed before and after."""
         line = call.body
         await blocking(self._executor.note, run_id, line.level, line.message)
 

@@ -116,10 +116,11 @@ class Attempt:
         Raises:
             RunStateConflict: its process does not exist yet, so who says so is not it.
         """
-        with self._lock:  # words to one supervisor must not mix
-            if self._live is None:
-                raise state.RunStateConflict(f"Run {self._run.id} has no process yet.")
-            self._live.note(level, message)
+        with self._lock:
+            live = self._live
+        if live is None:
+            raise state.RunStateConflict(f"Run {self._run.id} has no process yet.")
+        live.note(level, message)  # which waits: a cancel must not wait for it
 
     def abandon(self) -> None:
         """End it without an outcome: the lease is somebody else's, or the server stops."""

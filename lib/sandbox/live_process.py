@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
+import threading
 from collections import deque
 from typing import Final
 
 from lib.sandbox import wire
 from lib.sandbox.port import Signal
 
-_SIGNALS: Final = {wire.STARTED: "started", wire.LOG: "log", wire.EXIT: "ended"}
+NOTE_SECONDS: Final = 5.0
+
+_SIGNALS: Final = {
+    wire.STARTED: Signal.STARTED,
+    wire.LOG: Signal.LOG,
+    wire.EXIT: Signal.ENDED,
+}
 
 
 class LiveProcess:
@@ -22,13 +30,20 @@ class LiveProcess:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        # Without a timeout: one that struck in the middle of a word would garble the next.
+        connection.settimeout(None)
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
+        self._sending = threading.Lock()
+        self._noting = threading.Lock()
+        self._noted = threading.Event()
         self._words: deque[Signal] = deque()
         self._partial = b""
 
     def wait(self, timeout_seconds: float) -> Signal:
         """Return the next word of the supervisor, or that there was none."""
-        if not self._words:
-            self._hear(timeout_seconds)
+        if not self._words and self._readable.poll(timeout_seconds * 1000):
+            self._hear()
         return self._words.popleft() if self._words else Signal.TIMEOUT
 
     def cancel(self) -> None:
@@ -36,27 +51,35 @@ class LiveProcess:
         self._say(wire.CANCEL)
 
     def note(self, level: str, message: str) -> None:
-        """Have the supervisor add lines to the log."""
-        self._say(wire.encode_note(level, message))
+        """Have the supervisor add lines to the log; returns when they stand there."""
+        with self._noting:
+            self._noted.clear()
+            self._say(wire.encode_note(level, message))
+            self._noted.wait(NOTE_SECONDS)
 
     def close(self) -> None:
         """Close the connection; the supervisor does not mind."""
+        self._noted.set()
         self._connection.close()
 
     def _say(self, word: bytes) -> None:
-        with contextlib.suppress(OSError):
+        with self._sending, contextlib.suppress(OSError):
             self._connection.sendall(word, socket.MSG_NOSIGNAL)
 
-    def _hear(self, timeout_seconds: float) -> None:
-        self._connection.settimeout(timeout_seconds)
-        try:
+    def _hear(self) -> None:
+        data = b""
+        with contextlib.suppress(OSError):
             data = self._connection.recv(4096)
-        except TimeoutError:
-            return
-        except OSError:
-            data = b""
         if not data:
+            self._noted.set()
             self._words.append(Signal.ENDED)
             return
         *words, self._partial = (self._partial + data).split(b"\n")
-        self._words.extend(Signal(_SIGNALS[word + b"\n"]) for word in words)
+        for word in words:
+            self._take(word + b"\n")
+
+    def _take(self, word: bytes) -> None:
+        if word == wire.NOTED:
+            self._noted.set()
+        else:
+            self._words.append(_SIGNALS[word])

@@ -75,7 +75,10 @@ class LiveRun(Protocol):
         ...
 
     def note(self, level: str, message: str) -> None:
-        """Add lines to its log, in order with what it prints; lost when it has ended."""
+        """Add lines to its log, after what it has printed, before what it prints then.
+
+        Only while another thread watches. Lost when the run has ended.
+        """
         ...
 
     def close(self) -> None:

@@ -39,6 +39,7 @@ from lib.secrets.mask import Mask
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 TICK_SECONDS: Final = 0.25  # flush and check limits this often
 READ_BYTES: Final = 256 * 1024
+MAX_READS: Final = 8  # twice what a pipe holds
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
 
 
@@ -190,9 +191,17 @@ class Supervisor:
         if word == wire.CANCEL.strip():
             self._end("cancel")
         elif word.startswith(wire.NOTE):
-            level, message = wire.decode_note(word)
-            if level in LEVELS:
-                self._log.feed(level, message.encode(errors="replace") + b"\n", _now())
+            self._take_note(*wire.decode_note(word))
+
+    def _take_note(self, level: str, message: str) -> None:
+        """Put a note after all that was printed before it was sent."""
+        for descriptor in self._streams:
+            for _ in range(MAX_READS):  # a worker that never stops printing gets its note in, too
+                if not self._read(descriptor):
+                    break
+        if level in LEVELS:
+            self._log.feed(level, message.encode(errors="replace") + b"\n", _now())
+        self._server.tell(wire.NOTED)
 
     def _serve_visitors(self, ready: set[int]) -> None:
         """Have a gate serve who comes, and put what it tells into the log."""

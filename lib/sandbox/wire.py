@@ -5,7 +5,8 @@ and sends one launch: four bytes of length and a JSON object. The connection is
 the run's for as long as both live:
 
 server -> supervisor    `cancel\n`, `note LEVEL TEXT\n` with TEXT in JSON
-supervisor -> server    `started\n`, `log\n` after each flush, `exit\n`, end of stream
+supervisor -> server    `started\n`, `log\n` after each flush, `noted\n` when a note stands
+                        in the log, `exit\n`, end of stream
 
 A restarted server connects to `control.sock` in `<folder>/meta` and goes on there.
 
@@ -37,6 +38,7 @@ CANCEL: Final = b"cancel\n"
 NOTE: Final = b"note "
 STARTED: Final = b"started\n"
 LOG: Final = b"log\n"
+NOTED: Final = b"noted\n"
 EXIT: Final = b"exit\n"
 
 _LENGTH: Final = struct.Struct("!I")

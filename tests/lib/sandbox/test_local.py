@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -300,11 +301,16 @@ def test_a_run_survives_its_zygote(runner: Runner) -> None:
 def test_a_note_stands_in_the_log_with_its_level(runner: Runner) -> None:
     script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('printed')"
     live, folder = runner.start(script)
-    live.note("error", "one\ntwo")
-    live.note("debug", "x" * 16_000)
-    assert [live.wait(20) for _ in range(2)] == [Signal.STARTED, Signal.LOG]
-    (folder / "work" / "go").touch()
+
+    def note() -> None:
+        live.note("error", "one\ntwo")
+        live.note("debug", "x" * 16_000)
+        (folder / "work" / "go").touch()
+
+    noting = threading.Thread(target=note)
+    noting.start()
     ended = runner.finish(live, folder)
+    noting.join()
     assert [line[4:] for line in ended.lines] == [("error",), ("error",), ("debug",), ()]
     assert [line[3] for line in ended.lines] == ["one", "two", "x" * 16_000, "printed"]
 
@@ -404,3 +410,29 @@ def test_a_killed_supervisor_leaves_no_group(runner: Runner) -> None:
 def test_many_empty_files_are_a_full_disk_too(runner: Runner) -> None:
     script = "import time\nfor n in range(20_000): open(f'f{n}', 'w').close()\ntime.sleep(60)"
     assert runner(script, limits=Limits(disk_mb=5)).exit.ended_by == "disk_exceeded"
+
+
+def test_a_note_stands_after_what_was_printed_before_it(runner: Runner) -> None:
+    """The worker prints, asks for a note by a file, and prints on only once it is there."""
+    script = (
+        "import os, time\n"
+        "for n in range(40):\n"
+        "    print('before', n)\n"
+        "    open(f'ask-{n}', 'w').close()\n"
+        "    while not os.path.exists(f'done-{n}'): time.sleep(0.001)\n"
+        "    print('after', n)\n"
+    )
+    live, folder = runner.start(script)
+
+    def answer() -> None:
+        for n in range(40):
+            wait_until((folder / "work" / f"ask-{n}").exists)
+            live.note("info", f"note {n}")
+            (folder / "work" / f"done-{n}").touch()
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    ended = runner.finish(live, folder)
+    answering.join()
+    expected = [line for n in range(40) for line in (f"before {n}", f"note {n}", f"after {n}")]
+    assert ended.text.splitlines() == expected
