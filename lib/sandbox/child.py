@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from lib.sandbox import privileges, wire
+from lib.sandbox import privileges, warm, wire
 from lib.sandbox.cgroup import Group
 from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
 from lib.sandbox.gateway import Gateway
@@ -143,6 +143,8 @@ class _Waiting:
         if self.group is not None:
             self.group.join()
         self.enclosure.build(uid=self.uid, report=self.report, listeners=self.gateway.order)
+        warm.get_ready()
+        wire.rehearse()
 
     def _wait_for_request(self) -> wire.LaunchRequest:
         with socket.socket(fileno=self.channel) as channel:

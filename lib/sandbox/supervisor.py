@@ -58,6 +58,7 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
         os.closerange(3, MAX_OPEN_FILES)  # which says that the start succeeded
         return place
     try:
+        wire.rehearse()
         connection = intake.wait()
         request = wire.LaunchRequest.receive(connection)
         meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118

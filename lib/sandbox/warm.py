@@ -32,6 +32,8 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 class WarmStart:
     """A Python file to run in this very process, once all of our frames are gone.
 
+    `get_ready` has been called in it.
+
     Attributes:
         command: Interpreter, file and arguments, as they would be executed.
         environment: All variables of the worker.
@@ -56,16 +58,24 @@ class WarmStart:
     def _become_fresh(self) -> list[types.ModuleType]:
         """Make the interpreter look as if it had just been started; return what it hides."""
         gc.enable()
-        os.environ.clear()
         os.environ.update(self.environment)
         hidden = _hide_our_modules()
         _add_user_site(self.environment.get("PYTHONUSERBASE"))
         sys.argv = list(self.command[1:])
         sys.orig_argv = list(self.command)
         sys.path.insert(0, os.path.dirname(os.path.abspath(self.command[1])))  # noqa: PTH100, PTH120
-        _renew_streams()
-        _renew_signals()
         return hidden
+
+
+def get_ready() -> None:
+    """Do what a warm start needs and can be done before the run is known.
+
+    After a fork each page that is written is copied first. What is written here
+    is this process's own when somebody waits for the rest.
+    """
+    os.environ.clear()
+    _renew_streams()
+    _renew_signals()
 
 
 def _main_module(file: str) -> types.ModuleType:

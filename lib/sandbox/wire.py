@@ -119,6 +119,20 @@ class LaunchRequest:
         return cls(**fields)
 
 
+def rehearse() -> None:
+    """Read a message as it will be read, so that the pages which that writes are there.
+
+    A forked process copies a page when it first writes to it, and Python writes
+    to all that it uses. What is done before there is a run need not be waited for.
+    """
+    limits = ProcessLimits(1.0, 1, 1, 1, 1)
+    request = LaunchRequest("", 0, "", (), {"": ""}, limits).with_variables({})
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(request.encode())
+        LaunchRequest.receive(theirs)
+
+
 @dataclass(frozen=True)
 class ZygoteSettings:
     """What a zygote is started with, as JSON among its arguments: no secrets.
