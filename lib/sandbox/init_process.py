@@ -48,6 +48,7 @@ def serve(worker: int, report: int | None) -> NoReturn:
     code = 1
     try:
         _keep_only(report)  # else nobody sees the worker's streams end
+        _reap_one(), _cpu_ms()  # nothing yet, but what they write to is this process's own then
         code = _wait_for(worker)
         _end_others()
         if report is not None:

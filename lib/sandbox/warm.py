@@ -25,6 +25,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+# Kept, because taking them apart costs a millisecond.
+_HIDDEN: list[types.ModuleType] = []
+
 INTERRUPTED = 130  # what a shell reports for SIGINT
 
 
@@ -44,7 +47,7 @@ class WarmStart:
 
     def run(self) -> NoReturn:
         """Run the file as `__main__` and end this process as the interpreter would."""
-        _hidden = self._become_fresh()  # kept: taking our modules apart costs a millisecond
+        self._become_fresh()
         code = _exit_code(self._run_file)
         end_process(code)
 
@@ -55,16 +58,14 @@ class WarmStart:
             code = compile(source.read(), file, "exec", dont_inherit=True)
         exec(code, module.__dict__)  # noqa: S102 - the very purpose
 
-    def _become_fresh(self) -> list[types.ModuleType]:
-        """Make the interpreter look as if it had just been started; return what it hides."""
+    def _become_fresh(self) -> None:
+        """Make the interpreter look as if it had just been started."""
         gc.enable()
         os.environ.update(self.environment)
-        hidden = _hide_our_modules()
         _add_user_site(self.environment.get("PYTHONUSERBASE"))
         sys.argv = list(self.command[1:])
         sys.orig_argv = list(self.command)
         sys.path.insert(0, os.path.dirname(os.path.abspath(self.command[1])))  # noqa: PTH100, PTH120
-        return hidden
 
 
 def get_ready() -> None:
@@ -73,9 +74,11 @@ def get_ready() -> None:
     After a fork each page that is written is copied first. What is written here
     is this process's own when somebody waits for the rest.
     """
+    os.environ.update(dict.fromkeys(map(str, range(32)), ""))
     os.environ.clear()
     _renew_streams()
     _renew_signals()
+    _hide_our_modules()
 
 
 def _main_module(file: str) -> types.ModuleType:
@@ -89,10 +92,10 @@ def _main_module(file: str) -> types.ModuleType:
     return module
 
 
-def _hide_our_modules() -> list[types.ModuleType]:
-    """A worker may have a package `lib` of its own."""
+def _hide_our_modules() -> None:
+    """Take ours out of the way of a worker's own package `lib`; what runs goes on."""
     names = [name for name in sys.modules if name == "lib" or name.startswith("lib.")]
-    return [sys.modules.pop(name) for name in names]
+    _HIDDEN.extend(sys.modules.pop(name) for name in names)
 
 
 def _add_user_site(base: str | None) -> None:
