@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from lib.sandbox import privileges
+
 TAKEN: Final = struct.Struct("=i")  # what a supervisor writes when its run comes: its pid
 
 
@@ -24,9 +26,10 @@ class Intake:
     taken: int
 
     def wait(self) -> socket.socket:
-        """Return the next connection, which is then this process's own."""
+        """Return the next connection, which is then this process's own, as is its life."""
         with socket.socket(fileno=self.listener) as listener:
             connection, _ = listener.accept()
+        privileges.outlive_parent()
         os.write(self.taken, TAKEN.pack(os.getpid()))
         os.close(self.taken)
         return connection

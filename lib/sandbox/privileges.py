@@ -86,3 +86,8 @@ def set_dumpable(*, dumpable: bool) -> None:
 def die_with_parent(signal_number: int) -> None:
     """Get a signal when the parent ends. A change of uid forgets it."""
     syscalls.prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    syscalls.prctl(_PR_SET_PDEATHSIG, 0)

@@ -106,6 +106,7 @@ class Zygote:
         self._listener = listener
         self._lifeline = lifeline
         self._wake = wake
+        self._pid = os.getpid()
         self._wanted = spares
         self._sweep = sweep
         self._taken, self._taken_end = os.pipe2(os.O_CLOEXEC)
@@ -147,7 +148,10 @@ class Zygote:
         return pid
 
     def _go_and_wait(self) -> Intake:
-        """In the fresh child: drop what is the zygote's."""
+        """In the fresh child: drop what is the zygote's, and end with it while nobody comes."""
+        privileges.die_with_parent(signal.SIGKILL)
+        if os.getppid() != self._pid:
+            os._exit(0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in (self._lifeline, self._wake, self._taken):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.manifest.policies import Limits
-from lib.sandbox import zygote_process
+from lib.sandbox import process_tree, zygote_process
 from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxUnavailable, Signal
@@ -244,13 +244,18 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_the_zygote(
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
-def test_a_killed_zygote_is_replaced(runner: Runner) -> None:
+def test_a_killed_zygote_is_replaced_and_what_waited_ends(
+    runner: Runner, is_alive: Callable[[int], bool]
+) -> None:
     runner("pass")
     zygote = runner.sandbox._zygote
     assert zygote is not None
+    wait_until(lambda: len(process_tree.descendants(zygote._process.pid)) >= 4)
+    waiting = process_tree.descendants(zygote._process.pid)
     zygote._process.kill()
     zygote._process.wait()
     assert runner("print('again')").text == "again"
+    wait_until(lambda: not any(map(is_alive, waiting)))
 
 
 def test_a_restarted_server_adopts_a_live_run(
