@@ -64,6 +64,13 @@ class Group:
         lines = (self.memory / name).read_text().splitlines()
         return any(line.startswith("oom_kill ") and not line.endswith(" 0") for line in lines)
 
+    def was_out_of_tasks(self) -> bool:
+        """Whether the kernel has refused it a process or thread."""
+        with contextlib.suppress(OSError):  # not in every version
+            lines = (self.pids / "pids.events").read_text().splitlines()
+            return any(line.startswith("max ") and not line.endswith(" 0") for line in lines)
+        return False
+
     def kill(self) -> None:
         """Kill everything in it; returns when nothing is left to kill."""
         at_once = self.pids / "cgroup.kill"  # version 2, from Linux 5.14

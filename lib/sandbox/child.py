@@ -23,6 +23,7 @@ PIPE_BYTES: Final = 1024 * 1024
 # A limit on processes counts threads too, and those are nobody's business: what
 # ends a run is the supervisor's count, this only bounds how far a bomb gets.
 TASKS_PER_PROCESS: Final = 8
+TASKS_BEYOND_GROUP: Final = 16
 
 _CONFINEMENT: Final = b"c"  # what a report of failure begins with
 _START: Final = b"s"
@@ -167,9 +168,11 @@ class _Waiting:
         )
 
     def _tasks(self, processes: int) -> int | None:
-        """Only where nobody else's processes count too."""
+        """Only where nobody else's processes count too; a group, which tells, refuses first."""
         layers = self.enclosure.layers
-        return task_limit(processes) if layers.uid or layers.user_namespace else None
+        if not (layers.uid or layers.user_namespace):
+            return None
+        return task_limit(processes) + (TASKS_BEYOND_GROUP if self.group is not None else 0)
 
     def _fail(self, kind: bytes, reason: str) -> NoReturn:
         os.write(self.failure, kind + reason.encode(errors="replace"))

@@ -83,6 +83,10 @@ class Place:
         """Whether the kernel killed a process of the run for want of memory."""
         return self.group is not None and self.group.was_out_of_memory()
 
+    def was_out_of_tasks(self) -> bool:
+        """Whether the kernel refused the run a process."""
+        return self.group is not None and self.group.was_out_of_tasks()
+
     def peak_bytes(self) -> int | None:
         """Return the most memory that the run held; None where nobody counted."""
         return None if self.group is None else self.group.peak_bytes()

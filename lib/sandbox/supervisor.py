@@ -122,7 +122,7 @@ class Supervisor:
         self._server.tell(wire.STARTED)
         ended = self._watch(child)
         self._drain(child)
-        self._judge_once_more()
+        self._judge_once_more(ended)
         self._finish(ended)
 
     def _on_sigterm(self, *_: object) -> None:
@@ -266,7 +266,7 @@ class Supervisor:
             while time.monotonic() < deadline and self._read(descriptor):
                 pass
 
-    def _judge_once_more(self) -> None:
+    def _judge_once_more(self, ended: Ended) -> None:
         """A quick worker may be over its limit between two ticks."""
         if self._ended_by is not None:
             return
@@ -274,6 +274,8 @@ class Supervisor:
             self._ended_by = "disk_exceeded"
         elif self._place.was_out_of_memory():
             self._ended_by = "memory_exceeded"
+        elif ended.exit_code and self._place.was_out_of_tasks():
+            self._ended_by = "processes_exceeded"
 
     def _finish(self, ended: Ended, *, problem: Exception | None = None) -> None:
         self._log.finish(_now())

@@ -65,7 +65,9 @@ def test_tasks_are_counted_for_the_whole_group(group: Group) -> None:
                 signal.alarm(20)  # in case nobody kills it
                 signal.pause()
 
+    assert not group.was_out_of_tasks()
     assert end_of(run_in(group, fork_often)) == 1
+    assert group.was_out_of_tasks()
 
 
 def test_all_are_killed_at_once_and_the_group_goes(groups: Groups) -> None:
