@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -27,6 +29,8 @@ from lib.sandbox.zygote_process import (
     remove_old_sockets,
 )
 from lib.storage.records import SandboxReport
+
+log: Final = logging.getLogger(__name__)
 
 SPARES: Final = 2
 MEBIBYTE: Final = 1024 * 1024
@@ -116,7 +120,7 @@ class LocalSandbox:
             readable=launch.readable,
             egress=launch.egress,
         )
-        connection = self._current().connect()
+        connection = self._connect()
         self._renew_when_due()
         connection.sendall(request.encode())
         return LiveProcess(connection)
@@ -189,11 +193,22 @@ class LocalSandbox:
                 "all the same."
             )
 
+    def _connect(self) -> socket.socket:
+        """Return a connection to a supervisor, by a zygote that nobody replaces meanwhile."""
+        with self._lock:
+            return self._find_or_start().connect()
+
     def _current(self) -> ZygoteProcess:
         with self._lock:
-            if self._zygote is None or not self._zygote.is_alive():
-                self._zygote = ZygoteProcess(self._folder, self._settings)
-            return self._zygote
+            return self._find_or_start()
+
+    def _find_or_start(self) -> ZygoteProcess:
+        if self._zygote is None or not self._zygote.is_alive():
+            if self._zygote is not None:
+                self._zygote.retire()
+            self._zygote = None  # in case the next one does not start
+            self._zygote = ZygoteProcess(self._folder, self._settings)
+        return self._zygote
 
     def _renew_when_due(self) -> None:
         """Replace a zygote that has served long: its children share hash seed and layout."""
@@ -206,7 +221,17 @@ class LocalSandbox:
         threading.Thread(target=self._renew, name="zygote-renewal", daemon=True).start()
 
     def _renew(self) -> None:
-        fresh = ZygoteProcess(self._folder, self._settings)
+        try:
+            self._take_over(ZygoteProcess(self._folder, self._settings))
+        except (SandboxUnavailable, OSError):
+            log.exception(
+                "zygote_not_renewed"
+            )  # the worn one goes on, and the next run tries again
+        finally:
+            with self._lock:
+                self._is_renewing = False
+
+    def _take_over(self, fresh: ZygoteProcess) -> None:
         with self._lock:
             if self._zygote is None:  # closed meanwhile
                 fresh.close()
@@ -214,7 +239,6 @@ class LocalSandbox:
             self._zygote.retire()
             self._retired.append(self._zygote)
             self._zygote = fresh
-            self._is_renewing = False
 
 
 def _is_python_file(command: tuple[str, ...]) -> bool:

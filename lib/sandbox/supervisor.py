@@ -60,13 +60,18 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
     try:
         wire.rehearse()
         connection = intake.wait()
-        request = wire.LaunchRequest.receive(connection)
-        meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-        Supervisor(request, connection, meta, place).run()
+        if connection is not None:
+            _serve(connection, place)
     finally:
         process_tree.end_below(os.getpid())
         place.leave()
     return None
+
+
+def _serve(connection: socket.socket, place: Place) -> None:
+    request = wire.LaunchRequest.receive(connection)
+    meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
+    Supervisor(request, connection, meta, place).run()
 
 
 class Supervisor:

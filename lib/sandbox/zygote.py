@@ -50,6 +50,7 @@ def main() -> WarmStart | None:
     settings = ZygoteSettings.decode(sys.stdin.read())
     for descriptor in (listener, lifeline, report):
         os.set_inheritable(descriptor, False)
+    os.set_blocking(listener, False)
     process_tree.adopt_orphans()
     privileges.set_dumpable(dumpable=False)  # launches hold secrets
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -107,7 +108,8 @@ class Zygote:
         self._lifeline = lifeline
         self._wake = wake
         self._pid = os.getpid()
-        self._wanted = spares
+        self._spares = spares
+        self._server_is_there = True
         self._sweep = sweep
         self._taken, self._taken_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._taken, False)
@@ -123,8 +125,8 @@ class Zygote:
         poll = select.poll()
         for descriptor in (self._lifeline, self._taken, self._wake):
             poll.register(descriptor, select.POLLIN)
-        while self._wanted or self._waiting or self._busy:
-            while len(self._waiting) < self._wanted:
+        while (wanted := self._wanted()) or self._waiting or self._busy:
+            while len(self._waiting) < wanted:
                 pid = self._fork()
                 if pid == 0:
                     return self._go_and_wait()
@@ -134,7 +136,7 @@ class Zygote:
             self._hear_taken()
             if self._lifeline in ready:
                 poll.unregister(self._lifeline)
-                self._dismiss()
+                self._server_is_there = False
             self._look_after(woken=self._wake in ready, idle=not ready)
         return None
 
@@ -154,23 +156,25 @@ class Zygote:
             os._exit(0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in (self._lifeline, self._wake, self._taken):
+        for descriptor in (self._wake, self._taken):
             os.close(descriptor)
-        return Intake(self._listener, self._taken_end)
+        return Intake(self._listener, self._lifeline, self._taken_end)
 
     def _hear_taken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             data = os.read(self._taken, 4096)
             for (pid,) in TAKEN.iter_unpack(data):
-                if pid in self._waiting:  # else it was reaped already
+                if pid in self._waiting and self._server_is_there:  # else it was reaped already
                     self._waiting.discard(pid)
                     self._busy.add(pid)
 
-    def _dismiss(self) -> None:
-        """The server is gone: nobody has to wait any more, what runs goes on."""
-        self._wanted = 0
-        for pid in self._waiting:
-            os.kill(pid, signal.SIGKILL)
+    def _wanted(self) -> int:
+        """Return how many shall wait; without a server only for who has connected already.
+
+        Those that wait see for themselves that nobody will come any more.
+        """
+        is_needed = self._server_is_there or select.select([self._listener], [], [], 0)[0]
+        return self._spares if is_needed else 0
 
     def _look_after(self, *, woken: bool, idle: bool) -> None:
         """Reap supervisors; end what a killed one left behind."""
@@ -183,7 +187,7 @@ class Zygote:
             if pid == 0:
                 break
             was_killed |= status != 0
-            if pid in self._waiting:
+            if pid in self._waiting and self._server_is_there:
                 time.sleep(PAUSE_SECONDS)  # if they all die at once, do not fork for ever
             self._waiting.discard(pid)
             self._busy.discard(pid)

@@ -17,6 +17,7 @@ from lib.sandbox import process_tree, zygote_process
 from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxUnavailable, Signal
+from lib.sandbox.zygote_process import ZygoteProcess
 from tests.lib.sandbox.conftest import Runner
 
 MIB = 1024 * 1024
@@ -441,3 +442,15 @@ def test_a_note_stands_after_what_was_printed_before_it(runner: Runner) -> None:
     answering.join()
     expected = [line for n in range(40) for line in (f"before {n}", f"note {n}", f"after {n}")]
     assert ended.text.splitlines() == expected
+
+
+def test_runs_that_are_on_their_way_to_a_zygote_that_is_replaced_are_served(
+    runner: Runner,
+) -> None:
+    """More connect than wait, and the zygote is let go in that very moment."""
+    started = [runner.start("print(1)") for _ in range(8)]
+    zygote = runner.sandbox._zygote
+    assert zygote is not None
+    runner.sandbox._take_over(ZygoteProcess(runner.sandbox._folder, runner.sandbox._settings))
+    assert [runner.finish(*each).text for each in started] == ["1"] * 8
+    wait_until(lambda: not zygote.is_alive())
