@@ -1,5 +1,7 @@
 """What may be dialled, and that nothing else is."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 from lib.sandbox.gate.addresses import is_public, parse_address
 from lib.sandbox.gate.allow_list import AllowList
 from lib.sandbox.gate.policy import BadTarget, Policy, Refused, Unresolved, parse_target
-from tests.lib.sandbox.gate import loops
 from tests.lib.sandbox.gate.internet import PUBLIC, PUBLIC_6, PUBLIC_TOO, Internet
 
 
@@ -25,7 +26,7 @@ def internet():
 
 def pin(internet, allow, host, port=443):
     policy = Policy(AllowList(allow), internet)
-    return [str(each) for each in loops.run(policy.pin(parse_target(host, port)))]
+    return [str(each) for each in asyncio.run(policy.pin(parse_target(host, port)))]
 
 
 @pytest.mark.parametrize(
