@@ -6,7 +6,7 @@
         installers                      what uv or npm is started with
         installer_process               the server's side of ...
         supervisor                      ... the process that confines the installer and ends it
-          way_out                       the only network that a confined installer has
+          gateway                       the only network that a confined installer has
 
 Recipes are read from a worker's files by `requirements_file` and `package_file`,
 which refuse whatever could reach beyond the server's own package index.

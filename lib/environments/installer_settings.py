@@ -149,7 +149,8 @@ def _hosts(values: Iterable[str]) -> Iterator[str]:
             except ValueError:  # no address after all; the installer will say so
                 continue
             if parts.hostname and port:
-                yield f"{parts.hostname}:{port}"
+                host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+                yield f"{host}:{port}"
 
 
 def _secrets(name: str, value: str) -> Iterator[str]:

@@ -23,7 +23,6 @@ from lib.environments.environment import (
 from lib.environments.installer_settings import InstallerSettings, local_paths
 from lib.environments.recipe import InstallError, Kind, Recipe
 from lib.environments.requirements_file import NAME as REQUIREMENTS
-from lib.environments.way_out import Rules
 from lib.sandbox.runtimes import runtime_folders
 
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
@@ -39,7 +38,8 @@ class Step:
         environment: All variables; may hold an index's password.
         runtimes: Paths of interpreters.
         readable: Further paths that it reads besides the system's.
-        rules: Where it may connect to.
+        hosts: `host:port` that it may reach wherever they are.
+        proxies: The network's own way out; may hold a password.
     """
 
     command: tuple[str, ...]
@@ -47,7 +47,8 @@ class Step:
     environment: Mapping[str, str] = field(repr=False)
     runtimes: tuple[str, ...]
     readable: tuple[str, ...]
-    rules: Rules
+    hosts: tuple[str, ...]
+    proxies: Mapping[str, str] = field(repr=False)
 
 
 class Installer(Protocol):
@@ -98,11 +99,6 @@ class PythonInstaller:
                 "exec.source_builds is not possible with an index that needs a password: "
                 "the code that builds a package could read it"
             )
-        rules = Rules(
-            hosts=self._settings.python_hosts,
-            anywhere=not recipe.source_builds,
-            proxies=self._settings.proxies,
-        )
         variables = self._settings.python
         uv = self._require_uv()
         return Step(
@@ -111,7 +107,8 @@ class PythonInstaller:
             environment={**variables, **_basic_variables(folder, self._python.parent)},
             runtimes=runtime_folders([self._python]),
             readable=(str(uv), *local_paths(variables)),
-            rules=rules,
+            hosts=self._settings.python_hosts,
+            proxies=self._settings.proxies,
         )
 
     def environment(self, folder: Path) -> Environment:
@@ -178,7 +175,8 @@ class NodeInstaller:
             environment={**variables, **_basic_variables(folder, node.parent)},
             runtimes=runtime_folders([node]),
             readable=(str(npm.parent.parent), *local_paths(variables)),
-            rules=Rules(hosts=self._settings.node_hosts, proxies=self._settings.proxies),
+            hosts=self._settings.node_hosts,
+            proxies=self._settings.proxies,
         )
 
     def environment(self, folder: Path) -> Environment:

@@ -12,29 +12,25 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
-import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, NoReturn
 
-from lib.environments.way_out import WayOut
+from lib.environments.gateway import InstallerGateway
 from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
-from lib.sandbox import identity, loopback, privileges, process_tree
+from lib.sandbox import identity, privileges, process_tree
 from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.host_view import HostView
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
 
-PROXY_PORT: Final = 3128  # in the installer's own network namespace
 TICK_SECONDS: Final = 0.5
 FIRST_UID_AFTER_RUNS: Final = identity.UID_COUNT
 UID_COUNT: Final = 64
 MAX_TASKS: Final = 512
-_PROXY_NAMES: Final = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def main() -> NoReturn:
@@ -57,6 +53,7 @@ class Supervisor:
     def __init__(self, request: InstallRequest) -> None:
         self._request = request
         self._partial = b""
+        self._gateway: InstallerGateway | None = None  # an unconfined one has the host's network
         self._size = FolderSize(request.folder)
         os.set_inheritable(request.lock, False)
 
@@ -121,31 +118,30 @@ class Supervisor:
 
     def _start_confined(self, enclosure: Enclosure, tenant: Tenant, output: int) -> int:
         """Fork, with a proxy as the only way out of where the child is."""
-        proxy = _Proxy.beside(enclosure)
+        self._gateway = gateway = InstallerGateway.beside(self._request, enclosure.layers)
         enclosure.get_ready()
         failure, failure_end = os.pipe()
-        tenant = replace(tenant, connect_ports=(proxy.port,), keep=(failure_end,))
+        tenant = replace(tenant, connect_ports=(gateway.proxy_port,), keep=(failure_end,))
         pid = enclosure.fork()
         if pid == 0:
-            self._become_installer(enclosure, tenant, proxy, output)
+            self._become_installer(enclosure, tenant, gateway, output)
         os.close(failure_end)
-        listener = proxy.listener()
-        reason = _read_all(failure)
-        if reason or listener is None:
-            raise OSError(reason.decode(errors="replace") or "the installer did not start")
-        WayOut(listener, self._request.rules, _tell).start()
+        gateway.leave_child()
+        if reason := _read_all(failure):
+            raise OSError(reason.decode(errors="replace"))
+        gateway.open(has_egress=True)
         return pid
 
     def _become_installer(
-        self, enclosure: Enclosure, tenant: Tenant, proxy: _Proxy, output: int
+        self, enclosure: Enclosure, tenant: Tenant, gateway: InstallerGateway, output: int
     ) -> NoReturn:
         (failure,) = tenant.keep
         try:
             _connect_streams(output)
-            enclosure.build(uid=tenant.uid, listeners=proxy.order)
+            enclosure.build(uid=tenant.uid, listeners=gateway.order)
             enclosure.admit(tenant)
             os.set_inheritable(failure, False)
-            self._execute(_proxied(self._request.environment, proxy.port))
+            self._execute({**self._request.environment, **gateway.variables()})
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
             os.write(failure, str(error).encode() or b"unknown")
         finally:
@@ -159,8 +155,9 @@ class Supervisor:
                 os.setsid()
                 _connect_streams(output)
                 os.chdir(self._request.folder)
-                proxies = _proxy_variables(self._request.rules.proxies)
-                self._execute({**self._request.environment, **proxies})
+                proxies = self._request.proxies
+                named = {f"{name}_proxy": value for name, value in proxies.items()}
+                self._execute({**self._request.environment, **named})
             except OSError as error:
                 os.write(2, f"{error}\n".encode())
             finally:
@@ -179,8 +176,11 @@ class Supervisor:
         poll = select.poll()
         for descriptor in (0, output, ended):
             poll.register(descriptor, select.POLLIN)
+        if self._gateway is not None:
+            self._gateway.watch(poll)
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(TICK_SECONDS * 1000)}
+            self._attend(poll, ready)
             if output in ready and not self._pass_on(output):
                 poll.unregister(output)
             reason = self._reason_to_end(cancelled=0 in ready, deadline=deadline)
@@ -191,6 +191,7 @@ class Supervisor:
         _, status = os.waitpid(pid, 0)
         process_tree.end_below(os.getpid())
         self._drain(output)
+        self._drain_refusals(poll)
         code = os.waitstatus_to_exitcode(status)
         return InstallExit(128 - code if code < 0 else code, reason)
 
@@ -222,58 +223,31 @@ class Supervisor:
             while self._pass_on(output):
                 pass
 
+    def _attend(self, poll: select.poll, ready: set[int]) -> None:
+        """Open the gate to who comes, and say what it refused."""
+        if self._gateway is not None:
+            self._gateway.attend(poll, ready)
+            self._tell_refusals(self._gateway, poll, ready)
+
+    def _drain_refusals(self, poll: select.poll) -> None:
+        """Say what is left; the gate has ended with the rest."""
+        if self._gateway is None:
+            return
+        while self._tell_refusals(self._gateway, poll, {ready for ready, _ in poll.poll(0)}):
+            pass
+
+    def _tell_refusals(self, gateway: InstallerGateway, poll: select.poll, ready: set[int]) -> bool:
+        """Say what the gate refused since the last time; False: nothing."""
+        lines = gateway.notices(poll, ready)
+        for line in lines:
+            _tell(line)
+        return bool(lines)
+
 
 def _lease_uid(folder: Path, first: int) -> int:
     """Take an id that is kept until this process ends, after all that used it."""
     lease = identity.UidRange(folder, first, UID_COUNT).lease(os.getpid())
     return lease.uid
-
-
-@dataclass(frozen=True)
-class _Proxy:
-    """Where the installer's proxy listens.
-
-    Attributes:
-        order: For the child, which makes the socket in its network namespace.
-    """
-
-    port: int
-    order: loopback.Order | None
-    _listener: socket.socket | None
-    _channel: socket.socket | None
-    _child_channel: socket.socket | None
-
-    @classmethod
-    def beside(cls, enclosure: Enclosure) -> _Proxy:
-        """Prepare one for an enclosure with a network of its own, or without."""
-        if not enclosure.layers.network:
-            listener = loopback.listen(0)
-            return cls(listener.getsockname()[1], None, listener, None, None)
-        channel, child_channel = socket.socketpair()
-        order = loopback.Order((PROXY_PORT,), child_channel.fileno())
-        return cls(PROXY_PORT, order, None, channel, child_channel)
-
-    def listener(self) -> socket.socket | None:
-        """Return the socket, in the parent, after the fork; None: the child failed before."""
-        if self._channel is None or self._child_channel is None:
-            return self._listener
-        self._child_channel.close()
-        with self._channel, contextlib.suppress(EOFError):
-            return loopback.receive_listeners(self._channel, 1)[0]
-        return None
-
-
-def _proxied(environment: dict[str, str], port: int) -> dict[str, str]:
-    """Return the variables with the way out, in every spelling that is read."""
-    url = f"http://{loopback.ADDRESS}:{port}"
-    named = dict.fromkeys(_PROXY_NAMES, url)
-    npm = {"npm_config_proxy": url, "npm_config_https_proxy": url, "npm_config_noproxy": ""}
-    return {**environment, **named, **npm}
-
-
-def _proxy_variables(proxies: object) -> dict[str, str]:
-    assert isinstance(proxies, dict)  # noqa: S101 - JSON made it
-    return {f"{name}_proxy": value for name, value in proxies.items()}
 
 
 def _connect_streams(output: int) -> None:
@@ -287,16 +261,13 @@ def _read_all(descriptor: int) -> bytes:
         return file.read()
 
 
-_saying: Final = threading.Lock()
-
-
 def _tell(line: str) -> None:
     _say({"line": line})
 
 
 def _say(value: dict[str, object]) -> None:
     """Write one answer; a server that is gone does not mind."""
-    with _saying, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
         data = json.dumps(value).encode() + b"\n"
         while data:
             data = data[os.write(1, data) :]

@@ -13,8 +13,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO, Final
 
-from lib.environments.way_out import Rules
-
 MAX_LINE_BYTES: Final = 4 * 1024
 
 
@@ -34,7 +32,10 @@ class InstallRequest:
         private_folder: Where the ids of installations are leased, and roots built.
         isolation: The setting FLOOM_SANDBOX.
         runs_foreign_code: Whether packages are built.
-        rules: Where it may connect to.
+        hosts: `host:port` that the operator named: reached wherever they lead,
+            beside every public address.
+        proxies: The network's own way out: URLs by `http`, `https` and `all`, which
+            may hold a password, and under `no` the hosts that are reached without.
     """
 
     command: tuple[str, ...]
@@ -47,7 +48,8 @@ class InstallRequest:
     private_folder: str
     isolation: str
     runs_foreign_code: bool
-    rules: Rules
+    hosts: tuple[str, ...]
+    proxies: dict[str, str] = field(repr=False)
     timeout_seconds: float
     memory_bytes: int
     disk_bytes: int
@@ -63,10 +65,8 @@ class InstallRequest:
         if not line.endswith(b"\n"):
             raise EOFError("no request")
         fields: dict[str, Any] = json.loads(line)
-        for name in ("command", "runtimes", "readable", "hidden"):
+        for name in ("command", "runtimes", "readable", "hidden", "hosts"):
             fields[name] = tuple(fields[name])
-        rules = fields["rules"]
-        fields["rules"] = Rules(**{**rules, "hosts": tuple(rules["hosts"])})
         return cls(**fields)
 
 

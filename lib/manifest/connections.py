@@ -5,7 +5,7 @@ A connection is written in one of four forms; `Connection` is what they mean.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -30,12 +30,17 @@ ContextName = Annotated[
         "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", "a name: letters, digits, -, _ and ., at most 64"
     ),
 ]
+# 1 to 65535, as an expression so that the JSON Schema holds editors to it too.
+_PORT: Final = (
+    "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
 Host = Annotated[
     str,
     Matching(
         r"^(?:\*|(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])"
-        r"(?::[0-9]{1,5})?$",
-        "a host with or without a port, such as api.example.com:443, and no scheme or path",
+        rf"(?::{_PORT})?$",
+        "a host with or without a port (1 to 65535), such as api.example.com:443, "
+        "and no scheme or path",
     ),
 ]
 ToolName = Annotated[

@@ -24,6 +24,8 @@ from lib.settings import Settings
 from lib.web.aws import LambdaHandler
 from tests.e2e.server import ROOT
 
+pytestmark = pytest.mark.usefixtures("thread_loop")
+
 EVENTS = Path(__file__).parent / "events"
 SOURCES = ["http_api_v2", "rest_v1", "function_url"]
 SECRET = "a secret of some length"  # the one in the events

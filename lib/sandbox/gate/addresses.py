@@ -1,8 +1,13 @@
-"""Which addresses are public: the only ones that a run reaches without naming them.
+"""Which addresses are public: the only ones that are reached without being named.
 
 The tables are those of the IANA special-purpose address registries (RFC 6890),
 written out because `ipaddress.is_global` means something else in each version
-of Python and holds the tunnels of IPv6 for global.
+of Python and holds the tunnels of IPv6 for global. The one table for runs and
+installers.
+
+Not in it are the ranges for documentation (RFC 5737; RFC 3849): they are nobody's
+network, so there is nothing behind them to guard, and some resolvers hand them
+out for public names, as addresses of their network's way out.
 """
 
 from __future__ import annotations
@@ -24,12 +29,9 @@ _NOT_PUBLIC_4: Final = tuple(
             "169.254.0.0/16",  # link-local: metadata on most clouds
             "172.16.0.0/12",
             "192.0.0.0/24",  # IETF protocols; Oracle's metadata is in it
-            "192.0.2.0/24",  # documentation
             "192.88.99.0/24",  # relays of 6to4, RFC 7526
             "192.168.0.0/16",
             "198.18.0.0/15",  # benchmarks
-            "198.51.100.0/24",  # documentation
-            "203.0.113.0/24",  # documentation
             "224.0.0.0/4",  # multicast
             "240.0.0.0/4",  # reserved, broadcast
         ),
@@ -44,9 +46,8 @@ _NOT_PUBLIC_6: Final = tuple(
         IPv6Network,
         (
             "2001::/23",  # IETF protocols; Teredo, which carries IPv4, is in it
-            "2001:db8::/32",  # documentation
             "2002::/16",  # 6to4 carries IPv4
-            "3fff::/20",  # documentation
+            "3fff::/20",  # documentation since RFC 9637; no resolver answers with it
         ),
     )
 )

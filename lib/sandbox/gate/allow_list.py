@@ -10,6 +10,9 @@ Each entry is one of these, with `:port` behind it for that port alone:
 | `10.0.0.5`, `[fd00::5]` | that address, be it public or not |
 | `localhost` | 127.0.0.1 and ::1 of the host |
 
+Beside the manifest's list stands the operator's, which no manifest can add to: a
+name in it is trusted, which is to say allowed wherever it leads.
+
 "Named" is an address only when the list holds the address itself. A name that
 leads to a private address does not name it: who owns the name's DNS could point
 it at the metadata service tomorrow. `localhost` is in no DNS (RFC 6761).
@@ -18,7 +21,7 @@ it at the metadata service tomorrow. `localhost` is in no DNS (RFC 6761).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -74,19 +77,28 @@ class AllowList:
 
     Args:
         entries: As the manifest has them; one that cannot be read allows nothing.
+        trusted: Entries of the same form that the server's operator wrote.
     """
 
-    def __init__(self, entries: Iterable[str] = ()) -> None:
-        parsed = (_parse(entry) for entry in entries)
-        self._entries = tuple(entry for entry in parsed if entry is not None)
+    def __init__(self, entries: Iterable[str] = (), trusted: Iterable[str] = ()) -> None:
+        self._entries = tuple(_parse_all(entries))
+        self._trusted = tuple(_parse_all(trusted))
 
     def lists(self, target: Target) -> bool:
-        """Return whether an entry covers the target, wildcards included."""
-        return any(entry.covers(target) for entry in self._entries)
+        """Return whether an entry of either list covers the target, wildcards included."""
+        return self.trusts(target) or any(entry.covers(target) for entry in self._entries)
+
+    def trusts(self, target: Target) -> bool:
+        """Return whether the operator allows the target wherever it leads."""
+        return any(entry.covers(target) for entry in self._trusted)
 
     def names(self, address: Address, port: int) -> bool:
         """Return whether the list holds this very address, so that it need not be public."""
         return any(entry.names(address) and entry.port in (None, port) for entry in self._entries)
+
+
+def _parse_all(entries: Iterable[str]) -> Iterator[_Entry]:
+    return (entry for entry in map(_parse, entries) if entry is not None)
 
 
 def _parse(text: str) -> _Entry | None:

@@ -1,4 +1,4 @@
-"""The gate's process: forked from a run's supervisor, it drops what it does not need."""
+"""The gate's process: forked from a supervisor, it drops what it does not need."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from lib.sandbox.gate.allow_list import AllowList
 from lib.sandbox.gate.api import ApiDoor
 from lib.sandbox.gate.egress import Egress, Network
 from lib.sandbox.gate.notices import Notices
+from lib.sandbox.gate.policy import Policy
 from lib.sandbox.gate.proxy import ProxyDoor
 from lib.sandbox.gate.settings import GateSettings
+from lib.sandbox.gate.upstream import UpstreamProxies
 
 # 64 calls with a connection each to the server, 256 tunnels with two, and some.
 MAX_OPEN_FILES: Final = 1_024
@@ -51,11 +53,17 @@ def run(
         _become_harmless(settings)
         privileges.die_with_parent(signal.SIGKILL)  # a change of uid forgets it
         if os.getppid() == parent_pid:
-            egress = Egress(AllowList(settings.allow or ()), network, Notices(notices))
+            egress = _compose(settings, network, Notices(notices))
             asyncio.run(_serve(settings, egress, api, proxy))
     except BaseException:  # noqa: BLE001 - last stop before the process ends
         sys.excepthook(*sys.exc_info())
     os._exit(1)
+
+
+def _compose(settings: GateSettings, network: Network, notices: Notices) -> Egress:
+    allow = AllowList(settings.allow or (), settings.trusted)
+    policy = Policy(allow, network, settings.remedy)
+    return Egress(policy, network, notices, UpstreamProxies(settings.proxies))
 
 
 async def _serve(

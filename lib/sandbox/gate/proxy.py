@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from lib.sandbox.gate import head as heads
@@ -120,37 +122,49 @@ class ProxyDoor:
         return head
 
     async def _connect(self, client: Connection, authority: str) -> None:
-        async with await self._open(authority) as upstream:
+        with _answering():
+            upstream = await self._egress.open(*_split(authority))
+        async with upstream:
             await client.send(_ESTABLISHED)
             await relay(client, upstream)
 
     async def _forward(self, client: Connection, head: Head, method: str, target: str) -> None:
-        """Send a request on in origin form, and its answer back; then close."""
+        """Send a request on, in the form that the next hop wants, and its answer back."""
         match = _ABSOLUTE.fullmatch(target)
         if match is None:
             raise HttpRefusal(400, "this is a proxy: send CONNECT host:port, or http://host/path")
         authority, path = match[1], match[2] or "/"
-        version = head.first.rpartition(" ")[2]
-        request = heads.render_head(
-            f"{method} {'' if path[0] == '/' else '/'}{path} {version}",
-            [("host", authority), ("connection", "close"), *head.without("host")],
-        )
-        async with await self._open(_with_port(authority)) as upstream:
-            await upstream.send(request)
+        form = path if path[0] == "/" else f"/{path}"
+        own = [("host", authority), ("connection", "close")]
+        with _answering():
+            upstream, proxy = await self._egress.open_plain(*_split(_with_port(authority)))
+        if proxy is not None:
+            form, own = f"http://{authority}{form}", [*own, *proxy.fields]
+        async with upstream:
+            version = head.first.rpartition(" ")[2]
+            fields = [*own, *head.without("host")]
+            await upstream.send(heads.render_head(f"{method} {form} {version}", fields))
             await relay(client, upstream, preface=_pass_head)
 
-    async def _open(self, authority: str) -> Connection:
-        match = _AUTHORITY.fullmatch(authority)
-        if match is None:
-            raise HttpRefusal(400, "the target must be host:port")
-        try:
-            return await self._egress.open(match[1], int(match[2]))
-        except BadTarget as error:
-            raise HttpRefusal(400, str(error)) from None
-        except Refused as refusal:
-            raise HttpRefusal(403, str(refusal)) from None
-        except (Unresolved, Unreachable) as error:
-            raise HttpRefusal(502, str(error)) from None
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what can go wrong with a target into the answer to it. Raises HttpRefusal."""
+    try:
+        yield
+    except BadTarget as error:
+        raise HttpRefusal(400, str(error)) from None
+    except Refused as refusal:
+        raise HttpRefusal(403, str(refusal)) from None
+    except (Unresolved, Unreachable) as error:
+        raise HttpRefusal(502, str(error)) from None
+
+
+def _split(authority: str) -> tuple[str, int]:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise HttpRefusal(400, "the target must be host:port")
+    return match[1], int(match[2])
 
 
 async def _pass_head(upstream: Connection, client: Connection) -> bool:

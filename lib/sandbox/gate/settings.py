@@ -1,4 +1,4 @@
-"""What a gate is told by its run's supervisor, and what the worker is told of it."""
+"""What a gate is told by the supervisor, and what the worker is told of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any, Final
 ADDRESS: Final = "127.0.0.1"
 PROXY_USER: Final = "run"
 NETWORK_MODULE: Final = "lib.sandbox.gate.network"
+MANIFEST_REMEDY: Final = (
+    "list the address itself under capabilities.network.egress.allow if the worker may reach it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,10 @@ class GateSettings:
             where the listener is not inside a network namespace of the run's own.
         uid: User and group to become when started by root; never the worker's.
         network: Module that resolves and dials; tests name another one.
+        trusted: Hosts that the operator named, in the form of `allow`: allowed
+            wherever they lead. Never from a manifest.
+        proxies: The network's own, see `UpstreamProxies`; may hold a password.
+        remedy: What to do where a host is not at a public address.
     """
 
     run_id: str
@@ -33,12 +40,18 @@ class GateSettings:
     proxy_token: str | None = field(default=None, repr=False)
     uid: int | None = None
     network: str = NETWORK_MODULE
+    trusted: tuple[str, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    remedy: str = MANIFEST_REMEDY
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> GateSettings:
         """Return the settings that `asdict` and JSON made these values of."""
-        allow = values["allow"]
-        return cls(**{**values, "allow": None if allow is None else tuple(allow)})
+        lists = {
+            name: None if values[name] is None else tuple(values[name])
+            for name in ("allow", "trusted")
+        }
+        return cls(**{**values, **lists})
 
 
 def api_variables(port: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tests.lib.environments.packages import integrity
 
@@ -22,7 +22,9 @@ class Index:
 
     Attributes:
         password: What to ask for, as `user:password`; None: nothing.
-        asked: Paths, in order.
+        asked: Paths, in order; whole addresses where we are asked as a proxy.
+        files_at: The address that files are linked to at; ours where it is empty.
+        proxy_credentials: What came as `Proxy-Authorization`.
         is_open: Cleared, every request waits.
         is_asked: Set at the first request.
     """
@@ -32,6 +34,8 @@ class Index:
         self.tarballs: dict[str, tuple[dict[str, Any], bytes]] = {}
         self.password: str | None = None
         self.asked: list[str] = []
+        self.files_at = ""
+        self.proxy_credentials: set[str] = set()
         self.is_open = threading.Event()
         self.is_open.set()
         self.is_asked = threading.Event()
@@ -81,7 +85,7 @@ class Index:
     def _listing(self, name: str) -> tuple[str, bytes] | None:
         found = [file for file in self.files if file.split("-")[0].replace("_", "-") == name]
         links = "".join(
-            f'<a href="/files/{file}#{self.hash_of(file).replace(":", "=")}">{file}</a>\n'
+            f'<a href="{self.files_at}/files/{file}#{self.hash_of(file).replace(":", "=")}">{file}</a>\n'
             for file in found
         )
         return (
@@ -110,6 +114,7 @@ def serving() -> Iterator[Index]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             index.asked.append(self.path)
+            index.proxy_credentials |= {*self.headers.get_all("proxy-authorization", [])}
             index.is_asked.set()
             index.is_open.wait(DEADLINE_SECONDS)
             if index.password and not self._is_allowed(index.password):
@@ -117,7 +122,7 @@ def serving() -> Iterator[Index]:
                 self.send_header("www-authenticate", 'Basic realm="index"')
                 self._finish("text/plain", b"password?")
                 return
-            found = index.answer(self.path.partition("#")[0].partition("?")[0])
+            found = index.answer(urlsplit(self.path).path)  # of whole addresses, too
             self.send_response(200 if found else 404)
             self._finish(*(found or ("text/plain", b"not here")))
 

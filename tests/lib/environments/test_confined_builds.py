@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import socket
@@ -14,7 +16,7 @@ import pytest
 from lib.environments.recipe import InstallError
 from lib.sandbox import landlock
 from lib.sandbox.probe import probe
-from tests.lib.environments.index import Index
+from tests.lib.environments.index import Index, serving
 from tests.lib.environments.install_hampered import REFUSED
 from tests.lib.environments.packages import sdist, wheel
 from tests.lib.environments.place import Place, Recorded, requirements, run_python
@@ -100,7 +102,9 @@ def test_a_build_reaches_nothing_but_its_folder_and_the_index(tmp_path: Path, in
     assert seen["processes"] == "True"
     assert seen["privileges"] == "PermissionError" or seen["uid"] != "0"
     assert seen["environment"] == "[]"
-    assert "169.254.169.254:80 is at 169.254.169.254" in customer.text
+    assert (
+        "egress refused: 169.254.169.254:80 leads to 169.254.169.254: not public" in customer.text
+    )
     if os.geteuid() == 0:
         assert int(seen["uid"]) >= 50_000
 
@@ -109,6 +113,39 @@ def test_wheels_need_no_confinement_where_there_is_none(tmp_path: Path, index: I
     done = hampered(tmp_path, index, landlock=False)
     assert done.returncode == 0, done.stderr
     assert "not confined" in done.stdout
+
+
+def test_another_private_host_is_reached_once_the_operator_names_it(
+    tmp_path: Path, index: Index
+) -> None:
+    with serving() as other:
+        index.files_at = f"http://127.0.0.1:{other.port}"
+        other.files = index.files
+        place = Place(tmp_path, index.variables, isolation="require")
+        customer = Recorded()
+        with pytest.raises(InstallError):
+            place.install(requirements("plain"), customer=customer)
+        assert f"127.0.0.1:{other.port} leads to 127.0.0.1: not public" in customer.text
+        assert "UV_FIND_LINKS" in customer.text
+        assert other.asked == []
+
+        named = {**index.variables, "UV_INDEX": other.url}
+        Place(tmp_path, named, isolation="require").install(requirements("plain"))
+        assert any(path.startswith("/files/plain-") for path in other.asked)
+
+
+def test_the_network_s_own_proxy_is_asked_with_its_password(tmp_path: Path, index: Index) -> None:
+    # The index stands for the proxy: it takes whole addresses as well.
+    variables = {
+        "UV_DEFAULT_INDEX": "http://packages.example/simple",
+        "http_proxy": f"http://ada:topsecret@127.0.0.1:{index.port}",
+    }
+    customer = Recorded()
+    place = Place(tmp_path, variables, isolation="require")
+    place.install(requirements("plain"), customer=customer)
+    assert index.asked[0] == "http://packages.example/simple/plain/"
+    assert index.proxy_credentials == {"Basic " + base64.b64encode(b"ada:topsecret").decode()}
+    assert "topsecret" not in customer.text
 
 
 def test_require_does_not_build_where_nothing_can_be_confined(tmp_path: Path, index: Index) -> None:
@@ -202,8 +239,12 @@ def test_processes_that_a_build_leaves_behind_are_ended(place: Place, index: Ind
     )
     index.add(sdist("daemon", code=code))
     place.install(requirements("daemon", source_builds=True))
-    assert not any(b"987654" in path.read_bytes() for path in _command_lines())
+    assert not any(b"987654" in line for line in _command_lines())
 
 
-def _command_lines() -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+def _command_lines() -> list[bytes]:
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ends while we look
+            lines.append(path.read_bytes())
+    return lines

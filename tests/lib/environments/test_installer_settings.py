@@ -85,6 +85,9 @@ def test_hosts_of_indexes_are_known_with_their_ports() -> None:
     )  # fmt: skip
     assert settings.node_hosts == ("127.0.0.1:4873",)
     assert InstallerSettings({"UV_INDEX_URL": "https://[bad/"}).python_hosts == ()
+    assert InstallerSettings({"UV_INDEX_URL": "http://[fd00::5]/"}).python_hosts == (
+        "[fd00::5]:80",
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ SHAPES = (
     "egress-list",
     "egress-shorthand",
     "egress-true",
+    "egress-with-a-port-that-no-host-has",
     "egress-with-an-address",
     "empty",
     "empty-keys",

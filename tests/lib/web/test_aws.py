@@ -8,6 +8,8 @@ import pytest
 
 from lib.web.aws import lambda_adapter
 
+pytestmark = pytest.mark.usefixtures("thread_loop")
+
 EVENTS = Path(__file__).parent / "events"
 SOURCES = ["http_api_v2", "rest_v1", "function_url"]
 DOMAINS = [

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -14,8 +14,10 @@ from lib.sandbox.gate import server
 from lib.sandbox.gate.allow_list import AllowList
 from lib.sandbox.gate.egress import Egress
 from lib.sandbox.gate.notices import Notices
+from lib.sandbox.gate.policy import Policy
 from lib.sandbox.gate.proxy import ProxyDoor
 from lib.sandbox.gate.server import Door
+from lib.sandbox.gate.upstream import UpstreamProxies
 from tests.lib.sandbox.gate.internet import Internet
 
 DEADLINE_SECONDS = 20
@@ -79,12 +81,18 @@ class Proxy:
 
 @contextmanager
 def proxying(
-    internet: Internet, *allow: str, token: str | None = None, max_connections: int = 256
+    internet: Internet,
+    *allow: str,
+    token: str | None = None,
+    max_connections: int = 256,
+    trusted: Sequence[str] = (),
+    proxies: Mapping[str, str] | None = None,
 ) -> Iterator[Proxy]:
-    """Run an egress proxy with this allow list."""
+    """Run an egress proxy with this allow list, and the operator's."""
     reader, writer = os.pipe()
     try:
-        egress = Egress(AllowList(allow), internet, Notices(writer))
+        policy = Policy(AllowList(allow, trusted), internet)
+        egress = Egress(policy, internet, Notices(writer), UpstreamProxies(proxies))
         with serving(ProxyDoor(egress, token), max_connections=max_connections) as port:
             yield Proxy(port, internet, reader)
     finally:

@@ -14,8 +14,8 @@ from lib.sandbox.gate.connection import Connection
 from lib.sandbox.gate.egress import Egress
 from lib.sandbox.gate.head import BadHead, parse_head, render_head, request_of, status_of
 from lib.sandbox.gate.notices import Notices
+from lib.sandbox.gate.policy import Policy
 from lib.sandbox.gate.proxy import ProxyDoor
-from tests.lib.sandbox.gate import loops
 from tests.lib.sandbox.gate.internet import PUBLIC, Internet
 
 PIECES = st.sampled_from([
@@ -56,9 +56,9 @@ async def converse(door, data):
 @given(STREAMS, st.sampled_from([None, "token"]))
 def test_no_bytes_crash_the_proxy_or_reach_a_private_address(data, token):
     internet = Loopback()
-    door = ProxyDoor(Egress(AllowList(["*"]), internet, Notices(None)), token)
+    door = ProxyDoor(Egress(Policy(AllowList(["*"]), internet), internet, Notices(None)), token)
 
-    loops.run(converse(door, data))
+    asyncio.run(converse(door, data))
 
     assert all(is_public(ip_address(address)) for address, _ in internet.dialled)
     assert token is None or not internet.dialled

@@ -1,5 +1,7 @@
 """What may be dialled, and that nothing else is."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 from lib.sandbox.gate.addresses import is_public, parse_address
 from lib.sandbox.gate.allow_list import AllowList
 from lib.sandbox.gate.policy import BadTarget, Policy, Refused, Unresolved, parse_target
-from tests.lib.sandbox.gate import loops
 from tests.lib.sandbox.gate.internet import PUBLIC, PUBLIC_6, PUBLIC_TOO, Internet
 
 
@@ -23,9 +24,9 @@ def internet():
     return internet
 
 
-def pin(internet, allow, host, port=443):
-    policy = Policy(AllowList(allow), internet)
-    return [str(each) for each in loops.run(policy.pin(parse_target(host, port)))]
+def pin(internet, allow, host, port=443, trusted=()):
+    policy = Policy(AllowList(allow, trusted), internet)
+    return [str(each) for each in asyncio.run(policy.pin(parse_target(host, port)))]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,39 @@ def test_localhost_names_loopback_without_a_look_up(internet):
     with pytest.raises(Refused, match="not public"):
         pin(internet, ["*"], "localhost")
     assert internet.looked_up == []
+
+
+@pytest.mark.parametrize("host", ["index.corp", "INDEX.corp.", "10.0.0.9", "localhost"])
+def test_what_the_operator_names_is_reached_wherever_it_leads(internet, host):
+    internet.name("index.corp", ["10.0.0.5", "127.0.0.1"])
+    internet.own.add("10.0.0.9")
+    trusted = ["index.corp:8443", "10.0.0.9:8443", "localhost:8443"]
+
+    for allow in ([], ["*"]):
+        assert pin(internet, allow, host, 8443, trusted)
+        with pytest.raises(Refused):
+            pin(internet, allow, host, 443, trusted)
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.5", "db.index.corp", "localhost", "127.0.0.1", "evil.example"]
+)
+def test_a_trusted_name_lends_its_trust_to_nothing_else(internet, host):
+    internet.name("index.corp", ["10.0.0.5"])
+    internet.name("db.index.corp", ["10.0.0.5"])
+
+    with pytest.raises(Refused, match="not public"):
+        pin(internet, ["*"], host, 443, ["index.corp:443"])
+
+
+@pytest.mark.parametrize(
+    "entry", ["!index.corp", "trusted:index.corp", "index.corp:443!", "=index.corp"]
+)
+def test_no_entry_of_a_manifest_is_taken_for_the_operator_s(internet, entry):
+    internet.name("index.corp", ["10.0.0.5"])
+
+    with pytest.raises(Refused):
+        pin(internet, [entry, "index.corp"], "index.corp")
 
 
 def test_of_several_addresses_only_the_public_ones_are_pinned(internet):

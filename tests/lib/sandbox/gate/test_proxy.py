@@ -82,6 +82,19 @@ def test_a_private_address_behind_a_listed_name_is_refused(internet):
         assert internet.dialled == []
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1",
+                                  "[::1]", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]", "[2001:0:a9fe:a9fe::]", "[fe80::1]", "[fd00::1]",
+                                  "224.0.0.1", "0.0.0.0", "127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])  # fmt: skip
+def test_private_networks_and_metadata_are_refused_and_told(internet, host):
+    with proxying(internet, "*", trusted=["127.0.0.1:81", "localhost:81"]) as proxy:
+        assert status_of(proxy.ask(f"CONNECT {host}:80 HTTP/1.1\r\n\r\n".encode())) == 403
+        assert status_of(proxy.ask(f"GET http://{host}/ HTTP/1.1\r\n\r\n".encode())) == 403
+
+        assert internet.dialled == []
+        (notice,) = proxy.notices
+        assert "not public" in notice
+
+
 def test_what_was_judged_is_what_is_dialled(internet):
     internet.name("rebind.example", [PUBLIC], ["127.0.0.1"])
     with upstream(echo) as port, proxying(internet, "*") as proxy, proxy.connect() as client:

@@ -9,7 +9,6 @@ import pytest
 from lib.sandbox.gate.connection import READ_BYTES, Connection
 from lib.sandbox.gate.dial import dial_first
 from lib.sandbox.gate.relay import relay
-from tests.lib.sandbox.gate import loops
 from tests.lib.sandbox.gate.internet import PUBLIC, PUBLIC_TOO, Internet
 
 
@@ -35,7 +34,7 @@ def run_relay(ends, **options):
         (_, client), (_, upstream) = ends
         await relay(Connection(client), Connection(upstream), **options)
 
-    loops.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_a_silent_tunnel_is_broken_off(ends):
@@ -71,7 +70,7 @@ def test_a_side_that_does_not_read_fills_no_memory(ends):
             sent += READ_BYTES
         await asyncio.gather(task, writing, return_exceptions=True)
 
-    loops.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 20))
 
     assert sent < 64 * 1024 * 1024  # what four kernel buffers hold, and no more
 
@@ -81,7 +80,7 @@ def dial(internet, *addresses, seconds=10.0):
         parsed = [ip_address(each) for each in addresses]
         return await dial_first(parsed, 443, internet.dial, seconds=seconds)
 
-    return loops.run(main())
+    return asyncio.run(main())
 
 
 def test_dialling_ends_in_time():

@@ -7,7 +7,8 @@ from lib.sandbox.gate.settings import GateSettings, api_variables, proxy_variabl
 
 
 def test_settings_survive_json():
-    settings = GateSettings("run_x", "/a/b.sock", ("*:443",), "secret", 500_001)
+    settings = GateSettings("run_x", "/a/b.sock", ("*:443",), "secret", 500_001, "a.module",
+                            ("index.corp:443",), {"https": "http://proxy.corp"}, "Name it.")  # fmt: skip
 
     assert GateSettings.load(json.loads(json.dumps(asdict(settings)))) == settings
     assert GateSettings.load(json.loads(json.dumps(asdict(GateSettings("r"))))) == GateSettings("r")
@@ -15,6 +16,7 @@ def test_settings_survive_json():
 
 def test_the_proxys_token_is_not_shown():
     assert "secret" not in repr(GateSettings("run_x", proxy_token="secret"))
+    assert "secret" not in repr(GateSettings("run_x", proxies={"all": "http://a:secret@b"}))
 
 
 def test_variables_of_the_proxy():
