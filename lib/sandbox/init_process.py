@@ -48,7 +48,7 @@ def serve(worker: int, report: int | None) -> NoReturn:
     code = 1
     try:
         _keep_only(report)  # else nobody sees the worker's streams end
-        _reap_one(), _cpu_ms()  # nothing yet, but what they write to is this process's own then
+        _cpu_ms()  # for the pages that it writes to, which are this process's own then
         code = _wait_for(worker)
         _end_others()
         if report is not None:
@@ -76,13 +76,13 @@ def _cpu_ms() -> int:
 
 def _wait_for(worker: int) -> int:
     while True:
-        if signal.sigwait(SIGNALS) == signal.SIGTERM:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGTERM)
-        while (ended := _reap_one()) is not None:
+        while (ended := _reap_one()) is not None:  # it may have ended before we came here
             pid, code = ended
             if pid == worker:
                 return code
+        if signal.sigwait(SIGNALS) == signal.SIGTERM:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGTERM)
 
 
 def _reap_one() -> tuple[int, int] | None:

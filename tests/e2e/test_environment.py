@@ -48,6 +48,8 @@ def test_a_process_sees_its_folder_and_its_variables_only(server: ServerProcess)
         "FLOOM_ATTEMPT",
         "FLOOM_PHASE",
         "FLOOM_IDEMPOTENCY_KEY",
+        "FLOOM_API_URL",
+        "WORKEROS_API_URL",
         "FLOOM_RUN_TOKEN",
         "WORKEROS_RUN_TOKEN",
     }
