@@ -11,13 +11,13 @@ from __future__ import annotations
 import select
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Self
 
 from lib.environments.wire import InstallRequest
 from lib.sandbox import identity
 from lib.sandbox.confinement import Layers
 from lib.sandbox.gate.settings import GateSettings, proxy_variables
-from lib.sandbox.gateway import GateTerms, Gateway
+from lib.sandbox.gateway import PROXY_PORT, GateTerms, Gateway
 
 ANY_PUBLIC_ADDRESS: Final = ("*",)
 REMEDY: Final = (
@@ -39,26 +39,20 @@ class InstallerGateway(Gateway):
     proxies: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def beside(cls, request: InstallRequest, layers: Layers) -> InstallerGateway:
+    def beside(cls, request: InstallRequest, layers: Layers) -> Self:
         """Make the listeners, or the channel that they come by; before the fork."""
         # As the gates of runs: below the first id that any tenant has.
         uid = identity.default_first_uid() - 1 if layers.uid else None
         gateway = cls.prepare(GateTerms(uid=uid), layers)
-        assert isinstance(gateway, cls)  # noqa: S101 - a class method of Gateway
         gateway.hosts, gateway.proxies = request.hosts, request.proxies
         return gateway
-
-    @property
-    def proxy_port(self) -> int:
-        """Where the proxy listens, as the installer sees it."""
-        return self.connect_ports(has_egress=True)[1]
 
     def variables(self) -> dict[str, str]:
         """Return the variables with the way out, in every spelling that is read.
 
         No host is excepted: an index on loopback is the server's loopback.
         """
-        url = proxy_variables(self.proxy_port, self.token)["HTTP_PROXY"]
+        url = proxy_variables(PROXY_PORT)["HTTP_PROXY"]
         npm = {"npm_config_proxy": url, "npm_config_https_proxy": url, "npm_config_noproxy": ""}
         return {**dict.fromkeys(_NAMES, url), **npm}
 

@@ -61,10 +61,10 @@ class Supervisor:
         """Start it, wait for it, say how it ended. Nothing of it is left then."""
         request = self._request
         found = self._find_enclosure()
-        if found is None and request.runs_foreign_code and request.isolation == "require":
+        if found is None and request.runs_foreign_code and request.isolation != "off":
             return InstallExit(
-                problem="this host cannot confine it, FLOOM_SANDBOX=require asks for that, "
-                "and exec.source_builds runs the code of packages"
+                problem="exec.source_builds runs the code of packages, and this host cannot "
+                "confine that with a network of its own (FLOOM_SANDBOX=off builds without)"
             )
         output, output_end = os.pipe()
         if found is None:
@@ -106,7 +106,7 @@ class Supervisor:
 
     def _find_layers(self, first_uid: int) -> Layers | None:
         found = probe([self._request.command[0], self._request.folder], first_uid)
-        return found.layers if found.is_whole and found.layers.confines_sockets else None
+        return found.layers if found.is_whole and found.layers.network else None
 
     def _ceilings(self, layers: Layers) -> Ceilings:
         counts_alone = layers.uid or layers.user_namespace
@@ -121,7 +121,7 @@ class Supervisor:
         self._gateway = gateway = InstallerGateway.beside(self._request, enclosure.layers)
         enclosure.get_ready()
         failure, failure_end = os.pipe()
-        tenant = replace(tenant, connect_ports=(gateway.proxy_port,), keep=(failure_end,))
+        tenant = replace(tenant, keep=(failure_end,))
         pid = enclosure.fork()
         if pid == 0:
             self._become_installer(enclosure, tenant, gateway, output)

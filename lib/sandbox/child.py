@@ -163,7 +163,6 @@ class _Waiting:
             ),
             readable=request.readable,
             uid=self.uid,
-            connect_ports=self.gateway.connect_ports(has_egress=request.egress is not None),
             keep=(self.failure,),
         )
 

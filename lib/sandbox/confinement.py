@@ -91,15 +91,12 @@ class Layers:
         )
         return sum(flag for is_wanted, flag in wanted if is_wanted)
 
-    @property
-    def confines_sockets(self) -> bool:
-        """Whether a TCP socket could reach no more than it may."""
-        return self.network or self.landlock >= landlock.NETWORK_ABI
-
     def filter_program(self) -> bytes:
         """Return the seccomp program; made at the first call, so call it before forking."""
         return filter_program(
-            sockets="stream" if self.confines_sockets else "none",
+            # Landlock's rules name ports, not hosts: without a network of its own
+            # a worker with one socket could talk to anybody.
+            sockets="stream" if self.network else "none",
             shares_uid=not (self.uid or (self.root and self.pids)),
         )
 
@@ -112,8 +109,6 @@ class Tenant:
         work: The run's folder on the host, its real path; the worker owns it.
         readable: Paths to read that other runs may not, such as its packages.
         uid: User and group to become, when `Layers.uid`.
-        connect_ports: Ports that may be connected to where only Landlock
-            restricts the network.
         keep: Descriptors that stay open besides 0, 1 and 2.
     """
 
@@ -121,7 +116,6 @@ class Tenant:
     ceilings: Ceilings
     readable: tuple[str, ...] = ()
     uid: int | None = None
-    connect_ports: tuple[int, ...] = ()
     keep: tuple[int, ...] = ()
 
 
@@ -292,9 +286,8 @@ class Enclosure:
 
     def _restrict(self, tenant: Tenant) -> None:
         layers = self.layers
-        ports = None if layers.network else tenant.connect_ports
         rules = self._rules_in_new_root() if layers.root else self._rules_on_host(tenant)
-        landlock.restrict(layers.landlock, rules, connect_ports=ports)
+        landlock.restrict(layers.landlock, rules, denies_network=not layers.network)
 
     def _rules_in_new_root(self) -> Iterator[landlock.Rule]:
         """All that is there may be read; a root that was left is not below this one."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import select
 import socket
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from lib.sandbox import loopback, namespaces
 from lib.sandbox.confinement import ConfinementError, Layers
@@ -47,16 +46,10 @@ class GateTerms:
 
 @dataclass
 class Gateway:
-    """The way out of one run.
-
-    Attributes:
-        token: What the proxy asks of its clients where others could reach it.
-    """
+    """The way out of one run; there is none without a network namespace of its own."""
 
     terms: GateTerms
     layers: Layers
-    token: str | None
-    _ports: tuple[int, int] | None
     _listeners: dict[str, socket.socket] = field(default_factory=dict)
     _channel: socket.socket | None = None
     _child_channel: socket.socket | None = None
@@ -65,38 +58,27 @@ class Gateway:
     _partial: bytes = b""
 
     @classmethod
-    def prepare(cls, terms: GateTerms, layers: Layers) -> Gateway:
-        """Make the listeners, or the channel that they come by; before the child is forked."""
+    def prepare(cls, terms: GateTerms, layers: Layers) -> Self:
+        """Make the channel that the listeners come by; before the child is forked."""
+        gateway = cls(terms, layers)
         if layers.network:
-            gateway = cls(terms, layers, None, (API_PORT, PROXY_PORT))
             gateway._channel, gateway._child_channel = socket.socketpair()
-            return gateway
-        if layers.seccomp and not layers.confines_sockets:
-            return cls(terms, layers, None, None)  # no socket can be made at all
-        api, proxy = loopback.listen(0), loopback.listen(0)
-        ports = (api.getsockname()[1], proxy.getsockname()[1])
-        listeners = {"api": api, "proxy": proxy}
-        return cls(terms, layers, secrets.token_urlsafe(24), ports, listeners)
+        elif not layers.seccomp:  # nothing is confined: it could call anybody anyway
+            gateway._listeners = {"api": loopback.listen(0)}
+        return gateway
 
     @property
     def order(self) -> loopback.Order | None:
         """What the child must make in its network namespace."""
-        if self._child_channel is None or self._ports is None:
+        if self._child_channel is None:
             return None
-        return loopback.Order(self._ports, self._child_channel.fileno())
+        return loopback.Order((API_PORT, PROXY_PORT), self._child_channel.fileno())
 
     def leave_child(self) -> None:
         """In the parent, after the fork: the child's end is the child's alone."""
         if self._child_channel is not None:
             self._child_channel.close()
             self._child_channel = None
-
-    def connect_ports(self, *, has_egress: bool) -> tuple[int, ...]:
-        """Return the ports that the worker may connect to where Landlock decides."""
-        if self._ports is None:
-            return ()
-        api, proxy = self._ports
-        return (api, proxy) if has_egress else (api,)
 
     def open(self, *, has_egress: bool) -> dict[str, str]:
         """Keep the listeners that this run may use; return the variables that name them.
@@ -105,15 +87,14 @@ class Gateway:
             ConfinementError: it may reach hosts, and this host cannot hold it to them.
         """
         self._receive()
-        if not (has_egress and self.layers.seccomp):
+        if has_egress and self.layers.seccomp and not self.layers.network:
+            raise ConfinementError(
+                "capabilities.network.egress needs a network namespace, which this host refuses"
+            )
+        if not has_egress:
             self._close("proxy")
         if self.terms.api_socket is None:
             self._close("api")
-        if has_egress and self.layers.seccomp and "proxy" not in self._listeners:
-            raise ConfinementError(
-                "capabilities.network.egress needs a network namespace or Landlock ABI 4, "
-                "and this host has neither"
-            )
         return self._variables()
 
     def _receive(self) -> None:
@@ -129,7 +110,7 @@ class Gateway:
         ports = {name: each.getsockname()[1] for name, each in self._listeners.items()}
         return {
             **(api_variables(ports["api"]) if "api" in ports else {}),
-            **(proxy_variables(ports["proxy"], self.token) if "proxy" in ports else {}),
+            **(proxy_variables(ports["proxy"]) if "proxy" in ports else {}),
         }
 
     def _close(self, name: str) -> None:
@@ -156,7 +137,6 @@ class Gateway:
             run_id=run_id,
             api_socket=self.terms.api_socket,
             allow=allow,
-            proxy_token=self.token,
             uid=self.terms.uid,
             network=self.terms.network,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,10 +54,8 @@ _LOG_NOTHING: Final = 1 << 0  # LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF, ABI 7
 
 _QUERY_VERSION: Final = 1
 _RULE_PATH: Final = 1
-_RULE_PORT: Final = 2
 _RULESET: Final = struct.Struct("=QQQ")
 _PATH_RULE: Final = struct.Struct("=Qi")
-_PORT_RULE: Final = struct.Struct("=QQ")
 _NEWEST: Final = 7  # of the ABIs known here
 
 
@@ -86,9 +84,7 @@ def rights_known_to(version: int) -> int:
     return known
 
 
-def restrict(
-    version: int, rules: Iterable[Rule], *, connect_ports: Sequence[int] | None = None
-) -> None:
+def restrict(version: int, rules: Iterable[Rule], *, denies_network: bool = False) -> None:
     """Hold this thread, and all it starts, to the rules for good.
 
     It needs `no_new_privs` or CAP_SYS_ADMIN. What is open stays open.
@@ -96,20 +92,17 @@ def restrict(
     Args:
         version: The ABI, 1 to 7.
         rules: Everything else is denied. Paths are resolved now.
-        connect_ports: TCP ports that may be connected to, at any address, while
-            none may be bound; from ABI 4. None: the network is not restricted.
+        denies_network: From ABI 4 no TCP port may be bound or connected to.
 
     Raises:
         OSError: the kernel refused, or a path is not there.
     """
     handled = rights_known_to(version)
-    ports = connect_ports if version >= NETWORK_ABI else None
-    ruleset = _create(version, handled, restricts_network=ports is not None)
+    restricts_network = denies_network and version >= NETWORK_ABI
+    ruleset = _create(version, handled, restricts_network=restricts_network)
     try:
         for rule in rules:
             _allow_path(ruleset, rule.path, rule.rights & handled)
-        for port in ports or ():
-            _add(ruleset, _RULE_PORT, _PORT_RULE.pack(_CONNECT, port))
         # Otherwise a worker could fill the host's audit log with its denials.
         syscalls.call("landlock_restrict_self", ruleset, _LOG_NOTHING if version >= 7 else 0)
     finally:

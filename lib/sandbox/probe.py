@@ -233,7 +233,7 @@ def _try_restrictions(notes: _Notes, uid: int) -> None:
 
 
 def _try_landlock() -> None:
-    landlock.restrict(landlock.abi(), [landlock.Rule("/usr", landlock.READ)], connect_ports=[])
+    landlock.restrict(landlock.abi(), [landlock.Rule("/usr", landlock.READ)], denies_network=True)
     try:
         os.listdir("/")  # noqa: PTH208
     except PermissionError:
@@ -304,9 +304,7 @@ def _files(layers: Layers) -> str:
 def _network(layers: Layers) -> str:
     if not layers.seccomp:
         return NONE  # AF_VSOCK and Unix sockets by path do not mind a namespace
-    if layers.network:
-        return "network namespace + seccomp"
-    return "Landlock + seccomp" if layers.confines_sockets else "seccomp"
+    return "network namespace + seccomp" if layers.network else "seccomp"
 
 
 def _processes(layers: Layers) -> str:

@@ -16,7 +16,6 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
@@ -24,7 +23,6 @@ from lib.sandbox import init_process, process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.folder_size import FolderSize
-from lib.sandbox.gateway import Gateway
 from lib.sandbox.init_process import Ended
 from lib.sandbox.intake import Intake
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
@@ -97,7 +95,7 @@ class Supervisor:
             os.open(wire.LOG_FILE, _APPEND, 0o600, dir_fd=meta),
             first_seq=request.first_seq,
             budget_bytes=request.limits.log_bytes,
-            mask=Mask(_secrets(request, place.gateway)),
+            mask=Mask(request.environment[name] for name in request.secret_names),
         )
         self._folder_size = FolderSize(request.work)
         self._started = time.monotonic()
@@ -303,13 +301,6 @@ class Supervisor:
     def _flush(self) -> None:
         if self._log.flush():
             self._server.tell(wire.LOG)
-
-
-def _secrets(request: wire.LaunchRequest, gateway: Gateway) -> Iterator[str]:
-    """Yield what must not stand in the log."""
-    yield from (request.environment[name] for name in request.secret_names)
-    if gateway.token is not None:
-        yield gateway.token
 
 
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

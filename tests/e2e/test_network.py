@@ -106,6 +106,14 @@ def server(situation: Situation) -> Iterator[ServerProcess]:
         yield running
 
 
+WITH_NETWORK: tuple[Situation, ...] = ("root", "user")
+
+
+def skip_without_own_network(situation: Situation) -> None:
+    if situation not in WITH_NETWORK:
+        pytest.skip(f"{situation} refuses network namespaces")
+
+
 def fetch(server: ServerProcess, egress: str, *urls: str, curl: bool = False) -> Any:
     server.add_worker(
         "fetch", f"capabilities: {{network: {{egress: {egress}}}}}\n" + MANIFEST, run_py=FETCH
@@ -116,7 +124,10 @@ def fetch(server: ServerProcess, egress: str, *urls: str, curl: bool = False) ->
     return run, run["outputs"]["seen"]
 
 
-def test_a_run_reaches_what_is_listed_and_nothing_else(server: ServerProcess, site: int) -> None:
+def test_a_run_reaches_what_is_listed_and_nothing_else(
+    server: ServerProcess, situation: Situation, site: int
+) -> None:
+    skip_without_own_network(situation)
     listed, away = f"http://{ADDRESS}:{site}/", f"http://{ADDRESS}:{site}/away"
     other, metadata = f"http://127.0.0.4:{site}/", "http://169.254.169.254/latest/"
     has_curl = shutil.which("curl") is not None
@@ -132,7 +143,10 @@ def test_a_run_reaches_what_is_listed_and_nothing_else(server: ServerProcess, si
     assert any(f"127.0.0.4:{site}" in notice for notice in notices), notices
 
 
-def test_open_egress_is_public_addresses_only(server: ServerProcess, site: int) -> None:
+def test_open_egress_is_public_addresses_only(
+    server: ServerProcess, situation: Situation, site: int
+) -> None:
+    skip_without_own_network(situation)
     own, metadata = f"http://{ADDRESS}:{site}/", "http://169.254.169.254/latest/"
     _, seen = fetch(server, "true", own, metadata)
     assert all(answer.startswith("403") for answer in seen.values()), seen
@@ -143,7 +157,27 @@ def test_without_egress_there_is_no_way_out(server: ServerProcess, site: int) ->
     assert all(answer in ("URLError", "PermissionError") for answer in seen.values()), seen
 
 
-def test_a_run_writes_its_own_log_and_calls_nothing_else(server: ServerProcess) -> None:
+def test_where_a_run_has_no_network_of_its_own_it_gets_none(
+    server: ServerProcess, situation: Situation
+) -> None:
+    """Landlock's rules name ports, not hosts: one socket could talk to anybody."""
+    if situation in WITH_NETWORK:
+        pytest.skip(f"{situation} has one")
+    manifest = "capabilities: {network: {egress: true}}\n" + MANIFEST
+    server.add_worker("fetch", manifest, run_py=FETCH)
+    server.add_worker("look", "", run_py="import os; print('FLOOM_API_URL' in os.environ)")
+    server.reload()
+    fetched = server.finished(server.start_run("fetch", urls=[]))
+    assert fetched["error"]["code"] == "sandbox_unavailable"
+    assert "network namespace" in fetched["error"]["message"]
+    looked = server.finished(server.start_run("look"))
+    assert [line["message"] for line in looked["logs"]] == ["False"]
+
+
+def test_a_run_writes_its_own_log_and_calls_nothing_else(
+    server: ServerProcess, situation: Situation
+) -> None:
+    skip_without_own_network(situation)
     server.add_worker("call", "exec: {outputs: [{name: value, type: json}]}\n", run_py=CALL)
     server.reload()
     run = server.finished(server.start_run("call"))

@@ -74,9 +74,9 @@ def test_a_user_namespace_that_gives_nothing_is_not_made() -> None:
     assert not found.layers.user_namespace
 
 
-def test_without_landlock_for_ports_there_are_no_sockets() -> None:
-    found = conclude(facts(**CONTAINER, abi="3"), groups=None)
-    assert not found.layers.confines_sockets
+def test_without_a_network_of_its_own_a_worker_has_no_sockets() -> None:
+    found = conclude(facts(**CONTAINER), groups=None)
+    assert not found.layers.network
     assert found.network == "seccomp"
 
 
