@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from lib.clock import Clock
+from lib.ids import is_addressable
 from lib.manifest.schedule import next_fire_at
 from lib.manifest.triggers import ScheduleTrigger
 from lib.runs.catalogue import Catalogue, Entry
@@ -113,7 +114,8 @@ def _slots(entry: Entry, now: datetime) -> Iterator[Scheduled]:
 
 def _attention(entry: Entry) -> Iterator[Attention]:
     worker_id = entry.worker.id
-    url = f"/workers/{worker_id}"
+    # One that no path leads to is found in the list.
+    url = f"/workers/{worker_id}" if is_addressable(worker_id) else "/workers?status=error"
 
     def attention(kind: AttentionKind, message: str) -> Attention:
         return Attention(kind, message, url, worker_id)
