@@ -149,7 +149,7 @@ def test_a_summary_says_all_that_the_contract_lists(world: World, call: Call) ->
                 "label": None,
                 "cron": "0 9 * * *",
                 "timezone": "Asia/Tokyo",
-                "next_fire_at": "2026-01-02T00:00:00.000Z",
+                "next_fire_at": None,
             }
         ],
         "tags": ["a"],
@@ -166,6 +166,26 @@ def test_a_summary_says_all_that_the_contract_lists(world: World, call: Call) ->
         "updated_at": "2026-01-01T00:00:00.000Z",
         "sha": entry.worker.sha,
     }
+
+
+@pytest.mark.parametrize(
+    ("manifest", "status", "at"),
+    [
+        ("", "ready", "2026-01-02T00:00:00.000Z"),
+        ("exec: {inputs: [{name: who, type: string, required: true}]}\n", "blocked", None),
+        ("paused: true\n", "paused", None),
+        ("archived: true\n", "archived", None),
+    ],
+)
+def test_a_worker_that_is_not_fired_has_no_next_time(
+    world: World, call: Call, manifest: str, status: str, at: str | None
+) -> None:
+    world.add_worker(
+        "plain", 'trigger: {type: schedule, cron: "0 9 * * *", timezone: Asia/Tokyo}\n' + manifest
+    )
+    (row,) = call("GET", "/workers", params={"include_archived": "true"}).json
+    assert (row["status"], row["triggers"][0]["next_fire_at"]) == (status, at)
+    assert call("GET", "/workers/plain").json["triggers"] == row["triggers"]
 
 
 def test_detail_adds_manifest_files_and_newest_runs(world: World, call: Call) -> None:
