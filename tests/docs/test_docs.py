@@ -83,6 +83,23 @@ def test_readme_lists_exactly_the_routes_there_are() -> None:
     assert documented == registered
 
 
+def test_a_ratio_that_its_own_columns_do_not_give_says_what_it_is() -> None:
+    heads = re.findall(r"^\|(.*)\|\n\| ?-", pages.read("bench/RESULTS.md"), re.MULTILINE)
+    ratios = [
+        head.strip() for line in heads for head in line.split("|") if head.strip().startswith("of ")
+    ]
+
+    assert len(ratios) > 5
+    assert {head for head in ratios if "median of pairs" not in head} <= {"of it", "of which"}
+
+
+def test_every_page_is_in_the_readme_s_list() -> None:
+    listed = pages.section(README, "Read on")
+    there = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+
+    assert {page for page in there if f"({page})" not in listed} == set()
+
+
 def test_every_make_target_is_documented() -> None:
     targets = set(re.findall(r"^([a-z]+):", pages.read("Makefile"), re.MULTILINE))
     text = README + pages.read("CONTRIBUTING.md")

@@ -67,6 +67,19 @@ def run_as_one_session(blocks: list[str], *, folder: Path, server: str) -> list[
     return printed
 
 
+def untracked_in_a_clone(folder: Path) -> set[str]:
+    """Return what lies in a folder that the project's `.gitignore` does not cover."""
+    (folder / ".gitignore").write_text(pages.read(".gitignore"))
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    listed = subprocess.run(
+        ["git", "-C", folder, "ls-files", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return set(listed.stdout.split("\n")) - {"", ".gitignore", "var.stderr"}  # the server's output
+
+
 def test_the_guide_works_as_it_says(tmp_path: Path) -> None:
     """The folder plays the clone: the server's data folder is `var` in it."""
     blocks, promised = zip(*examples(), strict=True)
@@ -75,6 +88,7 @@ def test_the_guide_works_as_it_says(tmp_path: Path) -> None:
         printed = run_as_one_session(list(blocks), folder=tmp_path, server=server)
 
     assert [comparable(text) for text in printed] == [comparable(text) for text in promised]
+    assert untracked_in_a_clone(tmp_path) == set()
 
 
 def test_most_of_the_guide_is_run() -> None:
