@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from falcon.routing import map_http_methods
 
 from handlers.registry import all_routes
+from handlers.run_views import RunView
 from lib.runs.catalogue import WorkerStatus
 from lib.settings import VARIABLES, Settings
 from lib.version import VERSION
@@ -98,6 +100,14 @@ def test_every_page_is_in_the_readme_s_list() -> None:
     there = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
 
     assert {page for page in there if f"({page})" not in listed} == set()
+
+
+def test_the_readme_s_answer_has_the_fields_of_a_real_one() -> None:
+    (sample,) = (
+        block.text for block in pages.blocks(README) if block.text.startswith('{"id":"run_')
+    )
+
+    assert list(json.loads(sample)) == list(RunView.model_fields)
 
 
 def test_every_make_target_is_documented() -> None:
