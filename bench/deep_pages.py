@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import storage
 from bench.kit import load, servers
-from bench.kit.figures import ratio
+from bench.kit.figures import paired, ratio
 from bench.kit.load import Load, Loader
 from bench.kit.table import table
 from lib.storage.records import RunStatus
@@ -57,7 +57,7 @@ def main() -> str:
         (name, f"{median_us(each):.0f} us", ratio(each, took[base_of(name)]))
         for name, each in took.items()
     ]
-    return table([f"{PAGE_ROWS} rows over HTTP, one connection", "median", "of 1,000's"], rows)
+    return table([f"{PAGE_ROWS} rows over HTTP, one connection", "median", paired("1,000's")], rows)
 
 
 def bases(port: int, ids: list[str]) -> Iterator[tuple[str, Load]]:

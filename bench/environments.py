@@ -19,7 +19,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from bench.kit import servers
-from bench.kit.figures import ms, ratio
+from bench.kit.figures import ms, paired, ratio
 from bench.kit.table import table
 from lib.environments.environment import Environment
 from lib.environments.installers import find_uv
@@ -67,7 +67,7 @@ def build_table(folder: Path, index: Index) -> str:
         ("the same as an environment: confined, sealed, synced", ms(built), ratio(built, plain)),
         ("an environment that is there", ms(reused), ratio(reused[:BUILDS], plain)),
     ]
-    return table(["installing", "median", "of uv alone"], rows)
+    return table(["installing", "median", paired("uv alone")], rows)
 
 
 def call_uv(target: Path, name: str, index: Index) -> None:
@@ -101,7 +101,7 @@ def run_table(folder: Path) -> str:
                     took_all[name].append(seconds)
     base = next(iter(took_all.values()))
     rows = [(name, ms(each), ratio(each, base)) for name, each in took_all.items()]
-    return table(["import requests, yaml; POST to completed", "median", "of bare"], rows)
+    return table(["import requests, yaml; POST to completed", "median", paired("bare")], rows)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.kit import servers
-from bench.kit.figures import ms, ratio
+from bench.kit.figures import ms, paired, ratio
 from bench.kit.table import table
 from lib.sandbox.runtimes import base_python
 from tests.e2e.server import ROOT
@@ -52,7 +52,7 @@ def main() -> str:
         )
     base = next(iter(took.values()))
     rows = [(name, ms(each), ratio(each, base)) for name, each in took.items()]
-    results = table(["hello-worker", "median", "of bare"], rows)
+    results = table(["hello-worker", "median", paired("bare")], rows)
     return f"{results}\n\n{steps.table()}\n\nHeld by the sandbox: {steps.sandbox}."
 
 

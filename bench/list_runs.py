@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from bench.kit import load, servers
-from bench.kit.figures import ratio
+from bench.kit.figures import paired, ratio
 from bench.kit.load import Load, Loader
 from bench.kit.table import table
 
@@ -40,7 +40,7 @@ def main() -> str:
             busy = measure(loader, ports, creator)
     rows = [*lines(calm, ""), *lines(busy, ", a run created every 10 ms")]
     head = f"{ROWS} rows, {len(body):,} bytes, {CONNECTIONS} connections"
-    return table([head, "requests/s", "of bare"], rows)
+    return table([head, "requests/s", paired("bare")], rows)
 
 
 def fill(loader: Loader, port: int) -> None:

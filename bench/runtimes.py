@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.hello import JSON, in_turns
 from bench.kit import servers
-from bench.kit.figures import ms, ratio
+from bench.kit.figures import ms, paired, ratio
 from bench.kit.table import table
 from tests.e2e.server import ROOT
 
@@ -46,7 +46,7 @@ def main() -> str:
                 took = in_turns(dict(zip(names, calls, strict=True)))
             base = took[names[0]]
             rows += [(name, ms(each), ratio(each, base)) for name, each in took.items()]
-    return table(["worker", "median", "of bare"], rows)
+    return table(["worker", "median", paired("bare")], rows)
 
 
 @contextmanager

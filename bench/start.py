@@ -85,13 +85,13 @@ def imports() -> str:
         (name, f"{us / ROUNDS / 1000:.0f} ms") for name, us in spent.most_common(SHOWN_PACKAGES)
     ]
     whole = f"{spent.total() / ROUNDS / 1000:.0f} ms"
-    return table(["import of local_server, traced", "mean"], [("all", whole), *rows])
+    return table(["imports of local_server.py, traced", "mean"], [("all", whole), *rows])
 
 
 def _import_times() -> Counter[str]:
     """Return microseconds by top-level package; the standard library is one."""
     traced = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import local_server"],
+        [sys.executable, "-X", "importtime", "-c", "import handlers.registry, lib.serving"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -16,6 +16,8 @@ from typing import Any
 import falcon.asgi
 import uvicorn
 
+from bench.kit.figures import paired, ratio
+from bench.kit.table import table
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.clock import SystemClock
@@ -157,11 +159,11 @@ def main() -> str:
             server.terminate()
             server.join()
     bare = found["bare Falcon"]
-    lines = ["| 50 rows as bytes, 16 connections | requests/s | of bare |", "|---|---|---|"]
-    for name, rates in found.items():
-        ratio = statistics.median(rate / base for rate, base in zip(rates, bare, strict=True))
-        lines.append(f"| {name} | {statistics.median(rates):,.0f} | {ratio:.2f} |")
-    return "\n".join(lines)
+    rows = [
+        (name, f"{statistics.median(rates):,.0f}", ratio(rates, bare))
+        for name, rates in found.items()
+    ]
+    return table(["50 rows as bytes, 16 connections", "requests/s", paired("bare")], rows)
 
 
 if __name__ == "__main__":

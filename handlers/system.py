@@ -72,7 +72,9 @@ class OverviewView(ResponseModel):
 
     stats: StatsView
     recent_runs: list[RunSummaryView]
-    scheduled_next_24h: list[ScheduledView]
+    scheduled_next_24h: list[ScheduledView] = Field(
+        description="In order; the next slot of every schedule, and further ones as there is room."
+    )
     needs_attention: list[AttentionView]
     generated_at: Timestamp
 

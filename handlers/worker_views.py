@@ -29,7 +29,9 @@ class TriggerView(ResponseModel):
     label: str | None
     cron: str | None
     timezone: str | None
-    next_fire_at: Timestamp | None
+    next_fire_at: Timestamp | None = Field(
+        description="Null also where the worker's status keeps its triggers from starting runs."
+    )
 
 
 class LastRunView(ResponseModel):
@@ -152,7 +154,8 @@ def finding(worker_id: str, problem: Problem) -> FindingView:
 
 def _summary_fields(entry: Entry, now: datetime) -> dict[str, Any]:
     manifest, worker, facts = entry.manifest, entry.worker, entry.facts
-    triggers = [_trigger(trigger, now) for trigger in manifest.triggers] if manifest else []
+    fires_after = now if entry.is_active else None
+    triggers = [_trigger(each, fires_after) for each in manifest.triggers] if manifest else []
     return {
         "id": worker.id,
         "title": worker.loaded.title,
@@ -187,14 +190,18 @@ def rate(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def _trigger(trigger: Any, now: datetime) -> TriggerView:
-    scheduled = isinstance(trigger, ScheduleTrigger)
+def _trigger(trigger: Any, after: datetime | None) -> TriggerView:
+    """Return a trigger; `after` is None where it starts nothing."""
+    if not isinstance(trigger, ScheduleTrigger):
+        return TriggerView(
+            type=trigger.type, label=trigger.label, cron=None, timezone=None, next_fire_at=None
+        )
     return TriggerView(
         type=trigger.type,
         label=trigger.label,
-        cron=trigger.cron if scheduled else None,
-        timezone=trigger.timezone if scheduled else None,
-        next_fire_at=next_fire_at(trigger.cron, trigger.timezone, now) if scheduled else None,
+        cron=trigger.cron,
+        timezone=trigger.timezone,
+        next_fire_at=after and next_fire_at(trigger.cron, trigger.timezone, after),
     )
 
 

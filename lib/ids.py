@@ -18,6 +18,8 @@ PREFIXES: Final = ("run", "apr", "fb", "art", "con", "upl", "cmt", "usr", "tok",
 # Crockford's base 32 has no i, l, o, u; the first character holds two bits only.
 ULID_PATTERN: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 WORKER_ID_PATTERN: Final = "^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"
+# What stands below /workers in the API where an id would: nobody could ask for such a worker.
+RESERVED_WORKER_IDS: Final = frozenset({"import-from-share", "reload"})
 _WORKER_ID: Final = re.compile(WORKER_ID_PATTERN.removesuffix("$") + r"\Z")
 
 
@@ -46,3 +48,8 @@ def lowest_id_at(prefix: str, at: datetime) -> str:
 def is_worker_id(text: str) -> bool:
     """Return whether `text` is a slug that may name a worker's folder."""
     return _WORKER_ID.match(text) is not None
+
+
+def is_addressable(worker_id: str) -> bool:
+    """Return whether the API has a path for a worker of this id."""
+    return is_worker_id(worker_id) and worker_id not in RESERVED_WORKER_IDS

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from lib.clock import Clock
+from lib.ids import is_addressable
 from lib.manifest.schedule import next_fire_at
 from lib.manifest.triggers import ScheduleTrigger
 from lib.runs.catalogue import Catalogue, Entry
@@ -16,7 +17,8 @@ from lib.storage.ports import RunStore
 from lib.storage.records import RunQuery, RunSummary, RunTotals
 
 RECENT_RUNS: Final = 10
-MAX_SCHEDULED: Final = 200
+MAX_SCHEDULED: Final = 200  # unless there are more schedules: the next slot of each is shown
+MAX_PER_SCHEDULE: Final = 24
 HORIZON: Final = timedelta(hours=24)
 
 AttentionKind = Literal[
@@ -77,43 +79,55 @@ class OverviewReader:
         """Return the workspace as it is now."""
         now = self._clock.now()
         entries = self._catalogue.list()
-        slots = sorted(
-            (slot for entry in entries for slot in _slots(entry, now)),
-            key=lambda slot: (slot.fires_at, slot.worker_id),
-        )
         attention = [each for entry in entries for each in _attention(entry)]
         return Overview(
             totals=self._runs.totals(now=now),
-            active_workers=sum(entry.status in _ACTIVE for entry in entries),
+            active_workers=sum(entry.is_active for entry in entries),
             recent_runs=self._runs.list(RunQuery(), limit=RECENT_RUNS).rows,
-            scheduled=tuple(slots[:MAX_SCHEDULED]),
+            scheduled=_scheduled(entries, now),
             attention=(*_sandbox_attention(self._sandbox.inspect()), *attention),
         )
 
 
-_ACTIVE: Final = frozenset({"ready", "healthy", "needs_attention"})
-_FIRING: Final = _ACTIVE
+def _scheduled(entries: list[Entry], now: datetime) -> tuple[Scheduled, ...]:
+    """Return slots of the next 24 hours in order; where there is no room, some of each schedule."""
+    by_turn = sorted(
+        (slot for entry in entries for slot in _slots(entry, now)),
+        key=lambda each: (each[0], each[1].fires_at, each[1].worker_id),
+    )
+    next_ones = sum(turn == 0 for turn, _ in by_turn)
+    kept = [slot for _, slot in by_turn[: max(MAX_SCHEDULED, next_ones)]]
+    return tuple(sorted(kept, key=lambda slot: (slot.fires_at, slot.worker_id)))
 
 
-def _slots(entry: Entry, now: datetime) -> Iterator[Scheduled]:
-    """Yield the slots of a worker's schedules in the next 24 hours."""
+def _slots(entry: Entry, now: datetime) -> Iterator[tuple[int, Scheduled]]:
+    """Yield the next slots of a worker's schedules, each with its number in its schedule."""
     manifest = entry.manifest
-    if manifest is None or entry.status not in _FIRING:
+    if manifest is None or not entry.is_active:
         return
     for trigger in manifest.triggers:
-        if not isinstance(trigger, ScheduleTrigger):
-            continue
-        at = next_fire_at(trigger.cron, trigger.timezone, now)
-        count = 0
-        while at is not None and at < now + HORIZON and count < MAX_SCHEDULED:
-            yield Scheduled(entry.worker.id, manifest.title, trigger.cron, trigger.timezone, at)
-            at = next_fire_at(trigger.cron, trigger.timezone, at)
-            count += 1
+        if isinstance(trigger, ScheduleTrigger):
+            for turn, at in enumerate(_times(trigger, now)):
+                yield (
+                    turn,
+                    Scheduled(entry.worker.id, manifest.title, trigger.cron, trigger.timezone, at),
+                )
+
+
+def _times(trigger: ScheduleTrigger, now: datetime) -> Iterator[datetime]:
+    after = now
+    for _ in range(MAX_PER_SCHEDULE):
+        at = next_fire_at(trigger.cron, trigger.timezone, after)
+        if at is None or at >= now + HORIZON:
+            return
+        yield at
+        after = at
 
 
 def _attention(entry: Entry) -> Iterator[Attention]:
     worker_id = entry.worker.id
-    url = f"/workers/{worker_id}"
+    # One that no path leads to is found in the list.
+    url = f"/workers/{worker_id}" if is_addressable(worker_id) else "/workers?status=error"
 
     def attention(kind: AttentionKind, message: str) -> Attention:
         return Attention(kind, message, url, worker_id)

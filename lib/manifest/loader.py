@@ -8,12 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from lib.ids import RESERVED_WORKER_IDS
 from lib.manifest.build import build_manifest
 from lib.manifest.checks import check_runtime
 from lib.manifest.data import Map
 from lib.manifest.models import Manifest
 from lib.manifest.normalise import normalise
-from lib.manifest.report import Problem, Report, shorten
+from lib.manifest.report import Place, Problem, Report, shorten
 from lib.manifest.source import decode_leniently, read_source
 from lib.manifest.validate import validate
 
@@ -21,6 +22,7 @@ _TITLE: Final = re.compile(
     r"""^(?:title|name):[ \t]+["']?([^\r\n"'#&*!|>{\[][^\r\n"'#]*)""", re.MULTILINE
 )
 _LONGEST_TITLE: Final = 120
+_RESERVED: Final = "No worker can be called {}: the API has another use for it. Rename the folder."
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ def load_manifest(
 
     Args:
         source: Contents of `worker.yml`.
-        worker_id: The folder's name.
+        worker_id: The folder's name. A reserved one is an error.
         file_names: Paths of the files in the worker's folder.
         runtimes: Those of `python`, `node` and `bash` that the host has; None
             leaves this unchecked.
     """
     report = Report()
+    if worker_id in RESERVED_WORKER_IDS:
+        report.error(Place(None, "", 1), "reserved_worker_id", _RESERVED.format(worker_id))
     digest = hashlib.sha256(source).hexdigest()
     written = read_source(source, report)
     if written is None:

@@ -91,6 +91,14 @@ class Entry:
         )
         return next((status for status, holds in checks if holds), "healthy")
 
+    @property
+    def is_active(self) -> bool:
+        """Whether nothing keeps its triggers from starting runs."""
+        return self.status in _ACTIVE
+
+
+_ACTIVE: Final = frozenset[WorkerStatus]({"needs_attention", "ready", "healthy"})
+
 
 class Catalogue:
     """Lists workers and finds one; reads afresh each time, from caches that follow the tip.

@@ -30,7 +30,11 @@ def resolve_inputs(
     Raises:
         Invalid: with a pointer below `/inputs` for each problem.
     """
-    problems = [_unknown(manifest, name) for name in given if not _is_accepted(manifest, name)]
+    problems = [
+        _unknown(manifest, name, below="/inputs")
+        for name in given
+        if not _is_accepted(manifest, name)
+    ]
     values: dict[str, Any] = {}
     for spec in manifest.inputs:
         if spec.is_reserved:
@@ -60,7 +64,7 @@ def check_saved_inputs(manifest: Manifest | None, values: Mapping[str, Any]) -> 
         if value is None or spec is None or spec.is_reserved:
             checked[name] = None
             if value is not None:
-                problems.append(FieldError(f"/saved_inputs/{name}", "is no input of this worker"))
+                problems.append(_unknown(manifest, name, below="/saved_inputs"))
             continue
         try:
             checked[name] = coerce(spec, value)
@@ -150,14 +154,14 @@ def _is_accepted(manifest: Manifest, name: str) -> bool:
     return spec is not None and not spec.is_reserved
 
 
-def _unknown(manifest: Manifest, name: str) -> FieldError:
-    spec = manifest.find_input(name)
-    if spec is not None:
-        return FieldError(f"/inputs/{name}", "is set by the runtime and cannot be given")
+def _unknown(manifest: Manifest | None, name: str, *, below: str) -> FieldError:
+    pointer = f"{below}/{name.replace('~', '~0').replace('/', '~1')}"
+    if manifest is None:
+        return FieldError(pointer, "is no input: the worker's manifest cannot be read")
+    if manifest.find_input(name) is not None:
+        return FieldError(pointer, "is set by the runtime and cannot be given")
     known = ", ".join(spec.name for spec in manifest.inputs if not spec.is_reserved)
-    detail = f"is no input of this worker; it takes {known or 'none'}"
-    escaped = name.replace("~", "~0").replace("/", "~1")
-    return FieldError(f"/inputs/{escaped}", detail)
+    return FieldError(pointer, f"is no input of this worker; it takes {known or 'none'}")
 
 
 def _is_accepted_file(spec: InputSpec, upload: Upload) -> bool:

@@ -71,7 +71,8 @@ def main() -> WarmStart | None:
 
 def _report(descriptor: int, found: Probe | None) -> None:
     """Say what the probe found: one JSON object, `null` when nothing is confined."""
-    with os.fdopen(descriptor, "w") as file:
+    # A server that was killed while it started does not read it any more.
+    with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "w") as file:
         json.dump(None if found is None else found.summary(), file)
 
 

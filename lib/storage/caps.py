@@ -20,8 +20,9 @@ def check_cap(run: RunRecord, busy: Callable[[], int]) -> None:
     """
     rule = run.policy.concurrency
     if rule.on_limit == "skip" and rule.max and busy() >= rule.max:
+        runs = "one run" if rule.max == 1 else f"{rule.max} runs"
         raise ConcurrencyReached(
-            f"Worker {run.worker_id} has {rule.max} runs queued or running, as many as it may."
+            f"Worker {run.worker_id} has {runs} queued or running, as many as it may."
         )
 
 

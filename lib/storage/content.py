@@ -25,10 +25,15 @@ class ContentStore:
 
     A put of what is there already makes it new again, so that a sweep that was
     about to delete it lets it be.
+
+    Args:
+        blobs: Where they go.
+        scratch: Folder of the temporary copies of large streams; None is the system's.
     """
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, *, scratch: str | None = None) -> None:
         self._blobs = blobs
+        self._scratch = scratch
 
     def put_bytes(self, data: bytes) -> tuple[str, int]:
         """Store `data`; return its SHA-256 in hex and its size."""
@@ -48,7 +53,7 @@ class ContentStore:
             raise StoreUnavailable(f"Content cannot be kept now: {ex.strerror}.") from ex
 
     def _put_copy(self, stream: BinaryIO) -> tuple[str, int]:
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as copy:
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=self._scratch) as copy:
             digest = hashlib.sha256()
             while chunk := stream.read(CHUNK_BYTES):
                 digest.update(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from lib.web.problems import CrossOrigin
 
 UNSAFE_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN_SITES: Final = frozenset({b"same-origin", b"none"})  # none: typed in, a bookmark
+_PORT: Final = re.compile(r":\d*\Z")
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -18,6 +20,7 @@ class Origins:
 
     Args:
         public_url: Its origin counts as ours, whatever a proxy makes of `Host`.
+            Where it is https, no http origin of its host does.
     """
 
     def __init__(self, public_url: str) -> None:
@@ -44,7 +47,21 @@ class Origins:
             return headers.get(b"sec-fetch-site", b"").strip().lower() == b"same-origin"
         host = headers.get(b"host", b"").decode("latin-1")
         presented = _normal(origin.decode("latin-1"))
-        return presented in {self._public, _normal(f"{scheme}://{host}")}
+        if presented == self._public:
+            return True
+        return presented == _normal(f"{scheme}://{host}") and not self._is_downgraded(presented)
+
+    def _is_downgraded(self, origin: str) -> bool:
+        """Whether anybody on the way can have made a page of our host."""
+        return (
+            self._public.startswith("https:")
+            and origin.startswith("http:")
+            and _host_name(origin) == _host_name(self._public)
+        )
+
+
+def _host_name(origin: str) -> str:
+    return _PORT.sub("", origin.partition("://")[2])
 
 
 def _normal(origin: str) -> str:

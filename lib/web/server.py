@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import socket
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 
+from lib.stop_signals import StopSignals
 from lib.web.app import App
 from lib.web.bounded_protocol import BoundedProtocol
 from lib.web.shutdown import Shutdown
@@ -22,7 +20,7 @@ BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """Serves one application on its sockets until SIGINT or SIGTERM.
+    """Serves one application on its sockets until it is told to stop.
 
     Event streams and long polls hear of the end before uvicorn waits for them,
     and the process then goes on to its own orderly end instead of dying by the
@@ -30,10 +28,11 @@ class Server(uvicorn.Server):
 
     Args:
         app: The application.
-        shutdown: Begun at the signal.
+        shutdown: Begun when a signal comes.
+        stop: The signals.
     """
 
-    def __init__(self, app: App, *, shutdown: Shutdown) -> None:
+    def __init__(self, app: App, *, shutdown: Shutdown, stop: StopSignals) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -46,23 +45,16 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
-        self._on_signal = shutdown.begin
+        self._begin_shutdown = shutdown.begin
+        self._stop = stop
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Wake all that wait, then stop as uvicorn does."""
-        self._on_signal()
-        super().handle_exit(sig, frame)
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Hear of the signals instead of taking them: uvicorn gives them back too early."""
+        return self._stop.calling(self._begin_to_stop)
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Handle the signals without raising them again at the end."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before: dict[int, Any] = {n: signal.signal(n, self.handle_exit) for n in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _begin_to_stop(self) -> None:
+        self._begin_shutdown()
+        self.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:

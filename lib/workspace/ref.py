@@ -34,13 +34,17 @@ class Ref:
     Args:
         git_dir: The folder `.git`.
         scratch: A folder on the same file system.
+        foreign_lock_seconds: How long a lock that is not ours is waited for.
     """
 
-    def __init__(self, git_dir: Path, scratch: Path) -> None:
+    def __init__(
+        self, git_dir: Path, scratch: Path, *, foreign_lock_seconds: float = FOREIGN_LOCK_SECONDS
+    ) -> None:
         self._git_dir = git_dir
         self._path = git_dir / BRANCH
         self._lock = self._path.with_name(self._path.name + ".lock")
         self._scratch = scratch
+        self._foreign_lock_seconds = foreign_lock_seconds
 
     def read(self) -> str | None:
         """Return the tip's commit id, or None before the first commit.
@@ -104,7 +108,7 @@ class Ref:
 
     def _take(self, value: Path) -> bool:
         """Give `value` the lock's name; wait for a push, and outlast a dead one."""
-        deadline = time.monotonic() + FOREIGN_LOCK_SECONDS
+        deadline = time.monotonic() + self._foreign_lock_seconds
         while True:
             try:
                 self._lock.hardlink_to(value)

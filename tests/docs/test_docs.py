@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from falcon.routing import map_http_methods
 
 from handlers.registry import all_routes
+from handlers.run_views import RunView
 from lib.runs.catalogue import WorkerStatus
 from lib.settings import VARIABLES, Settings
 from lib.version import VERSION
@@ -81,6 +83,31 @@ def test_readme_lists_exactly_the_routes_there_are() -> None:
     }
 
     assert documented == registered
+
+
+def test_a_ratio_that_its_own_columns_do_not_give_says_what_it_is() -> None:
+    heads = re.findall(r"^\|(.*)\|\n\| ?-", pages.read("bench/RESULTS.md"), re.MULTILINE)
+    ratios = [
+        head.strip() for line in heads for head in line.split("|") if head.strip().startswith("of ")
+    ]
+
+    assert len(ratios) > 5
+    assert {head for head in ratios if "median of pairs" not in head} <= {"of it", "of which"}
+
+
+def test_every_page_is_in_the_readme_s_list() -> None:
+    listed = pages.section(README, "Read on")
+    there = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+
+    assert {page for page in there if f"({page})" not in listed} == set()
+
+
+def test_the_readme_s_answer_has_the_fields_of_a_real_one() -> None:
+    (sample,) = (
+        block.text for block in pages.blocks(README) if block.text.startswith('{"id":"run_')
+    )
+
+    assert list(json.loads(sample)) == list(RunView.model_fields)
 
 
 def test_every_make_target_is_documented() -> None:

@@ -67,6 +67,28 @@ def run_as_one_session(blocks: list[str], *, folder: Path, server: str) -> list[
     return printed
 
 
+def untracked_in_a_clone(folder: Path) -> set[str]:
+    """Return what lies in a folder that the project's `.gitignore` does not cover."""
+    (folder / ".gitignore").write_text(pages.read(".gitignore"))
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    listed = subprocess.run(
+        ["git", "-C", folder, "ls-files", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return set(listed.stdout.split("\n")) - {"", ".gitignore", "var.stderr"}  # the server's output
+
+
+def documented_data_folder() -> set[str]:
+    """Return the names at the top of the data folder, as the architecture's page lists them."""
+    blocks = pages.blocks(pages.read("docs/architecture.md"))
+    (tree,) = (block.text for block in blocks if block.text.startswith("<data>/\n"))
+    names = set(re.findall(r"^  ([\w.]+)", tree, re.MULTILINE))
+    database = "floom.sqlite3"  # with -wal and -shm, as its line says
+    return names | {f"{database}-wal", f"{database}-shm"}
+
+
 def test_the_guide_works_as_it_says(tmp_path: Path) -> None:
     """The folder plays the clone: the server's data folder is `var` in it."""
     blocks, promised = zip(*examples(), strict=True)
@@ -75,6 +97,9 @@ def test_the_guide_works_as_it_says(tmp_path: Path) -> None:
         printed = run_as_one_session(list(blocks), folder=tmp_path, server=server)
 
     assert [comparable(text) for text in printed] == [comparable(text) for text in promised]
+    assert untracked_in_a_clone(tmp_path) == set()
+    left = {path.name for path in (tmp_path / "var").iterdir()}
+    assert left - {"run.json", "upload.json"} <= documented_data_folder()  # those are the guide's
 
 
 def test_most_of_the_guide_is_run() -> None:

@@ -49,6 +49,17 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start it and wait for its banner."""
+        self.process = self.spawn()
+        self.url = self._read_url(self.process)
+        self.port = int(self.url.rpartition(":")[2])
+        headers = {}
+        if secret := self._environment.get("FLOOM_SECRET"):
+            headers["x-floom-secret"] = secret
+        self.client = httpx.Client(base_url=self.url, timeout=60, headers=headers)
+        return self
+
+    def spawn(self) -> subprocess.Popen[str]:
+        """Start its process and wait for nothing."""
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "FLOOM_DATA_DIR": str(self.data),
@@ -57,7 +68,7 @@ class ServerProcess:
             **self._environment,
         }
         with self.errors.open("a") as errors:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [*self._launcher, str(ROOT / "local_server.py")],
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -65,13 +76,6 @@ class ServerProcess:
                 text=True,
                 cwd=self.data.parent,
             )
-        self.url = self._read_url(self.process)
-        self.port = int(self.url.rpartition(":")[2])
-        headers = {}
-        if secret := self._environment.get("FLOOM_SECRET"):
-            headers["x-floom-secret"] = secret
-        self.client = httpx.Client(base_url=self.url, timeout=60, headers=headers)
-        return self
 
     def kill(self) -> None:
         """End it with SIGKILL, as a crash would."""

@@ -6,17 +6,21 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from falcon import testing
 
 from handlers import workers
+from handlers.registry import all_routes
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
+from lib.bootstrap import Services
+from lib.ids import RESERVED_WORKER_IDS, is_worker_id
 from lib.runs import state
-from lib.storage.records import RunQuery, RunStatus, Stored, WorkerSettings
+from lib.storage.records import RunQuery, RunStatus, SandboxReport, Stored, WorkerSettings
 from lib.web.app import create_app
+from lib.web.inert import Inert
 from lib.web.shutdown import Shutdown
 from tests.lib.runs.samples import approval
 from tests.lib.runs.world import World, open_world
@@ -145,7 +149,7 @@ def test_a_summary_says_all_that_the_contract_lists(world: World, call: Call) ->
                 "label": None,
                 "cron": "0 9 * * *",
                 "timezone": "Asia/Tokyo",
-                "next_fire_at": "2026-01-02T00:00:00.000Z",
+                "next_fire_at": None,
             }
         ],
         "tags": ["a"],
@@ -162,6 +166,26 @@ def test_a_summary_says_all_that_the_contract_lists(world: World, call: Call) ->
         "updated_at": "2026-01-01T00:00:00.000Z",
         "sha": entry.worker.sha,
     }
+
+
+@pytest.mark.parametrize(
+    ("manifest", "status", "at"),
+    [
+        ("", "ready", "2026-01-02T00:00:00.000Z"),
+        ("exec: {inputs: [{name: who, type: string, required: true}]}\n", "blocked", None),
+        ("paused: true\n", "paused", None),
+        ("archived: true\n", "archived", None),
+    ],
+)
+def test_a_worker_that_is_not_fired_has_no_next_time(
+    world: World, call: Call, manifest: str, status: str, at: str | None
+) -> None:
+    world.add_worker(
+        "plain", 'trigger: {type: schedule, cron: "0 9 * * *", timezone: Asia/Tokyo}\n' + manifest
+    )
+    (row,) = call("GET", "/workers", params={"include_archived": "true"}).json
+    assert (row["status"], row["triggers"][0]["next_fire_at"]) == (status, at)
+    assert call("GET", "/workers/plain").json["triggers"] == row["triggers"]
 
 
 def test_detail_adds_manifest_files_and_newest_runs(world: World, call: Call) -> None:
@@ -198,6 +222,43 @@ def test_a_broken_worker_is_shown_with_its_errors(world: World, call: Call) -> N
     assert error["line"] == 6
     wholly = call("GET", "/workers/wholly").json
     assert (wholly["status"], wholly["inputs"], wholly["limits"]) == ("error", [], None)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("reload", "reserved_worker_id", "No worker can be called reload"),
+        ("import-from-share", "reserved_worker_id", "No worker can be called import-from-share"),
+        ("Bad Name", "bad_worker_id", "The folder's name must be a slug"),
+        ("a%2Fb?c#d", "bad_worker_id", "The folder's name must be a slug"),
+    ],
+)
+def test_a_folder_that_no_path_leads_to_is_listed_with_the_reason(
+    world: World, call: Call, name: str, code: str, reason: str
+) -> None:
+    world.write_worker("fine")
+    world.write_worker(name)
+    world.sandbox.holds = SandboxReport(*["held"] * 5)
+
+    reloaded = call("POST", "/workers/reload").json
+
+    (error,) = reloaded["errors"]
+    assert (error["worker_id"], error["code"]) == (name, code)
+    assert error["message"].startswith(reason)
+    assert {row["id"]: row["status"] for row in call("GET", "/workers").json} == {
+        name: "error",
+        "fine": "ready",
+    }
+    (attention,) = world.overview().read().attention
+    assert (attention.kind, attention.worker_id) == ("manifest_error", name)
+    assert reason in attention.message
+    assert ids(call("GET", attention.action_url)) == [name]
+
+
+def test_every_word_below_workers_is_reserved() -> None:
+    routes = all_routes(cast("Services", Inert()))
+    words = {route.path.split("/")[2] for route in routes if route.path.startswith("/workers/")}
+    assert {word for word in words if is_worker_id(word)} <= RESERVED_WORKER_IDS
 
 
 def test_an_unknown_worker_is_404(world: World, call: Call) -> None:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.clock import ManualClock, from_milliseconds
-from lib.ids import PREFIXES, Ids, is_worker_id, lowest_id_at, pattern
+from lib.ids import (
+    PREFIXES,
+    RESERVED_WORKER_IDS,
+    Ids,
+    is_addressable,
+    is_worker_id,
+    lowest_id_at,
+    pattern,
+)  # fmt: skip
 
 MILLISECONDS = st.integers(1_500_000_000_000, 1_900_000_000_000)  # 2017 to 2030
 
@@ -58,3 +66,9 @@ def test_slugs_may_name_a_worker(name: str) -> None:
 )
 def test_nothing_else_may(name: str) -> None:
     assert not is_worker_id(name)
+
+
+def test_a_reserved_slug_has_no_path_of_its_own() -> None:
+    assert all(is_worker_id(name) and not is_addressable(name) for name in RESERVED_WORKER_IDS)
+    assert is_addressable("reload-all")
+    assert not is_addressable("Bad Name")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from lib.overview import MAX_SCHEDULED, RECENT_RUNS
+from lib.overview import MAX_PER_SCHEDULE, MAX_SCHEDULED, RECENT_RUNS
 from lib.runs import state
 from lib.storage.records import RunError, RunRecord, SandboxReport, Stored, WorkerSettings
 from tests.lib.runs.samples import approval
@@ -87,12 +88,35 @@ def test_a_slot_in_exactly_a_day_is_tomorrow_s(world: World) -> None:
     assert world.overview().read().scheduled == ()
 
 
-def test_a_busy_schedule_is_cut(world: World) -> None:
+def test_a_busy_schedule_hides_no_other(world: World) -> None:
     world.add_worker("plain", 'trigger: {type: schedule, cron: "* * * * *"}\n')
     world.add_worker("late", 'trigger: {type: schedule, cron: "0 23 * * *"}\n')
     scheduled = world.overview().read().scheduled
+    assert [slot.worker_id for slot in scheduled] == ["plain"] * MAX_PER_SCHEDULE + ["late"]
+
+
+def test_many_schedules_share_the_room(world: World) -> None:
+    for number in range(MAX_SCHEDULED // 10):
+        world.write_worker(f"busy-{number}", 'trigger: {type: schedule, cron: "* * * * *"}\n')
+    world.write_worker("late", 'trigger: {type: schedule, cron: "0 23 * * *"}\n')
+    world.reload()
+    scheduled = world.overview().read().scheduled
     assert len(scheduled) == MAX_SCHEDULED
-    assert {slot.worker_id for slot in scheduled} == {"plain"}
+    counts = Counter(slot.worker_id for slot in scheduled)
+    assert counts.pop("late") == 1
+    assert set(counts.values()) == {9, 10}
+    times = [slot.fires_at for slot in scheduled]
+    assert times == sorted(times)
+
+
+def test_the_next_slot_of_every_schedule_is_shown(world: World) -> None:
+    crons = [f"{{type: schedule, cron: '{n % 60} {n // 60 + 1} * * *'}}" for n in range(20)]
+    for number in range(MAX_SCHEDULED // 20 + 1):
+        world.write_worker(f"w{number}", f"triggers: [{', '.join(crons)}]\n")
+    world.reload()
+    scheduled = world.overview().read().scheduled
+    assert len(scheduled) == (MAX_SCHEDULED // 20 + 1) * 20
+    assert len({slot.worker_id for slot in scheduled}) == MAX_SCHEDULED // 20 + 1
 
 
 @pytest.mark.parametrize(

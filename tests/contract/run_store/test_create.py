@@ -143,7 +143,7 @@ class TestIdempotentCreate:
         runs.create(samples.new(cap=1, on_limit="skip"))
         claim = samples.claim()
 
-        with pytest.raises(ConcurrencyReached):
+        with pytest.raises(ConcurrencyReached, match="has one run queued or running"):
             runs.create(samples.new(cap=1, on_limit="skip"), claim=claim)
 
         assert runs.create(samples.new("other"), claim=claim).run is not None

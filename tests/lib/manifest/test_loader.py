@@ -236,3 +236,12 @@ def test_no_manifest_within_the_cap_takes_long(name: str):
 
     assert loaded.errors
     assert perf_counter() - started < 5.0
+
+
+@pytest.mark.parametrize("text", [HEAD, "[", ""])
+def test_a_reserved_id_is_an_error_of_any_manifest(text: str):
+    loaded = load_manifest(text.encode(), worker_id="reload", file_names=["run.py"])
+
+    assert loaded.errors[0].code == "reserved_worker_id"
+    assert "No worker can be called reload" in loaded.errors[0].message
+    assert loaded.errors[0] in loaded.strict_errors

@@ -33,6 +33,9 @@ def spec(type_: str, **more: Any) -> InputSpec:
         ("email", "ada@example.com", "ada@example.com"),
         ("date", "2026-02-28", "2026-02-28"),
         ("datetime", "2026-02-28T09:00:00Z", "2026-02-28T09:00:00Z"),
+        ("datetime", "2026-02-28T09:00:00.123456789Z", "2026-02-28T09:00:00.123456789Z"),
+        ("datetime", "2026-02-28 09:00:00+01:00", "2026-02-28 09:00:00+01:00"),
+        ("datetime", "2026-02-28T09:00", "2026-02-28T09:00"),
         ("json", {"a": [None]}, {"a": [None]}),
     ],
 )
@@ -70,6 +73,15 @@ def test_taken_values(type_: str, value: Any, coerced: Any):
         ("date", "20260228"),
         ("date", "2026-2-28"),
         ("datetime", "noon"),
+        ("datetime", "2024-01-01"),
+        ("datetime", "2024-W01-1T09:00:00"),
+        ("datetime", "20240101T090000"),
+        ("datetime", "2024-01-01T09"),
+        ("datetime", "2024-01-01t09:00:00z"),
+        ("datetime", "2024-01-01T25:00:00Z"),
+        ("datetime", "2024-01-01T09:00:00+25:00"),
+        ("datetime", "2024-01-01T09:00:00Z\n"),
+        ("datetime", "٢٠٢٤-01-01T09:00:00Z"),
     ],
 )
 def test_refused_values(type_: str, value: Any):

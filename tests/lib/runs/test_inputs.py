@@ -131,6 +131,21 @@ def test_required_means_not_empty(value: Any) -> None:
     assert caught.value.errors[0].pointer == "/inputs/who"
 
 
+def test_what_is_saved_is_refused_with_the_words_of_a_start() -> None:
+    for name in ("decision", "nope", "a/b"):
+        with pytest.raises(Invalid) as saving:
+            check_saved_inputs(ALL, {name: "x"})
+        with pytest.raises(Invalid) as starting:
+            resolve_inputs(ALL, {name: "x"}, {})
+        (saved,) = saving.value.errors
+        started = next(
+            each
+            for each in starting.value.errors
+            if each.pointer.endswith(saved.pointer.removeprefix("/saved_inputs"))
+        )
+        assert saved.detail == started.detail
+
+
 def test_saved_inputs_are_checked_and_null_removes() -> None:
     assert check_saved_inputs(ALL, {"integer": "3", "date": None}) == {"integer": 3, "date": None}
     with pytest.raises(Invalid) as caught:

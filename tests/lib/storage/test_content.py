@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -45,9 +44,9 @@ def test_bytes_and_streams_get_the_same_name(content: ContentStore, size: int) -
 
 
 def test_no_room_for_a_copy_is_told_as_a_store_that_is_down(
-    content: ContentStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    blobs: MemoryBlobStore, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    content = ContentStore(blobs, scratch=str(tmp_path / "gone"))
     with pytest.raises(StoreUnavailable):
         content.put_stream(io.BytesIO(b"x" * 9_000_000))
 

@@ -10,6 +10,32 @@ from lib.web.problems import CrossOrigin
 ORIGINS = Origins("https://floom.example")
 
 
+def check_at(public_url, host, origin, scheme):
+    Origins(public_url).check({b"host": host, b"origin": origin}, scheme)
+
+
+@pytest.mark.parametrize("host", [b"pub.example", b"pub.example:80", b"PUB.example:8000"])
+def test_an_http_page_of_a_host_that_is_served_by_https_is_another_site(host):
+    """Also where no proxy says how the request came: the page may be anybody's on the way."""
+    with pytest.raises(CrossOrigin):
+        check_at("https://pub.example", host, b"http://" + host, "http")
+
+
+@pytest.mark.parametrize(
+    ("public_url", "host", "origin", "scheme"),
+    [
+        ("https://pub.example", b"pub.example", b"https://pub.example", "http"),
+        ("https://pub.example", b"pub.example", b"https://pub.example", "https"),
+        ("https://pub.example", b"localhost:8000", b"http://localhost:8000", "http"),
+        ("https://pub.example", b"[::1]:8000", b"http://[::1]:8000", "http"),
+        ("https://pub.example:8443", b"pub.example:8443", b"https://pub.example:8443", "https"),
+        ("http://pub.example", b"pub.example", b"http://pub.example", "http"),
+    ],
+)
+def test_the_pages_of_a_public_address_may(public_url, host, origin, scheme):
+    check_at(public_url, host, origin, scheme)
+
+
 def check(scheme="http", host=b"localhost:8000", **headers):
     named = {name.replace("_", "-").encode(): value for name, value in headers.items()}
     ORIGINS.check({b"host": host} | named, scheme)

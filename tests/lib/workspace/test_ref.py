@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from lib.workspace import ref as refs
 from lib.workspace.ref import Ref
 from lib.workspace.workspace import Workspace
 from tests.lib.workspace.place import Place, put
@@ -61,10 +60,9 @@ def test_a_lock_of_ours_that_is_left_while_others_run_does_not_delay_them(
     assert ref.read() == A
 
 
-def test_a_lock_that_a_killed_git_left_is_outlasted(
-    tmp_path: Path, ref: Ref, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(refs, "FOREIGN_LOCK_SECONDS", 0.05)
+@pytest.mark.usefixtures("ref")
+def test_a_lock_that_a_killed_git_left_is_outlasted(tmp_path: Path) -> None:
+    ref = Ref(tmp_path, tmp_path / "tmp", foreign_lock_seconds=0.05)
     (tmp_path / "refs/heads/main.lock").write_bytes(b"")
     assert not ref.move(None, ref.stage(A))  # removed: the caller looks again
     assert ref.move(None, ref.stage(A))

@@ -15,7 +15,7 @@ import os
 import random
 import shutil
 import socket
-import sqlite3
+import sqlite3  # noqa: TID251 - a worker looks
 import ssl
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def ability(function: Callable[[], object]) -> Callable[[], object]:
 
 @ability
 def work_in_home() -> None:
-    assert os.getcwd() == os.environ["HOME"]
+    assert os.getcwd() == os.environ["HOME"]  # noqa: TID251 - a worker looks
     os.makedirs("out/deep", exist_ok=True)
     Path("out/deep/file").write_text("x")
     os.rename("out/deep/file", "out/file")
@@ -53,7 +53,7 @@ def be_somebody() -> None:
     import pwd
 
     if os.path.exists("/etc/passwd"):
-        assert pwd.getpwuid(os.getuid()).pw_dir == os.environ["HOME"]
+        assert pwd.getpwuid(os.getuid()).pw_dir == os.environ["HOME"]  # noqa: TID251 - a worker looks
 
 
 @ability

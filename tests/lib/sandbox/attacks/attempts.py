@@ -740,9 +740,9 @@ def dump_core() -> None:
 @attempt
 def read_undeclared_environment() -> list[str]:
     declared = {"PATH", "HOME", "TMPDIR", "LC_CTYPE", "DECLARED"}
-    if not os.environ.keys() - declared:
+    if not os.environ.keys() - declared:  # noqa: TID251 - a worker looks
         raise Denied("nothing there")
-    return sorted(os.environ.keys() - declared)
+    return sorted(os.environ.keys() - declared)  # noqa: TID251 - a worker looks
 
 
 # Limits

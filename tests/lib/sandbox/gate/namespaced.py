@@ -28,7 +28,7 @@ def be_worker(channel, script):
     for each in listeners:
         each.close()
     arguments = [sys.executable, "-c", script, *map(str, PORTS)]
-    os.execve(sys.executable, arguments, {**proxy_variables(PORTS[1]), "PATH": os.environ["PATH"]})  # noqa: S606
+    os.execve(sys.executable, arguments, {**proxy_variables(PORTS[1]), "PATH": os.environ["PATH"]})  # noqa: S606, TID251
 
 
 def main():

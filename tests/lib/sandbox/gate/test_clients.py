@@ -100,7 +100,7 @@ def run(sites, proxy):
             authority,
         )
         variables = {
-            "PATH": os.environ["PATH"],
+            "PATH": os.environ["PATH"],  # noqa: TID251 - of the test
             **trust,
             **proxy_variables(proxy.port, TOKEN),
             **more,

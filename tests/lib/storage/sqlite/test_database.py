@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import sqlite3  # noqa: TID251 - looks into our file
 import threading
 from contextlib import closing
 from pathlib import Path

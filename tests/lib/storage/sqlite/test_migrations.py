@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+import sqlite3  # noqa: TID251 - looks into our file
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
