@@ -84,7 +84,7 @@ class DataFolder:
     def api_socket(self) -> Path:
         """Where the server takes what runs call, by way of their gates.
 
-        Those are another user where the server is root: its folder lets them pass.
+        Those are another user where the server is root.
         """
         return self.path / "api" / "floom.sock"
 
@@ -96,20 +96,18 @@ class DataFolder:
     def _lay_out(self) -> None:
         """Make what is private before anybody can look in.
 
-        Where root has no mounts to give, each run is a user of its own that
-        must get to its folder: it may pass, and finds nothing it may open.
+        Nobody else passes through it, unless the sandbox finds that runs must.
         """
-        passable = 0o711 if os.geteuid() == 0 else 0o700
-        self.path.mkdir(mode=passable, parents=True, exist_ok=True)
-        for folder in (self.blobs, self.unfinished, self.keys, self.sandbox):
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.blobs, self.unfinished, self.keys, self.sandbox, self.runs):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-        for folder in (self.runs, self.api_socket.parent):
-            folder.mkdir(mode=passable, exist_ok=True)
+        # A gate has entered it before it leaves root, and then connects to what is in it.
+        self.api_socket.parent.mkdir(mode=0o711, exist_ok=True)
         for file in (self.database, self.path / _LOCK, self.path / _IDENTITY):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             file.chmod(0o600)
-        self.path.chmod(passable)
+        self.path.chmod(0o700)
 
     def _take_lock(self, clock: Clock) -> int:
         file = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 _PREFIX: Final = "floom-"
+_OURS: Final = f"{_PREFIX}*-*"
 _CONTROLLERS: Final = ("memory", "pids")
 _REMOVE_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.001
@@ -120,13 +121,20 @@ class Groups:
         return None
 
     def sweep(self) -> None:
-        """Remove groups whose supervisor, which a group is named after, is gone."""
-        for folder in dict.fromkeys((self.memory, self.pids)):
-            for path in folder.glob(f"{_PREFIX}*-*"):
-                pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-                if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                    with contextlib.suppress(OSError):  # somebody else's, or still in use
-                        path.rmdir()
+        """End what is left in groups whose supervisor, which a group is named after, is gone.
+
+        Where there is no pid namespace, and supervisor and zygote were killed, a
+        run's processes would otherwise go on for ever.
+        """
+        names = {path.name for folder in (self.memory, self.pids) for path in folder.glob(_OURS)}
+        for name in names:
+            pid = name.removeprefix(_PREFIX).partition("-")[0]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                group = Group(self.version, self.memory / name, self.pids / name)
+                with contextlib.suppress(OSError):  # somebody else was quicker
+                    group.kill()
+                with contextlib.suppress(OSError):
+                    group.remove()
 
     def create(self, name: str, *, memory_bytes: int, tasks: int) -> Group:
         """Make a run's group.

@@ -76,6 +76,7 @@ class LocalSandbox:
             needed_paths=tuple(
                 str(path) for path in (*programs, *([runs / "any"] if runs else []))
             ),
+            runs_folders=() if runs is None else (str(runs.parent), str(runs)),
             spares=spares,
             api_socket=None if api_socket is None else str(api_socket),
             network=network,

@@ -38,9 +38,10 @@ class Place:
     def prepare(cls, premises: Premises) -> Place | WarmStart:
         """Make a place. Returns twice for a warm start, see `Child.prepare`."""
         lease: UidLease | None = None
-        group = premises.new_group()
+        group: Group | None = None
         gateway = Gateway.prepare(premises.terms, premises.enclosure.layers)
         try:
+            group = premises.new_group()
             if premises.uids is not None:
                 lease = premises.uids.lease(hint=os.getpid())
             uid = None if lease is None else lease.uid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ class Premises:
     def find(cls, settings: wire.ZygoteSettings) -> tuple[Premises, Probe | None]:
         """Probe the host, unless nothing is to be confined; before any fork."""
         first_uid = identity.default_first_uid()
-        found = probe(settings.needed_paths, first_uid) if settings.confines else None
+        found = _probe(settings, first_uid) if settings.confines else None
         layers = found.layers if found else NO_LAYERS
         enclosure = Enclosure(
             layers=layers,
@@ -47,7 +46,7 @@ class Premises:
             stage=settings.stage,
             hidden=settings.hidden,
         )
-        uids = UidRange(Path(settings.uids), first=first_uid) if layers.uid else None
+        uids = UidRange(_uid_locks(settings), first=first_uid) if layers.uid else None
         if found:
             enclosure.get_ready()
         terms = GateTerms(api_socket=settings.api_socket)
@@ -65,14 +64,36 @@ class Premises:
             self.groups.sweep()
 
     def new_group(self) -> Group | None:
-        """Make a group for the run to come, named after this process.
+        """Make a group for the run to come, named after this process; None where there are none.
 
-        None where there are none, or not any more.
+        Raises:
+            OSError: there are, but not any more.
         """
         if self.groups is None:
             return None
-        with contextlib.suppress(OSError):
-            return self.groups.create(
-                f"{os.getpid()}-{time.monotonic_ns()}", memory_bytes=1 << 40, tasks=1 << 15
-            )
-        return None
+        name = f"{os.getpid()}-{time.monotonic_ns()}"
+        return self.groups.create(name, memory_bytes=1 << 40, tasks=1 << 15)
+
+
+def _probe(settings: wire.ZygoteSettings, first_uid: int) -> Probe:
+    """Probe; where runs are users of their own and no mount shows them their folders, open the way.
+
+    A folder that others may pass, and that holds files of a worker's making, is
+    a way in for set-uid files too: it stays closed where it can be.
+    """
+    found = probe(settings.needed_paths, first_uid)
+    if os.geteuid() == 0 and not found.layers.root:
+        for folder in settings.runs_folders:
+            os.chmod(folder, 0o711)  # noqa: PTH101, S103 - to pass, not to look
+        found = probe(settings.needed_paths, first_uid)
+    return found
+
+
+def _uid_locks(settings: wire.ZygoteSettings) -> Path:
+    """Return where ids are locked: for all servers of a host, where there is such a place."""
+    shared = Path("/run/floom-uids")
+    try:
+        shared.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return Path(settings.uids)
+    return shared if shared.stat().st_uid == os.geteuid() else Path(settings.uids)

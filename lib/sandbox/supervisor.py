@@ -35,6 +35,7 @@ from lib.sandbox.warm import WarmStart
 from lib.secrets.mask import Mask
 
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
+WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
 TICK_SECONDS: Final = 0.25  # flush and check limits this often
 READ_BYTES: Final = 256 * 1024
 MAX_READS: Final = 8  # twice what a pipe holds
@@ -237,12 +238,21 @@ class Supervisor:
             self._end("timeout")
         elif len(pids) > limits.processes:
             self._end("processes_exceeded")
-        elif limits.cpu_seconds and process_tree.cpu_seconds(pids) > limits.cpu_seconds:
+        elif limits.cpu_seconds and self._cpu_seconds(pids) > limits.cpu_seconds:
             self._end("cpu_exceeded")
         elif self._place.was_out_of_memory() or self._memory_in_use(pids) > limits.memory_bytes:
             self._end("memory_exceeded")
-        elif self._folder_size.due() and self._folder_size.measure() > limits.file_bytes:
+        elif self._folder_size.due() and self._folder_size.measure(pids) > limits.file_bytes:
             self._end("disk_exceeded")
+
+    def _cpu_seconds(self, pids: list[int]) -> float:
+        """Return what the whole run has used, also by those whom nobody of it waited for.
+
+        They were reaped by the first process of the namespace, or here.
+        """
+        reaped_here = resource.getrusage(resource.RUSAGE_CHILDREN)
+        counted = process_tree.cpu_seconds([*pids, self._first_pid])
+        return counted + reaped_here.ru_utime + reaped_here.ru_stime
 
     def _memory_in_use(self, pids: list[int]) -> int:
         """Return the tree's memory; exact only where the cheap upper bound is over the limit."""
@@ -255,12 +265,17 @@ class Supervisor:
         return resident
 
     def _end(self, reason: str) -> None:
-        """Ask the whole tree to end; it is killed when the grace is over."""
+        """Ask the whole tree to end; it is killed when the grace is over.
+
+        None is given where it would go on taking what it has too much of.
+        """
         if self._ended_by is not None:
             return
         self._ended_by = reason
-        self._kill_at = time.monotonic() + GRACE_SECONDS
-        process_tree.signal_all(self._pids(), signal.SIGTERM)
+        is_greedy = reason in WITHOUT_GRACE
+        self._kill_at = time.monotonic() + (0 if is_greedy else GRACE_SECONDS)
+        number = signal.SIGKILL if is_greedy else signal.SIGTERM
+        process_tree.signal_all(self._pids(), number)
 
     def _drain(self, child: Child) -> None:
         """Take what is left in the pipes. Nobody can write to them any more."""

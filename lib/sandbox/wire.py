@@ -144,6 +144,8 @@ class ZygoteSettings:
         readable: What workers may read beside the system: interpreters.
         hidden: What they must not see wherever it lies.
         needed_paths: What they must reach under another uid.
+        runs_folders: Those that lead to the runs' own, which nobody else may pass
+            unless runs have users of their own and no mounts to be shown theirs.
         spares: How many supervisors wait for a run.
         api_socket: Where the server takes what runs call; None: nowhere.
         network: Module by which runs reach hosts; None: the real one.
@@ -155,6 +157,7 @@ class ZygoteSettings:
     readable: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     needed_paths: tuple[str, ...] = ()
+    runs_folders: tuple[str, ...] = ()
     spares: int = 1
     api_socket: str | None = None
     network: str | None = None
@@ -167,7 +170,7 @@ class ZygoteSettings:
     def decode(cls, text: str) -> ZygoteSettings:
         """Return what `encode` was given."""
         fields: dict[str, Any] = json.loads(text)
-        for name in ("readable", "hidden", "needed_paths"):
+        for name in ("readable", "hidden", "needed_paths", "runs_folders"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
 

@@ -54,7 +54,6 @@ def main() -> WarmStart | None:
     process_tree.adopt_orphans()
     privileges.set_dumpable(dumpable=False)  # launches hold secrets
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     preimport()
     premises, found = Premises.find(settings)

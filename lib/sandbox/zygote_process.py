@@ -146,6 +146,7 @@ def _spawn(
         env={"LANG": "C.UTF-8"},  # the encoding of streams and file names is decided at start
         stdin=subprocess.PIPE,
         pass_fds=descriptors,
+        start_new_session=True,  # a Ctrl-C in the server's terminal is the server's
     )
     told = f"{ENGINE_ROOT}\n{settings.encode()}".encode()
     with contextlib.suppress(BrokenPipeError), process.stdin or contextlib.nullcontext() as stdin:

@@ -13,7 +13,7 @@ import falcon.asgi
 
 from lib.auth.credentials import SESSION_COOKIE, Credentials
 from lib.auth.principal import Principal
-from lib.errors import Forbidden, MalformedRequest
+from lib.errors import Forbidden, MalformedRequest, Unauthenticated
 from lib.web.access import PUBLIC_TEMPLATES, RUN_ROUTES, RUN_TEMPLATES, is_public
 from lib.web.exchange import Exchange, Kernel
 from lib.web.hosts import Hosts
@@ -51,6 +51,8 @@ class Gate:
         else:
             exchange.principal = judge(credentials)
         principal = exchange.principal
+        if "client" in request.scope and request.scope["client"] is None:
+            _check_came_from_run(principal)
         if principal.method == "run_token" or template in RUN_TEMPLATES:
             _check_run(principal, request.method, template, params)
 
@@ -85,6 +87,19 @@ class Gate:
     async def process_shutdown(self, _scope: dict[str, Any], _event: dict[str, Any]) -> None:
         """Close the pool of threads; they start again when there is work."""
         self._kernel.pool.close()
+
+
+def _check_came_from_run(principal: Principal) -> None:
+    """Let runs alone use the Unix socket, whose peers have no address: it is for their gates.
+
+    A gate parses what a hostile worker sends. Whoever took it over must not be
+    somebody here for the mere place that it speaks from.
+
+    Raises:
+        Unauthenticated: it is no run.
+    """
+    if principal.method != "run_token":
+        raise Unauthenticated("Only runs may call here, each with its token.")
 
 
 def _check_run(

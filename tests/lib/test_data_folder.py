@@ -38,13 +38,11 @@ def open_folder(path: Path) -> Iterator[Open]:
 
 def test_a_new_folder_is_for_this_user_only(path: Path, open_folder: Open) -> None:
     folder = open_folder()
-    # The users that root gives to runs may pass through to their own folders.
-    passable = 0o711 if os.geteuid() == 0 else 0o700
     modes = {each.name: each.stat().st_mode & 0o777 for each in path.iterdir()}
-    assert path.stat().st_mode & 0o777 == passable
-    assert modes.pop("runs") == passable
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert modes.pop("api") == 0o711  # below a folder that nobody passes
     assert set(modes.values()) == {0o700, 0o600}
-    assert {"blobs", "keys", "sandbox", "floom.sqlite3", "server.json"} <= modes.keys()
+    assert {"blobs", "keys", "runs", "sandbox", "floom.sqlite3", "server.json"} <= modes.keys()
     assert folder.owner.startswith("srv_")
     assert folder.same_boot is False
     assert (path / "server.lock").read_text() == (

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from lib.environments.recipe import InstallError
-from lib.sandbox import landlock
 from lib.sandbox.probe import probe
 from tests.lib.environments.index import Index, serving
 from tests.lib.environments.install_hampered import REFUSED

@@ -111,3 +111,18 @@ def test_groups_of_dead_supervisors_are_swept_and_no_others(groups: Groups) -> N
     finally:
         alive.remove()
         named.remove()
+
+
+def test_processes_of_a_dead_supervisor_are_ended(groups: Groups) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    dead = groups.create(f"{pid}-2", memory_bytes=64 * MIB, tasks=10)
+    left = run_in(dead, signal.pause)
+    while str(left) not in (dead.pids / "cgroup.procs").read_text().split():
+        os.sched_yield()
+    groups.sweep()
+    assert end_of(left) == -signal.SIGKILL
+    groups.sweep()  # what was killed is reaped only now
+    assert not any(folder.exists() for folder in dead.folders)

@@ -82,3 +82,23 @@ def test_the_next_measurement_waits_in_proportion_to_the_last(tmp_path: Path) ->
     assert folder.due()
     folder.measure()
     assert not folder.due()
+
+
+def test_files_without_a_name_count_while_they_are_open(tmp_path: Path) -> None:
+    with (tmp_path / "hidden").open("wb") as file:
+        file.write(b"x" * 10 * BLOCK)
+        file.flush()
+        (tmp_path / "hidden").unlink()
+        folder = FolderSize(str(tmp_path))
+        assert folder.measure() == 0
+        assert folder.measure([os.getpid(), os.getpid()]) >= 10 * BLOCK
+    assert folder.measure([os.getpid()]) == 0
+
+
+def test_a_folder_of_more_entries_than_can_be_counted_is_too_large(tmp_path: Path) -> None:
+    folder = FolderSize(str(tmp_path), max_entries=10)
+    for n in range(10):
+        (tmp_path / str(n)).touch()
+    assert folder.measure() == 10 * ENTRY_BYTES
+    (tmp_path / "one more").touch()
+    assert folder.measure() == sys.maxsize

@@ -454,3 +454,39 @@ def test_runs_that_are_on_their_way_to_a_zygote_that_is_replaced_are_served(
     runner.sandbox._take_over(ZygoteProcess(runner.sandbox._folder, runner.sandbox._settings))
     assert [runner.finish(*each).text for each in started] == ["1"] * 8
     wait_until(lambda: not zygote.is_alive())
+
+
+def test_files_without_a_name_are_a_full_disk_too(runner: Runner) -> None:
+    script = (
+        "import os, time\nkept = []\n"
+        "for n in range(20):\n"
+        "    kept.append(open('f', 'wb')); kept[-1].write(b'x' * (1 << 20)); kept[-1].flush()\n"
+        "    os.unlink('f')\n"
+        "time.sleep(60)\n"
+    )
+    assert runner(script, limits=Limits(disk_mb=5)).exit.ended_by == "disk_exceeded"
+
+
+def test_who_takes_too_much_gets_no_grace_to_take_more(runner: Runner) -> None:
+    script = (
+        "import signal\nsignal.signal(15, signal.SIG_IGN)\n"
+        "n = 0\nwhile True:\n    n += 1\n    open(f'f{n}', 'wb').write(b'x' * (1 << 20))\n"
+    )
+    ended = runner(script, limits=Limits(disk_mb=20))
+    assert ended.exit.ended_by == "disk_exceeded"
+    assert ended.exit.wall_ms < 2_500
+
+
+def test_cpu_of_processes_that_nobody_waited_for_counts(runner: Runner) -> None:
+    script = (
+        "import os, time\n"
+        "while True:\n"
+        "    if os.fork() == 0:\n"
+        "        if os.fork() == 0:\n"
+        "            for _ in range(3_000_000): pass\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+        "    time.sleep(0.1)\n"
+    )
+    ended = runner(script, limits=Limits(cpu_seconds=1, timeout_seconds=30))
+    assert ended.exit.ended_by == "cpu_exceeded"
