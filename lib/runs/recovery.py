@@ -10,7 +10,8 @@ interrupted. Runs of other owners follow their lease.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -80,22 +81,22 @@ class Recovery:
     def recover_own(self, owner: str, *, adopt: Adopt) -> int:
         """Adopt or settle every run that an earlier life of this server left; return how many.
 
+        Each run is judged for itself: no one of them keeps the server from starting.
+
         Args:
             owner: The server's id, the same in each of its lives.
             adopt: Goes on with a run that lives.
         """
         runs = self._store.list_leased(owner)
-        finished = {run.id for run in runs if self._has_exit(run)}
-        adopted = {run.id for run in runs if run.id not in finished and self._adopt(run, adopt)}
-        left = [run for run in runs if run.id not in adopted]
-        self._sandbox.end_orphans(
-            [self._folder(run).path for run in left if run.id not in finished]
-        )
-        waiting = {
+        finished = {run.id for run in runs if self._guarded(self._has_exit, run)}
+        adopted = {
             run.id
-            for run in left
-            if not self._settle(run, self._guarded_verdict(run, was_finished=run.id in finished))
+            for run in runs
+            if run.id not in finished and self._guarded(lambda run: self._adopt(run, adopt), run)
         }
+        left = [run for run in runs if run.id not in adopted]
+        self._end_orphans([run for run in left if run.id not in finished])
+        waiting = {run.id for run in left if not self._judge(run, was_finished=run.id in finished)}
         self._sweep_folders(spared=adopted | waiting)
         return len(runs)
 
@@ -109,8 +110,40 @@ class Recovery:
         expired = self._store.list_expired(now=self._clock.now(), limit=BATCH)
         runs = [run for run in expired if not spare(run.id)]
         for run in runs:
-            self._settle(run, self._verdict_on_expired(run))
+            self._guarded(self._judge_expired, run)
         return len(runs)
+
+    def _guarded(self, act: Callable[[RunRecord], bool], run: RunRecord) -> bool:
+        """Return what `act` says of a run, False where it fails: the other runs must go on.
+
+        Raises:
+            StoreUnavailable: that is no fault of the run's.
+        """
+        try:
+            return act(run)
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - logged
+            _log_failure("run_not_judged", run)
+            return False
+
+    def _judge(self, run: RunRecord, *, was_finished: bool) -> bool:
+        """Settle a run whose process is gone; False where that must be tried again."""
+        verdict = self._guarded_verdict(run, was_finished=was_finished)
+        return self._guarded(lambda run: self._settle(run, verdict), run)
+
+    def _end_orphans(self, runs: Sequence[RunRecord]) -> None:
+        """End what is left of runs: together, because each may take seconds; else one by one."""
+        try:
+            self._sandbox.end_orphans([self._folder(run).path for run in runs])
+        except Exception:
+            log.exception("orphans_not_ended")
+            for run in runs:
+                self._guarded(self._has_ended, run)
+
+    def _has_ended(self, run: RunRecord) -> bool:
+        self._sandbox.end_orphans([self._folder(run).path])
+        return True
 
     def _adopt(self, run: RunRecord, adopt: Adopt) -> bool:
         """Go on with a run that lives; False if it does not, or nobody may record it."""
@@ -132,15 +165,14 @@ class Recovery:
         """
         return self._same_boot and self._sandbox.find_exit(self._folder(run).path) is not None
 
-    def _verdict_on_expired(self, run: RunRecord) -> state.Event | None:
+    def _judge_expired(self, run: RunRecord) -> bool:
         """Judge a run by its folder where that is here: its outcome may only be unrecorded."""
-        path = self._folder(run).path
-        if not path.is_dir():
-            return state.Interrupted(run.fence, LEASE_LOST)
-        was_finished = self._has_exit(run)
+        if not self._folder(run).path.is_dir():
+            return self._settle(run, state.Interrupted(run.fence, LEASE_LOST))
+        was_finished = self._guarded(self._has_exit, run)
         if not was_finished:
-            self._sandbox.end_orphans([path])
-        return self._guarded_verdict(run, was_finished=was_finished)
+            self._end_orphans([run])
+        return self._judge(run, was_finished=was_finished)
 
     def _guarded_verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event | None:
         """One run that cannot be judged must not keep the server from starting.
@@ -150,10 +182,10 @@ class Recovery:
         try:
             return self._verdict(run, was_finished=was_finished)
         except StoreUnavailable:
-            log.exception("run_not_collected")
+            _log_failure("run_not_collected", run)
             return None
-        except Exception:
-            log.exception("run_not_judged")
+        except Exception:  # noqa: BLE001 - logged
+            _log_failure("run_not_judged", run)
             return state.Interrupted(run.fence, RESTARTED)
 
     def _verdict(self, run: RunRecord, *, was_finished: bool) -> state.Event:
@@ -214,3 +246,8 @@ class Recovery:
             for folder in self._runs_folder.iterdir():
                 if folder.name not in spared:
                     remove_tree(folder)
+
+
+def _log_failure(name: str, run: RunRecord) -> None:
+    """Log the exception that is being handled, and whose it is."""
+    event(log, logging.ERROR, name, run_id=run.id, traceback=traceback.format_exc())

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lib.log import event
 from lib.manifest.policies import Limits
 from lib.sandbox import wire
 from lib.sandbox.live_process import LiveProcess
@@ -127,8 +128,8 @@ class LocalSandbox:
         return LiveProcess(connection)
 
     def has_started(self, folder: Path) -> bool:
-        """Whether the supervisor left its mark."""
-        return _read_mark(folder) is not None
+        """Whether the supervisor left its mark, which counts even where it cannot be read."""
+        return (folder / "meta" / wire.STARTED_FILE).exists()
 
     def adopt(self, folder: Path) -> LiveRun | None:
         """Connect to a supervisor that lives; see the port."""
@@ -260,11 +261,15 @@ def _process_limits(limits: Limits) -> wire.ProcessLimits:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
+    """Return an object that a supervisor wrote; None: it is not there, or damaged."""
     try:
-        value: dict[str, Any] = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    return value
+    except ValueError:
+        event(log, logging.WARNING, "run_file_damaged", path=str(path))
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _read_mark(folder: Path) -> dict[str, Any] | None:

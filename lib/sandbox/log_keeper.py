@@ -4,21 +4,21 @@ Chunks of stdout and stderr become lines with a sequence number and a time. The
 first half of the budget is written as it comes. What follows is kept as raw
 chunks of which the oldest go (a worker may write gigabytes), and becomes lines
 when the run ends, after one system line that counts what was dropped. Values
-of secrets are masked before anything is written.
+of secrets are masked before anything is written. A disk that is full costs lines,
+never the run (`LogFile`).
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from typing import Final, Literal, NamedTuple
 
+from lib.sandbox.log_file import LogFile
 from lib.secrets.mask import NO_MASK, Mask
 
 MAX_LINE_BYTES: Final = 16 * 1024
 TAIL_CHUNK_BYTES: Final = 8 * 1024  # what goes at a time when the tail is full
-FLUSH_BYTES: Final = 64 * 1024
 STDERR_TAIL_BYTES: Final = 4 * 1024
 _CONTINUATION: Final = bytes(range(0x80, 0xC0))  # bytes that no character begins with in UTF-8
 
@@ -42,7 +42,7 @@ class LogKeeper:
     def __init__(
         self, file: int, *, first_seq: int, budget_bytes: int, mask: Mask = NO_MASK
     ) -> None:
-        self._file = file
+        self._file = LogFile(file)
         self._mask = mask
         self._next_seq = first_seq
         self._head_left = budget_bytes // 2
@@ -51,10 +51,14 @@ class LogKeeper:
         self._splitters = {source: _LineSplitter() for source in sources}
         self._tail: deque[tuple[int, Source, bytes]] = deque()
         self._tail_bytes = 0
-        self._pending = bytearray()
         self._stderr_end = b""
         self._dropped_bytes = 0
-        self.dropped_lines = 0
+        self._dropped_lines = 0
+
+    @property
+    def dropped_lines(self) -> int:
+        """How many lines are not in the log: it was over its limit, or the disk was full."""
+        return self._dropped_lines + self._file.lost_lines
 
     @property
     def last_seq(self) -> int:
@@ -71,7 +75,7 @@ class LogKeeper:
     @property
     def needs_flush(self) -> bool:
         """Whether enough has gathered to be written at once."""
-        return len(self._pending) >= FLUSH_BYTES
+        return self._file.needs_flush
 
     def feed(self, source: Source, data: bytes, at_ms: int) -> None:
         """Take bytes that the worker wrote, or whole lines that it gave a level."""
@@ -89,24 +93,16 @@ class LogKeeper:
         self._emit("system", _Line(message.encode()), at_ms)
 
     def flush(self) -> bool:
-        """Write what has gathered; return whether there was anything."""
-        if not self._pending:
-            return False
-        view = memoryview(bytes(self._pending))
-        self._pending.clear()
-        while view:
-            view = view[os.write(self._file, view) :]
-        return True
+        """Write what has gathered, as far as the disk takes it; return whether any was."""
+        return self._file.flush()
 
     def finish(self, at_ms: int) -> None:
-        """Write unfinished lines and the tail. Nothing may be fed afterwards."""
+        """Write unfinished lines and the tail, or give them up. Nothing may be fed afterwards."""
         chunks, self._tail = list(self._tail), deque()
         if self._dropped_bytes:
             self._skip(chunks)
-            self.dropped_lines = max(1, self.dropped_lines)  # at least the middle of one
-            plural = "" if self.dropped_lines == 1 else "s"
-            message = f"{self.dropped_lines} line{plural} dropped: the log is over its limit"
-            self.note(message, at_ms)
+            self._dropped_lines = max(1, self._dropped_lines)  # at least the middle of one
+            self._note_dropped(self._dropped_lines, "the log is over its limit", at_ms)
         for at, source, data in chunks:
             for line in self._splitters[source].split(data):
                 self._emit(source, line, at)
@@ -114,6 +110,14 @@ class LogKeeper:
             if (rest := splitter.rest()).data:
                 self._emit(source, rest, at_ms)
         self.flush()
+        if self._file.lost_lines:
+            self._note_dropped(self._file.lost_lines, "the disk was full", at_ms)
+            self.flush()
+        self._file.let_go()
+
+    def _note_dropped(self, count: int, why: str, at_ms: int) -> None:
+        plural = "" if count == 1 else "s"
+        self.note(f"{count} line{plural} dropped: {why}", at_ms)
 
     def _keep_in_tail(self, source: Source, data: bytes, at_ms: int) -> None:
         for start in range(0, len(data), TAIL_CHUNK_BYTES):
@@ -123,7 +127,7 @@ class LogKeeper:
             _, _, oldest = self._tail.popleft()
             self._tail_bytes -= len(oldest)
             self._dropped_bytes += len(oldest)
-            self.dropped_lines += oldest.count(b"\n")
+            self._dropped_lines += oldest.count(b"\n")
 
     def _skip(self, chunks: list[tuple[int, Source, bytes]]) -> None:
         """Leave a gap in the numbers, and out the rest of lines whose start was dropped."""
@@ -132,10 +136,10 @@ class LogKeeper:
             for index, (at, name, data) in enumerate(chunks):
                 if name == source:
                     _, newline, rest = data.partition(b"\n")
-                    self.dropped_lines += len(newline)
+                    self._dropped_lines += len(newline)
                     chunks[index] = (at, name, rest)
                     break
-        self._next_seq += max(0, self.dropped_lines - 1)
+        self._next_seq += max(0, self._dropped_lines - 1)
 
     def _emit(self, source: Source, line: _Line, at_ms: int) -> None:
         text = line.text(self._mask)
@@ -143,7 +147,7 @@ class LogKeeper:
             entry = [self._next_seq, at_ms, "stdout", text, source]
         else:
             entry = [self._next_seq, at_ms, source, text]
-        self._pending += json.dumps(entry).encode() + b"\n"
+        self._file.add(json.dumps(entry).encode() + b"\n")
         self._next_seq += 1
 
 

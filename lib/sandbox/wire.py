@@ -22,10 +22,13 @@ The worker sees `<folder>/work` only.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import socket
 import struct
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -43,6 +46,10 @@ EXIT: Final = b"exit\n"
 
 _LENGTH: Final = struct.Struct("!I")
 MAX_LAUNCH_BYTES: Final = 16 * 1024 * 1024
+RESERVED_BYTES: Final = 32 * 1024  # 4 KiB of stderr with each byte as `\\ufffd`, 8 KiB for the rest
+FULL_DISK_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 0.1
+_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -212,21 +219,73 @@ def decode_note(word: bytes) -> tuple[str, str]:
     return level.decode(), json.loads(text)
 
 
-def write_whole(folder_fd: int, name: str, value: dict[str, Any]) -> None:
+def reserve(folder_fd: int, name: str) -> None:
+    """Take the room for what `write_whole` is to write below `folder_fd` later.
+
+    So no worker can keep its own outcome from being recorded by filling the disk.
+
+    Raises:
+        OSError: there is no room now.
+    """
+    temporary, file = _open_temporary(folder_fd, name)
+    try:
+        os.posix_fallocate(file, 0, RESERVED_BYTES)
+    except OSError as error:
+        if error.errno in _DISK_IS_FULL:
+            os.unlink(temporary, dir_fd=folder_fd)
+            raise
+        # This file system cannot promise anything; `write_whole` does what it can.
+    finally:
+        os.close(file)
+
+
+def write_whole(
+    folder_fd: int,
+    name: str,
+    value: dict[str, Any],
+    *,
+    patience_seconds: float = FULL_DISK_SECONDS,
+) -> None:
     """Write a JSON file below `folder_fd` whole or not at all, by rename.
 
     It survives every process, but not the host: that needs two syncs of 3 ms,
     and would prove nothing, because the worker's own files are not synced. So
-    after a reboot nobody believes these files (`lib/runs/recovery.py`).
+    after a reboot nobody believes these files (`lib/runs/recovery.py`). While the
+    disk is full it is tried again, for `patience_seconds`.
+
+    Raises:
+        OSError: it could not be written; what stood there before still does.
     """
-    temporary = f".{name}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(temporary, flags, 0o600, dir_fd=folder_fd)
+    data = json.dumps(value).encode()
+    temporary, file = _open_temporary(folder_fd, name)
     try:
-        os.write(file, json.dumps(value).encode())
+        _write_all(file, data, time.monotonic() + patience_seconds)
+        os.ftruncate(file, len(data))
+        os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=folder_fd)
+        raise
     finally:
         os.close(file)
-    os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+
+
+def _open_temporary(folder_fd: int, name: str) -> tuple[str, int]:
+    """Return name and descriptor; not truncated, because its room may be reserved."""
+    temporary = f".{name}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return temporary, os.open(temporary, flags, 0o600, dir_fd=folder_fd)
+
+
+def _write_all(file: int, data: bytes, deadline: float) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(file, view) :]
+        except OSError as error:
+            if error.errno not in _DISK_IS_FULL or time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 def _receive_exactly(connection: socket.socket, count: int) -> bytes:

@@ -240,3 +240,59 @@ def test_many_runs_are_settled_each_in_its_own_way(world: World, finished: bool)
     assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 4
     expected = [RunStatus.FAILED, RunStatus.COMPLETED if finished else RunStatus.FAILED] * 2
     assert [world.status(run) for run in runs] == expected
+
+
+def broken(world: World, step: str, run: RunRecord) -> list[Path]:
+    """Let a step of recovery fail for one run; return a list of the folders that reach it."""
+    seen: list[Path] = []
+    folder = world.folder(run).path
+    real = getattr(world.sandbox, step)
+
+    def fail(subject: Path | list[Path]) -> object:
+        paths = subject if isinstance(subject, list) else [subject]
+        seen.extend(paths)
+        if folder in paths:
+            raise RuntimeError("damaged")
+        return real(subject)
+
+    setattr(world.sandbox, step, fail)
+    return seen
+
+
+@pytest.mark.parametrize("step", ["find_exit", "adopt", "end_orphans", "has_started"])
+def test_a_run_that_cannot_be_judged_keeps_nobody_from_starting(
+    world: World, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    world.add_worker()
+    damaged, other, finished = (world.claimed() for _ in range(3))
+    for run in (damaged, other, finished):
+        world.folder(run, made=True)
+        leave_mark(world.folder(run).path)
+    leave_exit(world.folder(finished).path)
+    seen = broken(world, step, damaged)
+
+    assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 3
+
+    assert code_of(world, damaged) == code_of(world, other) == "interrupted"
+    assert world.status(finished) is RunStatus.COMPLETED
+    assert world.folder(damaged).path in seen
+    assert world.folder(other).path in world.sandbox.ended
+    assert "not_" in caplog.text
+    assert "damaged" in str(caplog.records[0].__dict__) + caplog.text
+
+
+@pytest.mark.parametrize("step", ["find_exit", "end_orphans"])
+def test_an_expired_run_that_cannot_be_judged_does_not_stand_in_the_way(
+    world: World, step: str
+) -> None:
+    world.add_worker()
+    damaged, other = world.claimed(), world.claimed()
+    for run in (damaged, other):
+        world.folder(run, made=True)
+        leave_mark(world.folder(run).path)
+    broken(world, step, damaged)
+    world.clock.advance(seconds=31)
+
+    assert world.recovery().recover_expired() == 2
+
+    assert code_of(world, damaged) == code_of(world, other) == "interrupted"

@@ -490,3 +490,16 @@ def test_cpu_of_processes_that_nobody_waited_for_counts(runner: Runner) -> None:
     )
     ended = runner(script, limits=Limits(cpu_seconds=1, timeout_seconds=30))
     assert ended.exit.ended_by == "cpu_exceeded"
+
+
+@pytest.mark.parametrize("text", ["", '{"fence": 1, "exit', "[]", "\udcff"])
+def test_half_a_file_is_no_exit_but_a_mark(tmp_path: Path, text: str) -> None:
+    """An orphan whose mark is damaged may have run: it is never simply queued again."""
+    (tmp_path / "meta").mkdir()
+    for name in ("exit.json", "started.json"):
+        (tmp_path / "meta" / name).write_text(text, errors="surrogateescape")
+    sandbox = LocalSandbox(tmp_path / "sandbox")
+    assert sandbox.find_exit(tmp_path) is None
+    assert sandbox.adopt(tmp_path) is None
+    sandbox.end_orphans([tmp_path])
+    assert sandbox.has_started(tmp_path)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lib.sandbox.log_keeper import MAX_LINE_BYTES, STDERR_TAIL_BYTES, LogKeeper
 from lib.secrets.mask import Mask
+from tests.lib.sandbox.small_disk import SmallDisk
 
 LINES = st.lists(st.text(st.characters(exclude_characters="\r\n", codec="utf-8")), max_size=30)
 
@@ -124,3 +125,46 @@ def test_no_piece_of_a_value_begins_the_last_words(tmp_path: Path, shown: int, b
     keeper = keep_masked(data.encode(), tmp_path, piece=4096)
     assert KEY[-3:] not in keeper.stderr_tail
     assert "yyyy" in keeper.stderr_tail
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the messages of the whole lines in a log file."""
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [json.loads(line)[3] for line in whole.splitlines()]
+
+
+def test_a_disk_that_is_full_for_a_while_costs_no_line(small_disk: SmallDisk) -> None:
+    small_disk.fill(spare_bytes=4096)
+    path = small_disk.path / "log"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        keeper = LogKeeper(file, first_seq=1, budget_bytes=1 << 20)
+        lines = [f"line {number}" for number in range(1000)]
+        for line in lines:
+            keeper.feed("stdout", f"{line}\n".encode(), 0)
+            keeper.flush()
+        assert path.stat().st_size == 4096
+        small_disk.clear()
+        keeper.finish(0)
+    finally:
+        os.close(file)
+    assert lines_of(path) == lines
+    assert keeper.dropped_lines == 0
+
+
+def test_a_disk_that_stays_full_costs_lines_and_nothing_else(small_disk: SmallDisk) -> None:
+    small_disk.fill(spare_bytes=4096)
+    path = small_disk.path / "log"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        keeper = LogKeeper(file, first_seq=1, budget_bytes=1 << 20)
+        for number in range(1000):
+            keeper.feed("stderr", b"line %03d\n" % number, 0)
+        keeper.finish(0)
+    finally:
+        os.close(file)
+    written = lines_of(path)
+    assert written == [f"line {number:03}" for number in range(len(written))]
+    assert 0 < keeper.dropped_lines == 1000 - len(written)
+    assert keeper.last_seq == 1000
+    assert keeper.stderr_tail.endswith("line 999\n")

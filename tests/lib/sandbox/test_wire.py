@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import socket
 import struct
 import threading
@@ -14,7 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.sandbox.wire import MAX_LAUNCH_BYTES, LaunchRequest, ProcessLimits, write_whole
+from lib.sandbox.wire import (
+    MAX_LAUNCH_BYTES,
+    RESERVED_BYTES,
+    LaunchRequest,
+    ProcessLimits,
+    reserve,
+    write_whole,
+)
+from tests.lib.sandbox.small_disk import SmallDisk
 
 LIMITS = ProcessLimits(
     timeout_seconds=1.5, memory_bytes=1, processes=2, file_bytes=3, log_bytes=4, cpu_seconds=None
@@ -124,3 +134,59 @@ def test_a_link_in_the_place_of_the_file_is_replaced(folder: tuple[Path, int]) -
     write_whole(descriptor, "exit.json", {"fence": 1})
     assert not (path / "exit.json").is_symlink()
     assert (path / "victim").read_text() == "kept"
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """Let this process write a file up to a few bytes only, as a disk that is almost full does."""
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_file_that_is_not_taken_whole_is_not_there(
+    folder: tuple[Path, int], small_files: int
+) -> None:
+    path, descriptor = folder
+    write_whole(descriptor, "exit.json", {"fence": 1})
+    with pytest.raises(OSError, match="large"):
+        write_whole(descriptor, "exit.json", {"fence": 2, "stderr_tail": "x" * small_files})
+    assert json.loads((path / "exit.json").read_text()) == {"fence": 1}
+    assert [each.name for each in path.iterdir()] == ["exit.json"]
+
+
+def test_what_a_dead_writer_left_does_not_follow_a_shorter_file(folder: tuple[Path, int]) -> None:
+    path, descriptor = folder
+    (path / ".exit.json.tmp").write_text("x" * 1000)
+    write_whole(descriptor, "exit.json", {"fence": 1})
+    assert json.loads((path / "exit.json").read_text()) == {"fence": 1}
+
+
+def test_a_full_disk_takes_what_was_reserved(small_disk: SmallDisk) -> None:
+    record = {"fence": 1, "stderr_tail": "\ufffd" * 4096}
+    reserve(small_disk.descriptor, "exit.json")
+    small_disk.fill()
+    with pytest.raises(OSError, match="space"):
+        write_whole(small_disk.descriptor, "other.json", record, patience_seconds=0)
+    write_whole(small_disk.descriptor, "exit.json", record, patience_seconds=0)
+    written = small_disk.path / "exit.json"
+    assert json.loads(written.read_text()) == record
+    assert written.stat().st_size < RESERVED_BYTES
+    assert sorted(each.name for each in small_disk.path.iterdir()) == ["exit.json", "filler"]
+
+
+def test_a_full_disk_is_waited_for(small_disk: SmallDisk) -> None:
+    small_disk.fill()
+    threading.Timer(0.2, small_disk.clear).start()
+    write_whole(small_disk.descriptor, "exit.json", {"fence": 1}, patience_seconds=20)
+    assert json.loads((small_disk.path / "exit.json").read_text()) == {"fence": 1}
+
+
+def test_a_full_disk_reserves_nothing(small_disk: SmallDisk) -> None:
+    small_disk.fill()
+    with pytest.raises(OSError, match="space"):
+        reserve(small_disk.descriptor, "exit.json")
+    assert [each.name for each in small_disk.path.iterdir()] == ["filler"]
