@@ -135,6 +135,7 @@ class Supervisor:
     def _write_started(self) -> None:
         pid = os.getpid()
         mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
+        wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
         wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
     def _watch(self, child: Child) -> Ended:
