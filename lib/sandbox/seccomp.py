@@ -3,13 +3,16 @@
 A list of what is denied, because Python, Node and what they load use hundreds
 of calls between them; but calls younger than the list are denied too. Arguments
 are compared by their low 32 bits, for that is all that the kernel reads of
-those tested here: a test of all 64 could be passed by with a bit set high.
+those tested here: a test of all 64 could be passed by with a bit set high. A
+pointer has 64 that count; one is null only where both halves are.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, Literal
 
 from lib.sandbox import bpf, syscalls
@@ -68,9 +71,10 @@ _UNCOUNTED_MEMORY: Final = (
 
 DENIED: Final = (*_MOUNTS, *_HANDLES, *_OTHER_PROCESSES, *_ATTACK_SURFACE, *_ADMINISTRATION)
 # "No such call", so that callers take the older way: glibc falls back from
-# clone3, whose flags lie in memory that a filter cannot read, to clone.
+# clone3, whose flags lie in memory that a filter cannot read, to clone, and so
+# do callers of openat2 to openat, of whose mode we must know.
 ABSENT: Final = (
-    "clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", *_UNCOUNTED_MEMORY,
+    "clone3", "openat2", "io_uring_setup", "io_uring_enter", "io_uring_register", *_UNCOUNTED_MEMORY,
 )  # fmt: skip
 
 # Landlock does not see who owns a file or what its mode is. A worker that has
@@ -80,14 +84,34 @@ _OWNERSHIP: Final = (
     "chown", "lchown", "fchownat", "setxattr", "lsetxattr", "setxattrat", "removexattr",
     "lremovexattr", "removexattrat", "file_setattr",
 )  # fmt: skip
-# Copying a file ends with its mode: these say that they did it.
+# Copying a file ends with its mode and times: these say that they did it.
 _MODES: Final = ("chmod", "fchmodat", "fchmodat2")
-# And could slow or end the server by its limits. Name and argument that must be
-# 0, which means this process.
+_TIMES: Final = ("utime", "utimes")
+_TIMES_OF_PATH_OR_DESCRIPTOR: Final = ("utimensat", "futimesat")  # the latter for a null path
+# Nor does Landlock see that a folder is watched, and so what the server does when.
+_WATCHES: Final = ("inotify_add_watch",)
+# And could slow or end the server by its limits: the first argument must be 0,
+# which means this process.
 _OTHERS_LIMITS: Final = (
-    ("prlimit64", 0), ("setpriority", 1), ("ioprio_set", 1), ("sched_setaffinity", 0),
-    ("sched_setattr", 0), ("sched_setparam", 0), ("sched_setscheduler", 0),
+    "prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler",
 )  # fmt: skip
+# Here the second must, and the first say that it names a process: 0 is also
+# "my group" and "my user", which is the server's.
+_OTHERS_PRIORITIES: Final = {
+    "setpriority": 0,  # PRIO_PROCESS, linux/resource.h
+    "ioprio_set": 1,  # IOPRIO_WHO_PROCESS, linux/ioprio.h
+}
+
+# A set-uid file left in the work folder would hand the run's user, and what is
+# his, to whoever on the host starts it. Name and argument that is the mode.
+_MODE_ARGUMENTS: Final = {
+    "chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mkdir": 1, "mkdirat": 2,
+    "mknod": 1, "mknodat": 2,
+}  # fmt: skip
+# Name and argument of the flags; the mode follows, and is noise unless they create.
+_OPEN_FLAGS: Final = {"open": 1, "openat": 2}
+_SET_ID_BITS: Final = 0o6000  # S_ISUID | S_ISGID
+_CREATES: Final = 0o20000100  # __O_TMPFILE | O_CREAT, the same on both architectures
 
 _NEW_NAMESPACES: Final = 0x7E02_0000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}, linux/sched.h
 _TERMINAL_REQUESTS: Final = (0x5412, 0x541C, 0x5423)  # TIOCSTI, TIOCLINUX, TIOCSETD
@@ -101,8 +125,6 @@ _SOCK_SEQPACKET: Final = 5
 _IPPROTO_TCP: Final = 6
 _MSG_FASTOPEN: Final = 0x2000_0000
 _TCP_ULP: Final = 31
-
-_CHAIN: Final = 3  # so few numbers are compared one by one
 
 
 def build(sockets: Sockets, *, shares_uid: bool = False, architecture: str | None = None) -> bytes:
@@ -127,7 +149,7 @@ def build(sockets: Sockets, *, shares_uid: bool = False, architecture: str | Non
     return bpf.assemble(
         [
             *_known_numbers_only(architecture),
-            *_search(sorted(targets.items())),
+            *_search(_spans(targets)),
             *_argument_tests(),
             *_verdicts(),
         ]
@@ -160,16 +182,20 @@ def _labels(sockets: Sockets, *, shares_uid: bool) -> dict[str, str]:
     return {
         **dict.fromkeys(DENIED, "deny"),
         **dict.fromkeys(ABSENT, "absent"),
-        **{name: name for name in tested},
+        **{name: name for name in (*tested, *_OPEN_FLAGS)},
+        **{name: f"mode {index} or allow" for name, index in _MODE_ARGUMENTS.items()},
         "socket": "socket" if sockets == "stream" else "deny",
         **(_LABELS_ON_SHARED_UID if shares_uid else {}),
     }
 
 
 _LABELS_ON_SHARED_UID: Final = {
-    **dict.fromkeys(_OWNERSHIP, "deny"),
-    **dict.fromkeys(_MODES, "pretend"),
-    **{name: f"argument {index} is 0" for name, index in _OTHERS_LIMITS},
+    **dict.fromkeys((*_OWNERSHIP, *_WATCHES), "deny"),
+    **{name: f"mode {_MODE_ARGUMENTS[name]} or pretend" for name in _MODES},
+    **dict.fromkeys(_TIMES, "pretend"),
+    **dict.fromkeys(_TIMES_OF_PATH_OR_DESCRIPTOR, "path is null"),
+    **dict.fromkeys(_OTHERS_LIMITS, "this process"),
+    **{name: name for name in _OTHERS_PRIORITIES},
 }
 
 
@@ -185,27 +211,36 @@ def _known_numbers_only(architecture: str) -> list[Line]:
     return lines
 
 
-def _search(targets: list[tuple[int, str]]) -> list[Line]:
+def _spans(targets: dict[int, str]) -> list[tuple[int, str]]:
+    """Return first number and label of each run of calls that are judged alike."""
+    numbered = [(number, targets.get(number, "allow")) for number in range(max(targets) + 2)]
+    return [next(run) for _, run in groupby(numbered, key=itemgetter(1))]
+
+
+def _search(spans: list[tuple[int, str]]) -> list[Line]:
     """Return a binary search: it is run at each call that the kernel has not cached."""
-    if len(targets) <= _CHAIN:
-        *first, (number, label) = targets
-        return [
-            *(if_equal(each, then=target) for each, target in first),
-            if_equal(number, then=label, otherwise="allow"),
-        ]
-    middle = len(targets) // 2
-    upper = f"from {targets[middle][0]}"
+    middle = len(spans) // 2
+    first, label = spans[middle]
+    if len(spans) == 2:
+        return [if_at_least(first, then=label, otherwise=spans[0][1])]
+    if len(spans) == 3:
+        return [if_at_least(first, otherwise=spans[0][1]), *_search(spans[middle:])]
+    upper = f"from {first}"
     return [
-        if_at_least(targets[middle][0], then=upper),
-        *_search(targets[:middle]),
+        if_at_least(first, then=upper),
+        *_search(spans[:middle]),
         Label(upper),
-        *_search(targets[middle:]),
+        *_search(spans[middle:]),
     ]
 
 
 def _argument(index: int) -> bpf.Instruction:
     """Load the low half of an argument; both architectures are little-endian."""
     return load(16 + 8 * index)
+
+
+def _high_half(index: int) -> bpf.Instruction:
+    return load(20 + 8 * index)
 
 
 def _argument_tests() -> list[Line]:
@@ -225,6 +260,8 @@ def _argument_tests() -> list[Line]:
         *_socket_pair_test(),
         *_send_tests(),
         *_own_process_tests(),
+        *_mode_tests(),
+        *_times_test(),
         # Turns a TCP socket into one that Landlock does not know for TCP.
         Label("setsockopt"),
         _argument(1),
@@ -277,14 +314,53 @@ def _send_tests() -> list[Line]:
 
 
 def _own_process_tests() -> list[Line]:
-    tests: list[Line] = []
-    for index in (0, 1):
+    tests: list[Line] = [
+        Label("this process"),
+        _argument(0),
+        if_equal(0, then="allow", otherwise="deny"),
+    ]
+    for name, process in _OTHERS_PRIORITIES.items():
         tests += [
-            Label(f"argument {index} is 0"),
-            _argument(index),
+            Label(name),
+            _argument(0),
+            if_equal(process, otherwise="deny"),
+            _argument(1),
             if_equal(0, then="allow", otherwise="deny"),
         ]
     return tests
+
+
+def _mode_tests() -> list[Line]:
+    """No set-uid and no set-gid bits, neither in a new file's mode nor a later one."""
+    tests: list[Line] = []
+    for name, flags in _OPEN_FLAGS.items():
+        mode = f"mode {flags + 1} or allow"
+        tests += [
+            Label(name),
+            _argument(flags),
+            if_any_bit(_CREATES, then=mode, otherwise="allow"),
+        ]
+    for index, verdict in _MODE_TESTS:
+        tests += [
+            Label(f"mode {index} or {verdict}"),
+            _argument(index),
+            if_any_bit(_SET_ID_BITS, then="deny", otherwise=verdict),
+        ]
+    return tests
+
+
+_MODE_TESTS: Final = ((1, "allow"), (2, "allow"), (3, "allow"), (1, "pretend"), (2, "pretend"))
+
+
+def _times_test() -> list[Line]:
+    """By descriptor only: there the path is a null pointer, and all its bits count."""
+    return [
+        Label("path is null"),
+        _argument(1),
+        if_equal(0, otherwise="pretend"),
+        _high_half(1),
+        if_equal(0, then="allow", otherwise="pretend"),
+    ]
 
 
 def _verdicts() -> list[Line]:

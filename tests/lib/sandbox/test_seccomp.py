@@ -168,3 +168,56 @@ def test_with_a_shared_uid_files_and_limits_of_others_are_safe(architecture: str
     assert judge("prlimit64", 4711) == DENY
     assert judge("setpriority", 0, 0, 5) == ALLOW
     assert judge("setpriority", 0, 4711, 5) == DENY
+    assert judge("setpriority", 1, 0, 5) == DENY  # PRIO_PGRP
+    assert judge("setpriority", 2, 0, 5) == DENY  # PRIO_USER
+    assert judge("ioprio_set", 1, 0, 5) == ALLOW
+    assert judge("ioprio_set", 1, 4711, 5) == DENY
+    assert judge("ioprio_set", 2, 0, 5) == DENY
+    assert judge("ioprio_set", 3, 0, 5) == DENY  # IOPRIO_WHO_USER
+    assert judge("inotify_add_watch", 3, 4096, 0xFFF) == DENY
+
+
+def test_with_a_shared_uid_times_change_by_descriptor_only() -> None:
+    judge = Filter("x86_64", shares_uid=True)
+    assert judge("utimensat", 3, 0) == ALLOW
+    assert judge("utimensat", 3, 4096) == PRETEND
+    assert judge("utimensat", 3, 1 << 32) == PRETEND  # an address, though its low half is 0
+    assert judge("futimesat", 3, 4096) == PRETEND
+    assert judge("utime", 4096) == PRETEND
+    assert judge("utimes", 4096) == PRETEND
+    assert Filter("aarch64", shares_uid=True)("utimensat", 3, 1 << 32) == PRETEND
+
+
+BY_PATH = ["chmod", "creat", "mkdir", "mknod"]
+AT_FOLDER = ["fchmodat", "fchmodat2", "mkdirat", "mknodat"]
+
+
+@pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6000, 0o104755, 0o4755 | 1 << 32])
+@pytest.mark.parametrize("shares_uid", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_mode_has_set_id_bits(architecture: str, shares_uid: bool, bits: int) -> None:
+    judge = Filter(architecture, shares_uid=shares_uid)
+    assert judge("fchmod", 3, bits) == DENY
+    assert judge("fchmod", 3, 0o1777) == ALLOW
+    for name in AT_FOLDER:
+        assert judge(name, 3, 4096, bits) == DENY
+        pretends = shares_uid and name.startswith("fchmod")
+        assert judge(name, 3, 4096, 0o1777) == (PRETEND if pretends else ALLOW)
+    if architecture == "x86_64":
+        for name in BY_PATH:
+            assert judge(name, 4096, bits) == DENY
+
+
+@pytest.mark.parametrize("creates", [0o100, 0o20200000, 0o1101])
+def test_a_file_is_not_created_with_set_id_bits(judge: Filter, creates: int) -> None:
+    assert judge("openat", 3, 4096, creates, 0o4644) == DENY
+    assert judge("openat", 3, 4096, creates, 0o644) == ALLOW
+    assert judge("openat", 3, 4096, 0, 0o6777) == ALLOW  # noise: nothing is created
+    assert judge("openat2", 3, 4096, 4096, 24) == ABSENT
+
+
+def test_the_older_open_looks_at_its_mode_too() -> None:
+    judge = Filter("x86_64")
+    assert judge("open", 4096, 0o101, 0o4644) == DENY
+    assert judge("open", 4096, 0o101, 0o644) == ALLOW
+    assert judge("open", 4096, 0, 0o6777) == ALLOW

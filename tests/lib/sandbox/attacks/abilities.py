@@ -49,6 +49,41 @@ def work_in_home() -> None:
 
 
 @ability
+def copy_with_times() -> None:
+    Path("original").write_text("x")
+    with open("original") as file:
+        os.utime(file.fileno(), (86_400, 86_400))
+        assert os.fstat(file.fileno()).st_mtime == 86_400
+    assert Path(shutil.copy2("original", "copied")).read_text() == "x"
+    os.makedirs("tree/deep", mode=0o1777)
+    shutil.copytree("tree", "tree-copied")
+
+
+@ability
+def copy_and_pack_with_shell() -> None:
+    script = (
+        "set -e; mkdir -p shell/a; echo x > shell/a/f; touch -d @86400 shell/a/f;"
+        "cp -r --preserve=timestamps shell shell2; install -m 755 shell/a/f shell2/g; mktemp -d -p . >/dev/null;"
+        "tar -cf shell.tar shell; mkdir out2; tar -xpf shell.tar -C out2; cat out2/shell/a/f;"
+        "nice -n 1 true; if command -v ionice >/dev/null; then ionice -c 3 true; fi"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("x\n", ""), done
+
+
+@ability
+def use_git() -> None:
+    if shutil.which("git"):
+        script = (
+            "set -e; export GIT_CONFIG_NOSYSTEM=1; git init -q code; cd code; echo x > f; chmod +x f; git add f;"
+            "git -c user.name=a -c user.email=a@b commit -qm m; git status --porcelain;"
+            "git clone -q . ../code2; cat ../code2/f"
+        )
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == ("x\n", 0), done
+
+
+@ability
 def be_somebody() -> None:
     import pwd
 
@@ -187,6 +222,20 @@ def run_node() -> None:
         )
         done = subprocess.run([node, "-e", program], capture_output=True, text=True)
         assert done.stdout == "true hi 2\n", done
+
+
+@ability
+def handle_files_with_node() -> None:
+    if node := shutil.which("node"):
+        program = (
+            "const fs=require('fs');fs.mkdirSync('n/deep',{recursive:true});"
+            "fs.writeFileSync('n/f','x',{mode:0o600});fs.copyFileSync('n/f','n/g');"
+            "fs.utimesSync('n/g',1,1);fs.chmodSync('n/g',0o644);"
+            "fs.cpSync('n','m',{recursive:true,preserveTimestamps:true});"
+            "fs.mkdtempSync('t-');console.log(fs.readFileSync('m/g','utf8'))"
+        )
+        done = subprocess.run([node, "-e", program], capture_output=True, text=True)
+        assert done.stdout == "x\n", done
 
 
 @ability

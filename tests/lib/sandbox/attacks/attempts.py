@@ -27,26 +27,37 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 SECONDS = 10
-NUMBERS = {  # name: (x86-64, aarch64)
+NUMBERS: dict[str, tuple[int, int | None]] = {  # name: (x86-64, aarch64)
     "bpf": (321, 280),
+    "chmod": (90, None),
     "clone": (56, 220),
     "clone3": (435, 435),
+    "creat": (85, None),
     "delete_module": (176, 106),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
     "fsopen": (430, 430),
+    "futimesat": (261, None),
     "init_module": (175, 105),
+    "inotify_add_watch": (254, 27),
+    "inotify_init1": (294, 26),
     "io_uring_setup": (425, 425),
+    "ioprio_set": (251, 30),
     "kcmp": (312, 272),
     "keyctl": (250, 219),
     "memfd_create": (319, 279),
     "mount": (165, 40),
     "mq_open": (240, 180),
     "name_to_handle_at": (303, 264),
+    "open": (2, None),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
+    "openat": (257, 56),
+    "openat2": (437, 437),
     "perf_event_open": (298, 241),
     "personality": (135, 92),
     "pidfd_getfd": (438, 438),
@@ -62,6 +73,9 @@ NUMBERS = {  # name: (x86-64, aarch64)
     "swapon": (167, 224),
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
+    "utime": (132, None),
+    "utimensat": (280, 88),
+    "utimes": (235, None),
 }
 COLUMN = 0 if platform.machine() == "x86_64" else 1
 REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSYS)
@@ -93,6 +107,8 @@ def pid_of_victim() -> int:
 def call(name: str | int, *arguments: object) -> int:
     """Make a system call; raise OSError as it fails."""
     number = name if isinstance(name, int) else NUMBERS[name][COLUMN]
+    if number is None:
+        raise OSError(errno.ENOSYS, f"no {name} on this architecture")
     wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     result: int = LIBC.syscall(ctypes.c_long(number), *wide)
     if result < 0:
@@ -109,6 +125,17 @@ def reach(name: str, *arguments: object) -> str:
         if error.errno in REFUSALS:
             raise
         return f"looked at: {error}"
+
+
+def first_that_works(ways: Iterable[Callable[[], object]]) -> object:
+    """Try several calls for one end; raise what the last one raised."""
+    failure: Exception = Denied("no way")
+    for way in ways:
+        try:
+            return way()
+        except (OSError, Denied) as error:
+            failure = error
+    raise failure
 
 
 def read(path: str) -> str:
@@ -140,6 +167,63 @@ def change_mode_of_state_database() -> None:
     os.chmod(target("state"), 0o666)
     if stat.S_IMODE(os.stat(target("state")).st_mode) != 0o666:
         raise Denied("it says that it did, and did not")
+
+
+LONG_AGO = 86_400  # seconds since 1970
+AT_FDCWD = -100
+
+
+@attempt
+def change_times_of_state_database() -> None:
+    os.utime(target("state"), (LONG_AGO, LONG_AGO))
+    expect_long_ago()
+
+
+@attempt
+def change_times_of_state_database_by_old_calls() -> object:
+    path = target("state").encode()
+    times = struct.pack("=4q", LONG_AGO, 0, LONG_AGO, 0)
+    return first_that_works(
+        lambda each=each: expect_long_ago(call(*each))  # type: ignore[misc]
+        for each in (
+            ("utime", path, struct.pack("=2q", LONG_AGO, LONG_AGO)),
+            ("utimes", path, times),
+            ("futimesat", AT_FDCWD, path, times),
+        )
+    )
+
+
+@attempt
+def change_times_by_address_that_looks_null() -> None:
+    """A path whose address has 32 zero bits at its end is no null pointer."""
+    address = map_memory_at(1 << 32)
+    ctypes.memmove(address, target("state").encode() + b"\0", len(target("state")) + 1)
+    times = struct.pack("=4q", LONG_AGO, 0, LONG_AGO, 0)
+    call("utimensat", AT_FDCWD, address, times, 0)
+    expect_long_ago()
+
+
+def map_memory_at(address: int) -> int:
+    LIBC.mmap.restype = ctypes.c_void_p
+    LIBC.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+    fixed = 0x10  # MAP_FIXED
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | fixed
+    found: int = LIBC.mmap(address, 4096, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    assert found == address
+    return found
+
+
+def expect_long_ago(_result: int = 0) -> None:
+    if os.stat(target("state")).st_mtime != LONG_AGO:
+        raise Denied("it says that it did, and did not")
+
+
+@attempt
+def watch_state_database() -> str:
+    """What the server does, and when, without leave to read a byte of it."""
+    expect_server_s_uid()  # another one's folders are closed to us
+    watcher = call("inotify_init1", 0)
+    return f"watch {call('inotify_add_watch', watcher, target('state').encode(), 0xFFF)}"
 
 
 @attempt
@@ -315,6 +399,71 @@ def make_device() -> None:
 
 
 @attempt
+def leave_set_uid_file_by_mode() -> object:
+    Path("left-by-mode").write_text("x")
+    return first_that_works(
+        lambda each=each: expect_set_id("left-by-mode", call(*each))  # type: ignore[misc]
+        for each in (
+            ("chmod", b"left-by-mode", 0o4755),
+            ("fchmodat", AT_FDCWD, b"left-by-mode", 0o4755),
+            ("fchmodat2", AT_FDCWD, b"left-by-mode", 0o4755, 0),
+        )
+    )
+
+
+@attempt
+def leave_set_uid_file_by_descriptor() -> str:
+    with open("left-by-descriptor", "w") as file:
+        os.fchmod(file.fileno(), 0o4755)
+    return expect_set_id("left-by-descriptor")
+
+
+@attempt
+def leave_set_uid_file_by_creating() -> object:
+    os.umask(0)
+    create = os.O_CREAT | os.O_WRONLY
+    return first_that_works(
+        lambda each=each: expect_set_id("left-by-creating", call(*each))  # type: ignore[misc]
+        for each in (
+            ("creat", b"left-by-creating", 0o4755),
+            ("open", b"left-by-creating", create, 0o4755),
+            ("openat", AT_FDCWD, b"left-by-creating", create, 0o4755),
+            ("openat2", AT_FDCWD, b"left-by-creating", struct.pack("=3Q", create, 0o4755, 0), 24),
+        )
+    )
+
+
+@attempt
+def leave_set_uid_file_without_name() -> str:
+    os.umask(0)
+    file = os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o4755)
+    by_number = f"/proc/self/fd/{file}".encode()
+    LIBC.linkat(AT_FDCWD, by_number, AT_FDCWD, b"left-without-name", 0x400)  # AT_SYMLINK_FOLLOW
+    return expect_set_id("left-without-name")
+
+
+@attempt
+def leave_set_uid_file_by_node() -> str:
+    os.umask(0)
+    os.mknod("left-by-node", 0o4755 | stat.S_IFREG)
+    return expect_set_id("left-by-node")
+
+
+@attempt
+def leave_set_gid_folder() -> str:
+    os.mkdir("left-folder")
+    os.chmod("left-folder", 0o2755)
+    return expect_set_id("left-folder")
+
+
+def expect_set_id(path: str, _result: int = 0) -> str:
+    mode = os.stat(path).st_mode
+    if not mode & (stat.S_ISUID | stat.S_ISGID):
+        raise Denied(f"it has mode {mode:o}")
+    return f"{mode:o}"
+
+
+@attempt
 def open_raw_device() -> str:
     for name in ("vda", "sda", "nvme0n1", "mem", "kmsg", "kvm", "fuse", "tty", "ptmx"):
         try:
@@ -376,6 +525,31 @@ def limit_server() -> None:
 @attempt
 def slow_server_down() -> None:
     os.setpriority(os.PRIO_PROCESS, pid_of_victim(), 19)
+
+
+@attempt
+def slow_server_down_with_its_user() -> str:
+    """0 stands for all of one's user too. Asks for what all have: it must harm nobody."""
+    expect_server_s_uid()
+    try:
+        os.setpriority(os.PRIO_USER, 0, os.getpriority(os.PRIO_PROCESS, 0))
+    except OSError as error:
+        if error.errno != errno.EACCES:  # said of a process that is slower already
+            raise
+        return f"went through them: {error}"
+    return "set"
+
+
+@attempt
+def slow_server_s_disk_with_its_user() -> str:
+    expect_server_s_uid()
+    no_such_class = 7 << 13
+    return reach("ioprio_set", 3, 0, no_such_class)  # IOPRIO_WHO_USER
+
+
+def expect_server_s_uid() -> None:
+    if os.stat(target("state")).st_uid != os.geteuid():
+        raise Denied("the server is another user")
 
 
 @attempt
