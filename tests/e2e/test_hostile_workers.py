@@ -617,7 +617,7 @@ def test_umask_and_odd_modes_settle(server: ServerProcess) -> None:
         os.umask(0o777)
         open('out/closed', 'w').write('x')
         open('out/odd', 'w').write('x')
-        os.chmod('out/odd', 0o6000)
+        os.chmod('out/odd', 0o0)
         """,
     )
     # Root reads them all the same; whoever cannot says so.
