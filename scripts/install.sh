@@ -23,13 +23,16 @@ if [ -z "$uv" ]; then
         --require-hashes -r requirements/uv.txt 2>/dev/null || true
     [ -x .venv/bin/uv ] && uv=.venv/bin/uv
 fi
+# The host's own certificates, which a company's proxy may have added to; uv
+# brings others. Where uv fails all the same, pip may be set up for this host.
+export UV_SYSTEM_CERTS=1
+with_uv() {
+    [ -n "$uv" ] && "$uv" pip install --quiet --python .venv/bin/python --no-deps \
+        --require-hashes -r "requirements/$group.txt"
+}
 # The dev set contains the base set: one install marks both.
-if [ -n "$uv" ]; then
-    "$uv" pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r "requirements/$group.txt"
-else
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-        --no-deps --require-hashes -r "requirements/$group.txt"
-fi
+with_uv || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --no-deps --require-hashes -r "requirements/$group.txt"
 .venv/bin/python -m compileall -q .venv/lib >/dev/null 2>&1 || true
 touch ".venv/$group.stamp"
 [ "$group" = base ] || touch .venv/base.stamp

@@ -104,7 +104,11 @@ class PythonInstaller:
         return Step(
             command=(str(uv), *self._arguments(recipe, folder)),
             files={REQUIREMENTS: recipe.files[REQUIREMENTS]},
-            environment={**variables, **_basic_variables(folder, self._python.parent)},
+            environment={
+                "UV_SYSTEM_CERTS": "1",  # uv's own do not know a company's proxy
+                **variables,
+                **_basic_variables(folder, self._python.parent),
+            },
             runtimes=runtime_folders([self._python]),
             readable=(str(uv), *local_paths(variables)),
             hosts=self._settings.python_hosts,
