@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 from lib.environments.gateway import InstallerGateway
 from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
 from lib.sandbox import identity, privileges, process_tree
+from lib.sandbox.child import connect_streams, read_all
 from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.host_view import HostView
@@ -127,7 +128,7 @@ class Supervisor:
             self._become_installer(enclosure, tenant, gateway, output)
         os.close(failure_end)
         gateway.leave_child()
-        if reason := _read_all(failure):
+        if reason := read_all(failure):
             raise OSError(reason.decode(errors="replace"))
         gateway.open(has_egress=True)
         return pid
@@ -137,7 +138,7 @@ class Supervisor:
     ) -> NoReturn:
         (failure,) = tenant.keep
         try:
-            _connect_streams(output)
+            connect_streams(output, output)
             enclosure.build(uid=tenant.uid, listeners=gateway.order)
             enclosure.admit(tenant)
             os.set_inheritable(failure, False)
@@ -153,7 +154,7 @@ class Supervisor:
             try:
                 privileges.die_with_parent(signal.SIGKILL)
                 os.setsid()
-                _connect_streams(output)
+                connect_streams(output, output)
                 os.chdir(self._request.folder)
                 proxies = self._request.proxies
                 named = {f"{name}_proxy": value for name, value in proxies.items()}
@@ -248,17 +249,6 @@ def _lease_uid(folder: Path, first: int) -> int:
     """Take an id that is kept until this process ends, after all that used it."""
     lease = identity.UidRange(folder, first, UID_COUNT).lease(os.getpid())
     return lease.uid
-
-
-def _connect_streams(output: int) -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-
-
-def _read_all(descriptor: int) -> bytes:
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read()
 
 
 def _tell(line: str) -> None:

@@ -213,11 +213,6 @@ def _is_blocked(manifest: Manifest, missing: tuple[str, ...]) -> bool:
     return any(name not in schedule.inputs for schedule in schedules for name in missing)
 
 
-def is_scheduled(manifest: Manifest) -> bool:
-    """Whether the clock starts runs of this worker."""
-    return any(isinstance(trigger, ScheduleTrigger) for trigger in manifest.triggers)
-
-
 @dataclass(frozen=True)
 class _Facts:
     """What the instance knows beside git."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from lib.errors import FieldError, Invalid
-from lib.ids import pattern
 from lib.manifest.inputs import InputSpec
 from lib.manifest.models import Manifest
 from lib.manifest.values import ValueMismatch, coerce
@@ -15,8 +14,6 @@ from lib.runs.outputs import MEBIBYTE, check_columns, check_json_keys
 from lib.storage.content import ContentStore
 from lib.storage.ports import UploadNotFound, UploadStore
 from lib.storage.records import Upload
-
-UPLOAD_PATTERN: Final = pattern("upl")
 
 
 def resolve_inputs(

@@ -90,7 +90,7 @@ class Child:
         """
         with self._channel, contextlib.suppress(OSError):  # it has ended, and says why
             self._channel.sendall(request.encode())
-        reason = _read_all(self._failure)
+        reason = read_all(self._failure)
         if reason:
             self.reap()
             text = reason[1:].decode(errors="replace")
@@ -139,7 +139,7 @@ class _Waiting:
 
     def _set_up(self, stdout: int, stderr: int) -> None:
         privileges.die_with_parent(signal.SIGKILL)
-        _connect_streams(stdout, stderr)
+        connect_streams(stdout, stderr)
         _reset_signals()
         if self.group is not None:
             self.group.join()
@@ -191,7 +191,8 @@ def _output_pipe() -> tuple[int, int]:
     return read_end, write_end
 
 
-def _connect_streams(stdout: int, stderr: int) -> None:
+def connect_streams(stdout: int, stderr: int) -> None:
+    """Make these the output of this process, and nothing its input."""
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
         os.dup2(source, target)  # inheritable; all others close at exec
@@ -209,7 +210,8 @@ def _reason(program: str, error: BaseException) -> str:
     return f"{program} could not be started: {error}"
 
 
-def _read_all(descriptor: int) -> bytes:
+def read_all(descriptor: int) -> bytes:
+    """Read to the end, and close."""
     parts = []
     while part := os.read(descriptor, 4096):
         parts.append(part)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import ServerProcess
+from tests.e2e.situations import SITUATIONS, Situation, server_in
 
 
 @pytest.fixture
@@ -21,4 +22,18 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that the tests of one module share."""
     with ServerProcess(tmp_path_factory.mktemp("server") / "var") as running:
+        yield running
+
+
+@pytest.fixture(params=SITUATIONS)
+def situation(request: pytest.FixtureRequest) -> Situation:
+    """Each kind of host that a server may find itself on."""
+    wanted: Situation = request.param
+    return wanted
+
+
+@pytest.fixture
+def situated_server(situation: Situation) -> Iterator[ServerProcess]:
+    """A server of this test's own on such a host."""
+    with server_in(situation) as running:
         yield running

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import ROOT, ServerProcess
-from tests.e2e.situations import SITUATIONS, Situation, server_in
+from tests.e2e.situations import Situation
 from tests.lib.sandbox.attacks import attempts
 from tests.lib.sandbox.attacks.stage import HERE
 
@@ -36,16 +35,9 @@ RUN = (
 SLEEP = "import time\nopen('secret', 'w').write('of another run')\nprint('up')\ntime.sleep(60)\n"
 
 
-@pytest.fixture(params=SITUATIONS)
-def situation(request: pytest.FixtureRequest) -> Situation:
-    wanted: Situation = request.param
-    return wanted
-
-
 @pytest.fixture
-def server(situation: Situation) -> Iterator[ServerProcess]:
-    with server_in(situation) as running:
-        yield running
+def server(situated_server: ServerProcess) -> ServerProcess:
+    return situated_server
 
 
 def write_worker(server: ServerProcess, worker_id: str, **files: str) -> None:

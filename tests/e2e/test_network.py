@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import ServerProcess
-from tests.e2e.situations import SITUATIONS, Situation, server_in
+from tests.e2e.situations import Situation
 
 # On the loopback of the host, but in nobody's NO_PROXY.
 ADDRESS = "127.0.0.2"
@@ -84,6 +84,11 @@ class Site(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def server(situated_server: ServerProcess) -> ServerProcess:
+    return situated_server
+
+
+@pytest.fixture
 def site() -> Iterator[int]:
     server = ThreadingHTTPServer(("0.0.0.0", 0), Site)
     thread = threading.Thread(target=server.serve_forever)
@@ -92,18 +97,6 @@ def site() -> Iterator[int]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(params=SITUATIONS)
-def situation(request: pytest.FixtureRequest) -> Situation:
-    wanted: Situation = request.param
-    return wanted
-
-
-@pytest.fixture
-def server(situation: Situation) -> Iterator[ServerProcess]:
-    with server_in(situation) as running:
-        yield running
 
 
 WITH_NETWORK: tuple[Situation, ...] = ("root", "user")
