@@ -77,7 +77,7 @@ async def _serve(
             door = ApiDoor(settings)
             group.create_task(server.serve(api, door, server.MAX_API_CONNECTIONS))
         if proxy is not None:
-            way_out = ProxyDoor(egress, settings.proxy_token)
+            way_out = ProxyDoor(egress)
             group.create_task(server.serve(proxy, way_out, server.MAX_PROXY_CONNECTIONS))
 
 

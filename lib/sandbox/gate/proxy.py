@@ -7,9 +7,7 @@ client's, so each new host is judged anew.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hmac
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -21,7 +19,6 @@ from lib.sandbox.gate.egress import Egress, Unreachable
 from lib.sandbox.gate.head import BadHead, Head
 from lib.sandbox.gate.policy import BadTarget, Refused, Unresolved
 from lib.sandbox.gate.relay import relay
-from lib.sandbox.gate.settings import PROXY_USER
 
 REQUEST_SECONDS: Final = 10.0  # for the head, or for all that SOCKS says before it connects
 MAX_REASON_CHARACTERS: Final = 200
@@ -29,7 +26,6 @@ MAX_REASON_CHARACTERS: Final = 200
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[^\[\]:/?#@]{1,253}\.?):([0-9]{1,5})")
 _ABSOLUTE: Final = re.compile(r"http://([^/?#@]{1,260})([/?][^#]*)?", re.IGNORECASE)
-_CHALLENGE: Final = 'Basic realm="floom"'
 
 
 class HttpRefusal(Exception):
@@ -57,12 +53,10 @@ class ProxyDoor:
 
     Args:
         egress: Opens what may be opened.
-        token: What a client must present as password; None takes anybody.
     """
 
-    def __init__(self, egress: Egress, token: str | None) -> None:
+    def __init__(self, egress: Egress) -> None:
         self._egress = egress
-        self._token = token
 
     async def answer(self, client: Connection) -> None:
         """Serve one connection to its end."""
@@ -76,7 +70,7 @@ class ProxyDoor:
     async def _answer_socks(self, client: Connection) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                host, port = await socks.read_request(client, self._token)
+                host, port = await socks.read_request(client)
             upstream = await self._open_for_socks(host, port)
         except socks.SocksError as error:
             await client.send(error.answer)
@@ -115,11 +109,7 @@ class ProxyDoor:
                 data = await client.read_until(heads.END, heads.MAX_HEAD_BYTES)
         except TooLong:
             raise HttpRefusal(431, "the request's head is too large") from None
-        head = heads.parse_head(data)
-        if self._token is not None and not _presents(head, self._token):
-            text = "present the credential that HTTP_PROXY holds"
-            raise HttpRefusal(407, text, proxy_authenticate=_CHALLENGE)
-        return head
+        return heads.parse_head(data)
 
     async def _connect(self, client: Connection, authority: str) -> None:
         with _answering():
@@ -192,14 +182,6 @@ async def _pass_head(upstream: Connection, client: Connection) -> bool:
 async def _refuse(client: Connection, refusal: HttpRefusal) -> None:
     await client.send(refusal.render())
     await client.finish()
-
-
-def _presents(head: Head, token: str) -> bool:
-    """Return whether a head carries the proxy's credential."""
-    scheme, _, given = (head.find("proxy-authorization") or "").partition(" ")
-    expected = base64.b64encode(f"{PROXY_USER}:{token}".encode())
-    is_same = hmac.compare_digest(given.strip().encode("latin-1"), expected)
-    return scheme.lower() == "basic" and is_same
 
 
 def _with_port(authority: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 ADDRESS: Final = "127.0.0.1"
-PROXY_USER: Final = "run"
 NETWORK_MODULE: Final = "lib.sandbox.gate.network"
 MANIFEST_REMEDY: Final = (
     "list the address itself under capabilities.network.egress.allow if the worker may reach it"
@@ -24,8 +23,6 @@ class GateSettings:
             the uid is left, so only the folder itself must let `uid` in
             (mode 0711), and the socket let it write.
         allow: The manifest's egress list, see `AllowList`; None: nothing.
-        proxy_token: What a client must present as the proxy's password. Needed
-            where the listener is not inside a network namespace of the run's own.
         uid: User and group to become when started by root; never the worker's.
         network: Module that resolves and dials; tests name another one.
         trusted: Hosts that the operator named, in the form of `allow`: allowed
@@ -37,7 +34,6 @@ class GateSettings:
     run_id: str
     api_socket: str | None = None
     allow: tuple[str, ...] | None = None
-    proxy_token: str | None = field(default=None, repr=False)
     uid: int | None = None
     network: str = NETWORK_MODULE
     trusted: tuple[str, ...] = ()
@@ -63,7 +59,7 @@ def api_variables(port: int) -> dict[str, str]:
     return dict.fromkeys(("FLOOM_API_URL", "WORKEROS_API_URL"), f"http://{ADDRESS}:{port}")
 
 
-def proxy_variables(port: int, token: str | None = None) -> dict[str, str]:
+def proxy_variables(port: int) -> dict[str, str]:
     """Return the environment variables by which clients find the egress proxy.
 
     `ALL_PROXY` names the HTTP form too: httpx, and every SDK built on it, refuses
@@ -72,10 +68,8 @@ def proxy_variables(port: int, token: str | None = None) -> dict[str, str]:
 
     Args:
         port: The proxy listener's.
-        token: `GateSettings.proxy_token`; a secret where there is one.
     """
-    credential = "" if token is None else f"{PROXY_USER}:{token}@"
-    url = f"http://{credential}{ADDRESS}:{port}"
+    url = f"http://{ADDRESS}:{port}"
     either_case = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # curl reads http_proxy only
     return {
         **{name: url for upper in either_case for name in (upper, upper.lower())},

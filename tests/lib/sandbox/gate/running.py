@@ -83,7 +83,6 @@ class Proxy:
 def proxying(
     internet: Internet,
     *allow: str,
-    token: str | None = None,
     max_connections: int = 256,
     trusted: Sequence[str] = (),
     proxies: Mapping[str, str] | None = None,
@@ -93,7 +92,7 @@ def proxying(
     try:
         policy = Policy(AllowList(allow, trusted), internet)
         egress = Egress(policy, internet, Notices(writer), UpstreamProxies(proxies))
-        with serving(ProxyDoor(egress, token), max_connections=max_connections) as port:
+        with serving(ProxyDoor(egress), max_connections=max_connections) as port:
             yield Proxy(port, internet, reader)
     finally:
         os.close(reader)

@@ -58,7 +58,6 @@ def test_what_a_worker_without_a_network_reaches(tmp_path: Path) -> None:
         RUN,
         str(server.path),
         ("site.example",),
-        None,
         UID,
         "tests.lib.sandbox.gate.loopback_network",
     )

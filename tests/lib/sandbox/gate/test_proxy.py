@@ -1,6 +1,5 @@
 """The egress proxy over real sockets: what it lets through and what it answers."""
 
-import base64
 import socket
 import struct
 import threading
@@ -265,37 +264,6 @@ def test_the_number_of_connections_is_bounded_and_the_rest_wait(internet):
         third.settimeout(10)
         first.close()
         assert status_of(read_head(third)) == 200
-
-
-@pytest.mark.parametrize(
-    "credential",
-    [None, "Basic " + base64.b64encode(b"run:wrong").decode(), "Basic", "Bearer let-me-in",
-     "Basic let-me-in", "Basic " + base64.b64encode(b"let-me-in").decode()],
-)  # fmt: skip
-def test_without_the_credential_there_is_no_way_out(internet, credential):
-    fields = [] if credential is None else [f"Proxy-Authorization: {credential}"]
-    with proxying(internet, "*", token="let-me-in") as proxy, proxy.connect() as client:
-        answer = tunnel(client, f"{API}:443", *fields)
-
-        assert status_of(answer) == 407
-        assert b"proxy-authenticate: basic" in answer.lower()
-        assert internet.looked_up == internet.dialled == []
-
-
-def test_with_the_credential_there_is(internet):
-    good = "Proxy-Authorization: basic " + base64.b64encode(b"run:let-me-in").decode()
-    with (
-        upstream(echo) as port,
-        proxying(internet, "*", token="let-me-in") as proxy,
-        proxy.connect() as client,
-    ):
-        internet.serve(PUBLIC, 443, port)
-
-        assert status_of(tunnel(client, f"{API}:443", good)) == 200
-        assert (
-            status_of(proxy.ask(f"CONNECT {API}:443 HTTP/1.1\r\n{good}\r\n{good}\r\n\r\n".encode()))
-            == 400
-        )
 
 
 def test_each_thing_is_told_once_and_not_more_than_so_many(internet):

@@ -91,17 +91,6 @@ def test_a_refusal_is_told(internet):
         assert internet.looked_up == []
 
 
-def test_the_password_is_asked_for_and_checked(internet):
-    with upstream(greet) as port, proxying(internet, "*", token="let-me-in") as proxy:
-        internet.serve(PUBLIC, 443, port)
-        assert proxy.ask(HELLO + BY_NAME) == b"\x05\xff"
-        for wrong in (b"", b"let-me-i", b"let-me-in ", b"\xff" * 255):
-            assert proxy.ask(b"\x05\x02\x00\x02" + login(wrong) + BY_NAME) == b"\x05\x02\x01\x01"
-        assert internet.dialled == []
-        answer = proxy.ask(b"\x05\x01\x02" + login(b"let-me-in") + BY_NAME)
-        assert answer == b"\x05\x02\x01\x00" + OK + b"hello"
-
-
 def test_a_client_that_insists_on_a_password_may_have_any(internet):
     with upstream(greet) as port, proxying(internet, "*") as proxy:
         internet.serve(PUBLIC, 443, port)
