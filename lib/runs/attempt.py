@@ -148,6 +148,7 @@ class Attempt:
         run = self._run
         manifest = self._with.registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
         if manifest is None:
+            self._end_adopted()
             return self._failed("execution_error", "The worker's manifest does not load.")
         try:
             if self._live is not None:
@@ -199,6 +200,12 @@ class Attempt:
     def _continue(self, live: LiveRun) -> None:
         with self._with.preparation.kept(self._folder):
             self._watch_to_the_end(self._resume(live))
+
+    def _end_adopted(self) -> None:
+        """End what an earlier life started and this one cannot judge."""
+        if self._live is not None:
+            self._with.sandbox.end_orphans([self._folder.path])
+            self._live.close()
 
     def _watch_to_the_end(self, live: LiveRun) -> None:
         """Watch a started attempt to its end, its log carried along."""

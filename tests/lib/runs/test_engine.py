@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 
 from lib.runs.engine import Engine
 from lib.storage.ports import StoreUnavailable
-from lib.storage.records import RunStatus
+from lib.storage.records import RunChange, RunStatus
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, leave_exit, leave_mark, stay
 from tests.lib.runs.world import OWNER, World
 
@@ -57,6 +58,33 @@ def test_a_stop_lets_runs_go_on_and_the_next_start_adopts_them(world: World) -> 
         done = world.until(run, RunStatus.COMPLETED)
     assert (done.attempt, done.fence) == (1, running.fence)
     assert len(world.sandbox.launches) == 1
+
+
+def test_an_adopted_run_whose_manifest_loads_no_more_is_ended_before_it_fails(
+    world: World,
+) -> None:
+    """As after an upgrade that is stricter: nothing may run on without its record."""
+    world.add_worker()
+    world.sandbox.script = stay
+    with engine_of(world):
+        run = world.start()
+        live = world.sandbox.next_start()
+    world.push("workers/plain/worker.yml", b"exec: [", 0o100644)
+    broken = world.catalogue.get("plain").worker.sha
+    world.runs.change(run.id, lambda each: RunChange(replace(each, worker_sha=broken)))
+    folder = world.folder(world.runs.get(run.id)).path
+    world.sandbox.survives = True
+    seen: list[RunStatus] = []
+    world.sandbox.on_end = lambda _folder: seen.append(world.status(run))
+
+    with engine_of(world):
+        failed = world.until(run, RunStatus.FAILED)
+
+    assert failed.error is not None
+    assert failed.error.code == "execution_error"
+    assert world.sandbox.ended == [folder]
+    assert seen == [RunStatus.RUNNING]
+    assert live.closed.is_set()
 
 
 def test_a_cancel_that_came_while_there_was_no_server_ends_the_adopted_run(world: World) -> None:
