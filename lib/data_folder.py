@@ -40,8 +40,9 @@ class DataFolder:
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self.path = path.absolute()
         try:
-            self._lay_out()
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._take_lock(clock)
+            self._lay_out()
         except OSError as error:
             raise DataFolderError(f"FLOOM_DATA_DIR={path}: {error.strerror}") from error
         self.owner, self.same_boot = self._identify()
@@ -98,13 +99,12 @@ class DataFolder:
 
         Nobody else passes through it, unless the sandbox finds that runs must.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.blobs, self.unfinished, self.keys, self.sandbox, self.runs):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
         # A gate has entered it before it leaves root, and then connects to what is in it.
         self.api_socket.parent.mkdir(mode=0o711, exist_ok=True)
-        for file in (self.database, self.path / _LOCK, self.path / _IDENTITY):
+        for file in (self.database, self.path / _IDENTITY):
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             file.chmod(0o600)
         self.path.chmod(0o700)

@@ -16,7 +16,7 @@ from lib.log import event
 from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.runs.signals import Bell, RunSignals
-from lib.sandbox.port import LiveRun
+from lib.sandbox.port import LiveRun, SandboxUnavailable
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import RunStore, StaleFence, StoreUnavailable
 from lib.storage.records import Lease, LogLevel, RunChange, RunRecord, SandboxReport
@@ -90,8 +90,8 @@ class Executor:
 
     def cancel(self, run_id: str) -> None:
         """End the process tree of a run if it runs here."""
-        with self._claiming, self._lock:  # a run that is being claimed is not listed yet
-            attempt = self._attempts.get(run_id)
+        with self._claiming:  # a run that is being claimed is not listed yet
+            attempt = self._find(run_id)
         if attempt is not None:
             attempt.cancel()
 
@@ -101,19 +101,18 @@ class Executor:
         Raises:
             RunStateConflict: it does not.
         """
-        attempt = self.find(run_id)
+        attempt = self._find(run_id)
         if attempt is None:
             raise state.RunStateConflict(f"Run {run_id} is not executing on this server.")
         attempt.note(level, message)
 
-    def find(self, run_id: str) -> Attempt | None:
-        """Return this process's attempt of a run, if there is one."""
-        with self._lock:
-            return self._attempts.get(run_id)
-
     def is_executing(self, run_id: str) -> bool:
         """Whether this process has an attempt of the run."""
-        return self.find(run_id) is not None
+        return self._find(run_id) is not None
+
+    def _find(self, run_id: str) -> Attempt | None:
+        with self._lock:
+            return self._attempts.get(run_id)
 
     def adopt(self, run: RunRecord, live: LiveRun, mask: Mask) -> None:
         """Go on with an attempt that an earlier life of this server started."""
@@ -185,22 +184,30 @@ class Executor:
         if free <= 0:
             return []
         tokens: dict[str | None, RunToken] = {}
+        report = self._find_report()  # not in the store's transaction: it may start a process
 
         def start(run: RunRecord) -> RunChange:
             token = mint(run.id)  # a store may ask again: only the last one's hash is kept
             tokens[token.sha256] = token
-            return self._started(run, token)
+            return self._started(run, token, report)
 
         claimed = self._store.claim(start, now=self._clock.now(), limit=free)
         return [(run, tokens[run.token_sha256]) for run in claimed]
 
-    def _started(self, run: RunRecord, token: RunToken) -> RunChange:
+    def _find_report(self) -> SandboxReport:
+        """Return what the sandbox holds; nothing where there is none, which the start will say."""
+        try:
+            return self._report()
+        except SandboxUnavailable:
+            return SandboxReport()
+
+    def _started(self, run: RunRecord, token: RunToken, report: SandboxReport) -> RunChange:
         now = self._clock.now()
         claim = state.Started(
             owner=self._owner,
             lease_until=now + timedelta(seconds=LEASE_SECONDS),
             runner=RUNNER,
-            sandbox=self._report(),
+            sandbox=report,
             token_sha256=token.sha256,
         )
         return state.transition(run, claim, now)

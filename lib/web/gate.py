@@ -44,15 +44,7 @@ class Gate:
         template = exchange.template = request.uri_template
         if template in PUBLIC_TEMPLATES and is_public(request.method, template):
             return
-        credentials = credentials_of(request.raw_headers)
-        judge = self._kernel.authenticator.authenticate
-        if credentials.are_stored:
-            exchange.principal = await blocking(judge, credentials)
-        else:
-            exchange.principal = judge(credentials)
-        principal = exchange.principal
-        if "client" in request.scope and request.scope["client"] is None:
-            _check_came_from_run(principal)
+        principal = await self._authenticate(request)
         if principal.method == "run_token" or template in RUN_TEMPLATES:
             _check_run(principal, request.method, template, params)
 
@@ -63,11 +55,22 @@ class Gate:
             FloomError: what a route that is not public would have raised.
         """
         self._admit(request)
-        judge = self._kernel.authenticator.authenticate
-        principal = await blocking(judge, credentials_of(request.raw_headers))
-        request.exchange.principal = principal
+        principal = await self._authenticate(request)
         if principal.method == "run_token":
             raise _for_people()
+
+    async def _authenticate(self, request: Request) -> Principal:
+        """Find out who is calling; on the Unix socket only runs are anybody."""
+        credentials = credentials_of(request.raw_headers)
+        judge = self._kernel.authenticator.authenticate
+        if credentials.are_stored:
+            principal = await blocking(judge, credentials)
+        else:
+            principal = judge(credentials)
+        if "client" in request.scope and request.scope["client"] is None:
+            _check_came_from_run(principal)
+        request.exchange.principal = principal
+        return principal
 
     def _admit(self, request: Request) -> Exchange:
         """Check what holds for every path: the host, and a browser's origin."""

@@ -44,7 +44,7 @@ class Hosts:
         """
         if header in self._known:
             return
-        if header is None or _name(header) not in self._names:
+        if header is None or host_name(header) not in self._names:
             raise WrongHost(
                 "Address this server by its public URL or as localhost, "
                 "or add the name to FLOOM_ALLOWED_HOSTS."
@@ -54,12 +54,13 @@ class Hosts:
 
 
 def _configured(host: str) -> str:
-    name = _name(host.encode("ascii" if host.isascii() else "idna"))
+    name = host_name(host.encode("ascii" if host.isascii() else "idna"))
     if not name:  # a malformed header is "" too, and must match nothing
         raise ValueError(f"{host!r} is not a host name")
     return name
 
 
-def _name(header: bytes) -> str:
+def host_name(header: bytes) -> str:
+    """Return the name in a `Host` header, without port and final dot; "" if it is malformed."""
     match = _HOST.fullmatch(header)
     return match[1].decode().lower().removesuffix(".") if match else ""

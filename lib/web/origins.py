@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from lib.web.hosts import host_name
 from lib.web.problems import CrossOrigin
 
 UNSAFE_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN_SITES: Final = frozenset({b"same-origin", b"none"})  # none: typed in, a bookmark
-_PORT: Final = re.compile(r":\d*\Z")
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
@@ -56,12 +55,12 @@ class Origins:
         return (
             self._public.startswith("https:")
             and origin.startswith("http:")
-            and _host_name(origin) == _host_name(self._public)
+            and _name_of(origin) == _name_of(self._public)
         )
 
 
-def _host_name(origin: str) -> str:
-    return _PORT.sub("", origin.partition("://")[2])
+def _name_of(origin: str) -> str:
+    return host_name(origin.partition("://")[2].encode("latin-1", "replace"))
 
 
 def _normal(origin: str) -> str:

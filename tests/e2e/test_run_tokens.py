@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import httpx
+import pytest
 
 from tests.e2e.server import ServerProcess
 
@@ -60,3 +64,23 @@ def test_a_runs_own_lines_stand_between_what_it_prints(tmp_path: Path) -> None:
             headers={"authorization": f"Bearer {token}"},
         )
         assert late.status_code == 401
+
+
+@pytest.mark.parametrize("secret", [None, "a secret of 16+ characters"])
+def test_on_the_socket_of_gates_only_runs_are_anybody(tmp_path: Path, secret: str | None) -> None:
+    """Where the server is open to all, whoever took a gate over would be an administrator."""
+    variables = {"FLOOM_SECRET": secret} if secret else {}
+    headers = {"x-floom-secret": secret} if secret else {}
+    with ServerProcess(tmp_path / "var", 0, (), **variables) as server:
+        assert server.client.get("/workers").status_code == 200
+        folder = os.open(server.data / "api", os.O_RDONLY)
+        # A socket's path holds 107 bytes only, unix(7).
+        transport = httpx.HTTPTransport(uds=f"/proc/self/fd/{folder}/floom.sock")
+        with httpx.Client(
+            transport=transport, base_url="http://localhost", headers=headers
+        ) as gate:
+            paths = ("/workers", "/nowhere", "/system/overview")
+            assert {gate.get(path).status_code for path in paths} == {401}
+            assert gate.post("/workers/reload").status_code == 401
+            assert gate.get("/healthz").status_code == 200
+        os.close(folder)

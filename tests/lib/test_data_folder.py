@@ -151,3 +151,15 @@ def test_everything_stands_inside_the_folder(path: Path, open_folder: Open) -> N
     places = [folder.database, folder.blobs, folder.runs, folder.unfinished, folder.sandbox]
     assert all(place.parent == path for place in places)
     assert len(set(places)) == len(places)
+
+
+def test_a_server_that_is_refused_changes_nothing_of_the_one_that_has_it(
+    path: Path, open_folder: Open
+) -> None:
+    """The sandbox may have opened the way to the runs' own folders."""
+    folder = open_folder()
+    for opened in (path, folder.runs):
+        opened.chmod(0o711)
+    with pytest.raises(DataFolderError):
+        DataFolder(path, clock=ManualClock())
+    assert [each.stat().st_mode & 0o777 for each in (path, folder.runs)] == [0o711, 0o711]

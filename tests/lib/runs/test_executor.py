@@ -14,9 +14,10 @@ from lib.errors import Unauthenticated
 from lib.runs import state
 from lib.runs.executor import Executor
 from lib.runs.signals import Bell
+from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
-from lib.storage.records import RunChange, RunRecord, RunStatus
+from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
 from tests.lib.runs.world import OWNER, World
 
@@ -351,3 +352,22 @@ def test_a_crash_of_ours_in_one_run_does_not_stop_the_next(world: World, start: 
     error = world.runs.get(bad.id).error
     assert error is not None
     assert error.code == "internal_error"
+
+
+def test_runs_fail_and_do_not_wait_for_ever_where_the_sandbox_does_not_start(
+    world: World, start: Start
+) -> None:
+    world.add_worker()
+    run = world.start()
+    refusal = SandboxUnavailable("The process that starts workers did not start.")
+
+    def refuse() -> SandboxReport:
+        raise refusal
+
+    world.sandbox.refusal = refusal
+    world.sandbox.report = refuse  # type: ignore[method-assign]
+    start()
+    failed = world.until(run, RunStatus.FAILED)
+    assert failed.error is not None
+    assert failed.error.code == "sandbox_unavailable"
+    assert failed.sandbox == SandboxReport()

@@ -14,7 +14,9 @@ def check_at(public_url, host, origin, scheme):
     Origins(public_url).check({b"host": host, b"origin": origin}, scheme)
 
 
-@pytest.mark.parametrize("host", [b"pub.example", b"pub.example:80", b"PUB.example:8000"])
+@pytest.mark.parametrize(
+    "host", [b"pub.example", b"pub.example:80", b"PUB.example:8000", b"pub.example."]
+)
 def test_an_http_page_of_a_host_that_is_served_by_https_is_another_site(host):
     """Also where no proxy says how the request came: the page may be anybody's on the way."""
     with pytest.raises(CrossOrigin):
