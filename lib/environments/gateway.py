@@ -41,8 +41,7 @@ class InstallerGateway(Gateway):
     @classmethod
     def beside(cls, request: InstallRequest, layers: Layers) -> Self:
         """Make the listeners, or the channel that they come by; before the fork."""
-        # As the gates of runs: below the first id that any tenant has.
-        uid = identity.default_first_uid() - 1 if layers.uid else None
+        uid = identity.gate_uid() if layers.uid else None
         gateway = cls.prepare(GateTerms(uid=uid), layers)
         gateway.hosts, gateway.proxies = request.hosts, request.proxies
         return gateway

@@ -96,7 +96,7 @@ class Supervisor:
         )
         uid = None
         if layers.uid:
-            uid = _lease_uid(private / "uids", first_uid)
+            uid = _lease_uid(identity.lock_folder(private / "uids"), first_uid)
             identity.give(request.folder, uid, uid)
         return enclosure, Tenant(
             work=request.folder,

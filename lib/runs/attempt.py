@@ -123,7 +123,7 @@ class Attempt:
         live.note(level, message)  # which waits: a cancel must not wait for it
 
     def abandon(self) -> None:
-        """End it without an outcome: the lease is somebody else's, or the server stops."""
+        """End it without an outcome: the lease is somebody else's."""
         self._abandoned = True
         self.cancel()
 
@@ -160,9 +160,7 @@ class Attempt:
         except InstallCancelled:
             if self._handed_over:
                 raise _HandedOver from None
-            # Given up by the server, it has done nothing and can simply be queued again.
-            give_back = state.NeverStarted(run.fence)
-            return give_back if self._abandoned else state.Cancelled(run.fence)
+            return None if self._abandoned else state.Cancelled(run.fence)
         except SandboxUnavailable as error:
             return self._failed("sandbox_unavailable", error.detail)
         outcome = self._patiently(lambda: self._collect(manifest))

@@ -147,9 +147,12 @@ class Recovery:
 
     def _adopt(self, run: RunRecord, adopt: Adopt) -> bool:
         """Go on with a run that lives; False if it does not, or nobody may record it."""
+        live = self._sandbox.adopt(self._folder(run).path)
+        if live is None:
+            return False
         mask = self._find_mask(run)
-        live = None if mask is None else self._sandbox.adopt(self._folder(run).path)
-        if mask is None or live is None:
+        if mask is None:
+            live.close()
             return False
         event(log, logging.INFO, "run_adopted", run_id=run.id, worker_id=run.worker_id)
         adopt(run, live, mask)

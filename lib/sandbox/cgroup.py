@@ -114,7 +114,7 @@ class Groups:
         """Return a place in which making a group works, tried; None if there is none."""
         for candidate in _candidates():
             try:
-                candidate.create(f"probe-{os.getpid()}", memory_bytes=1 << 30, tasks=8).remove()
+                candidate.try_one()
             except OSError:
                 continue
             return candidate
@@ -136,8 +136,8 @@ class Groups:
                 with contextlib.suppress(OSError):
                     group.remove()
 
-    def create(self, name: str, *, memory_bytes: int, tasks: int) -> Group:
-        """Make a run's group.
+    def create(self, name: str) -> Group:
+        """Make a run's group, without limits yet.
 
         Raises:
             OSError: the kernel refused, or the name is taken.
@@ -146,12 +146,19 @@ class Groups:
         group = Group(self.version, self.memory / folder_name, self.pids / folder_name)
         for folder in group.folders:
             folder.mkdir()  # if it is there it is another's, and stays
-        try:
-            group.limit(memory_bytes=memory_bytes, tasks=tasks)
-        except OSError:
-            group.remove()
-            raise
         return group
+
+    def try_one(self) -> None:
+        """Make a group with limits, and remove it.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        group = self.create(f"probe-{os.getpid()}")
+        try:
+            group.limit(memory_bytes=1 << 30, tasks=8)
+        finally:
+            group.remove()
 
 
 def _limit_memory(folder: Path, memory_bytes: int) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lib.sandbox import (
+    descriptors,
     init_process,
     landlock,
     loopback,
@@ -39,7 +40,6 @@ from lib.sandbox.rlimits import Ceilings
 HOME: Final = "/worker"  # no host has such a folder, so it hides none
 SCRATCH_BYTES: Final = 64 * 1024 * 1024
 
-_ALL_DESCRIPTORS: Final = 1 << 20  # more than any limit in use
 
 # Of a host's /proc, which shows every process, only what programs size
 # themselves by, and the worker's own folder.
@@ -203,7 +203,7 @@ class Enclosure:
             with _step(name):
                 apply(tenant)
         os.setsid()  # neither the supervisor's session nor one that pid 1 leads
-        _close_descriptors(tenant.keep)
+        descriptors.close_all_but(tenant.keep)  # an open folder outside would be a way out
 
     def get_ready(self) -> None:
         """Compute, before any fork, what would be computed in each child."""
@@ -313,15 +313,6 @@ class Enclosure:
 
 def _change_folder(tenant: Tenant) -> None:
     os.chdir(tenant.work)
-
-
-def _close_descriptors(keep: tuple[int, ...]) -> None:
-    """Close all but what is kept: an open folder outside would be a way out."""
-    low = 3
-    for kept in sorted(keep):
-        os.closerange(low, kept)
-        low = max(low, kept + 1)
-    os.closerange(low, _ALL_DESCRIPTORS)
 
 
 @functools.cache

@@ -88,6 +88,21 @@ def default_first_uid() -> int:
     return FIRST_UID_WHERE_FEW
 
 
+def gate_uid() -> int:
+    """Return the user that all gates become, from root: no run's, and nobody else's."""
+    return default_first_uid() - 1
+
+
+def lock_folder(own: Path) -> Path:
+    """Return where ids are locked: for all servers of a host, else in a folder of one's own."""
+    shared = Path("/run/floom-uids")
+    try:
+        shared.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return own
+    return shared if shared.stat().st_uid == os.geteuid() else own
+
+
 def give(folder: str, uid: int, gid: int) -> None:
     """Make `uid` the owner of a folder and all below it; links are not followed.
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import struct
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from lib.sandbox import descriptors, process_tree
+
 SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM})
-_ALL_DESCRIPTORS: Final = 1 << 20  # more than any limit in use
 _REPORT: Final = struct.Struct("=iQ")
 
 
@@ -47,7 +47,8 @@ def serve(worker: int, report: int | None) -> NoReturn:
     """
     code = 1
     try:
-        _keep_only(report)  # else nobody sees the worker's streams end
+        keep = () if report is None else (report,)
+        descriptors.close_all_but(keep, first=0)  # else nobody sees the worker's streams end
         _cpu_ms()  # for the pages that it writes to, which are this process's own then
         code = _wait_for(worker)
         _end_others()
@@ -63,15 +64,8 @@ def read_report(report: int) -> Ended | None:
     return Ended(*_REPORT.unpack(data)) if len(data) == _REPORT.size else None
 
 
-def _keep_only(report: int | None) -> None:
-    if report is not None:
-        os.closerange(0, report)
-    os.closerange(0 if report is None else report + 1, _ALL_DESCRIPTORS)
-
-
 def _cpu_ms() -> int:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return round((usage.ru_utime + usage.ru_stime) * 1000)
+    return round(process_tree.reaped_cpu_seconds() * 1000)
 
 
 def _wait_for(worker: int) -> int:

@@ -84,7 +84,7 @@ def rights_known_to(version: int) -> int:
     return known
 
 
-def restrict(version: int, rules: Iterable[Rule], *, denies_network: bool = False) -> None:
+def restrict(version: int, rules: Iterable[Rule], *, denies_network: bool) -> None:
     """Hold this thread, and all it starts, to the rules for good.
 
     It needs `no_new_privs` or CAP_SYS_ADMIN. What is open stays open.
@@ -120,15 +120,15 @@ def _create(version: int, handled: int, *, restricts_network: bool) -> int:
 def _allow_path(ruleset: int, path: str, rights: int) -> None:
     beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        _add(ruleset, _RULE_PATH, _PATH_RULE.pack(rights, beneath))
+        _add(ruleset, _PATH_RULE.pack(rights, beneath))
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         # Rights that only folders have are refused for a file.
-        _add(ruleset, _RULE_PATH, _PATH_RULE.pack(rights & _ON_FILES, beneath))
+        _add(ruleset, _PATH_RULE.pack(rights & _ON_FILES, beneath))
     finally:
         os.close(beneath)
 
 
-def _add(ruleset: int, kind: int, attributes: bytes) -> None:
-    syscalls.call("landlock_add_rule", ruleset, kind, attributes, 0)
+def _add(ruleset: int, attributes: bytes) -> None:
+    syscalls.call("landlock_add_rule", ruleset, _RULE_PATH, attributes, 0)

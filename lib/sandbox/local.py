@@ -42,7 +42,8 @@ class LocalSandbox:
     """Runs workers as processes of this host, confined as far as it lets them be.
 
     Args:
-        folder: Private folder for the zygote's socket and the locks of user ids.
+        folder: Private folder for the zygote's socket, and the locks of user ids where /run
+            has no place for them.
         mode: `require`, `best_effort` or `off`, as the settings say.
         runtimes: The interpreters' files.
         hidden: What no worker may see, wherever it lies: the server's folders.

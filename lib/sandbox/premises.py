@@ -46,12 +46,13 @@ class Premises:
             stage=settings.stage,
             hidden=settings.hidden,
         )
-        uids = UidRange(_uid_locks(settings), first=first_uid) if layers.uid else None
+        locks = identity.lock_folder(Path(settings.uids))
+        uids = UidRange(locks, first=first_uid) if layers.uid else None
         if found:
             enclosure.get_ready()
         terms = GateTerms(api_socket=settings.api_socket)
         if layers.uid:
-            terms = replace(terms, uid=first_uid - 1)  # no run's, and nobody else's
+            terms = replace(terms, uid=identity.gate_uid())
         if settings.network is not None:
             terms = replace(terms, network=settings.network)
         premises = cls(enclosure, terms, uids, found.groups if found else None)
@@ -72,7 +73,7 @@ class Premises:
         if self.groups is None:
             return None
         name = f"{os.getpid()}-{time.monotonic_ns()}"
-        return self.groups.create(name, memory_bytes=1 << 40, tasks=1 << 15)
+        return self.groups.create(name)
 
 
 def _probe(settings: wire.ZygoteSettings, first_uid: int) -> Probe:
@@ -87,13 +88,3 @@ def _probe(settings: wire.ZygoteSettings, first_uid: int) -> Probe:
             os.chmod(folder, 0o711)  # noqa: PTH101, S103 - to pass, not to look
         found = probe(settings.needed_paths, first_uid)
     return found
-
-
-def _uid_locks(settings: wire.ZygoteSettings) -> Path:
-    """Return where ids are locked: for all servers of a host, where there is such a place."""
-    shared = Path("/run/floom-uids")
-    try:
-        shared.mkdir(mode=0o700, exist_ok=True)
-    except OSError:
-        return Path(settings.uids)
-    return shared if shared.stat().st_uid == os.geteuid() else Path(settings.uids)

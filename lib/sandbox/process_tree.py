@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import time
 from typing import Final
@@ -88,6 +89,12 @@ def cpu_seconds(pids: list[int]) -> float:
             fields = file.read().rpartition(b")")[2].split()
             ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
     return ticks / TICKS_A_SECOND
+
+
+def reaped_cpu_seconds() -> float:
+    """Return the CPU time of all that this process has reaped, and what those had."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def signal_all(pids: list[int], number: signal.Signals) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -161,7 +160,7 @@ class Supervisor:
         if ended is None:
             exit_code = child.reap()
             process_tree.end_below(os.getpid())
-            ended = Ended(exit_code, _cpu_ms())
+            ended = Ended(exit_code, round(process_tree.reaped_cpu_seconds() * 1000))
         return ended
 
     def _must_stop(self) -> bool:
@@ -251,9 +250,8 @@ class Supervisor:
 
         They were reaped by the first process of the namespace, or here.
         """
-        reaped_here = resource.getrusage(resource.RUSAGE_CHILDREN)
         counted = process_tree.cpu_seconds([*pids, self._first_pid])
-        return counted + reaped_here.ru_utime + reaped_here.ru_stime
+        return counted + process_tree.reaped_cpu_seconds()
 
     def _memory_in_use(self, pids: list[int]) -> int:
         """Return the tree's memory; exact only where the cheap upper bound is over the limit."""
@@ -324,8 +322,3 @@ _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_C
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _cpu_ms() -> int:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return round((usage.ru_utime + usage.ru_stime) * 1000)

@@ -147,7 +147,8 @@ class ZygoteSettings:
     Attributes:
         confines: Whether workers are confined, as far as the host lets them be.
         stage: An empty folder, for `NewRoot`.
-        uids: Folder of the locks that stand for user ids.
+        uids: Folder of the locks that stand for user ids, where /run has no place
+            for them.
         readable: What workers may read beside the system: interpreters.
         hidden: What they must not see wherever it lies.
         needed_paths: What they must reach under another uid.

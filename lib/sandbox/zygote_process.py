@@ -149,7 +149,7 @@ def _spawn(
         start_new_session=True,  # a Ctrl-C in the server's terminal is the server's
     )
     told = f"{ENGINE_ROOT}\n{settings.encode()}".encode()
-    with contextlib.suppress(BrokenPipeError), process.stdin or contextlib.nullcontext() as stdin:
-        if stdin is not None:
-            stdin.write(told)
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+        stdin.write(told)
     return process

@@ -40,7 +40,6 @@ class Refused(Exception):
 
     def __init__(self, target: Target, reason: str) -> None:
         super().__init__(f"{target} {reason}")
-        self.target = target
 
 
 class Unresolved(Exception):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final, NoReturn, cast
 
-from lib.sandbox import privileges
+from lib.sandbox import descriptors, privileges
 from lib.sandbox.gate import server
 from lib.sandbox.gate.allow_list import AllowList
 from lib.sandbox.gate.api import ApiDoor
@@ -81,16 +81,12 @@ async def _serve(
             group.create_task(server.serve(proxy, way_out, server.MAX_PROXY_CONNECTIONS))
 
 
-def _keep_only(descriptors: Iterable[int]) -> None:
+def _keep_only(keep: Iterable[int]) -> None:
     """Close all descriptors but these and stderr; what a supervisor holds is not ours."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1):
         os.dup2(null, stream)
-    start, limit = 3, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    for descriptor in sorted(descriptors):
-        os.closerange(start, descriptor)
-        start = descriptor + 1
-    os.closerange(start, limit)
+    descriptors.close_all_but(keep)
 
 
 def _become_harmless(settings: GateSettings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 ADDRESS: Final = "127.0.0.1"
 NETWORK_MODULE: Final = "lib.sandbox.gate.network"
@@ -15,7 +15,7 @@ MANIFEST_REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """Everything one gate needs to know; `asdict` makes JSON of it.
+    """Everything one gate needs to know.
 
     Attributes:
         run_id: The only run whose calls are forwarded.
@@ -39,15 +39,6 @@ class GateSettings:
     trusted: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     remedy: str = MANIFEST_REMEDY
-
-    @classmethod
-    def load(cls, values: Mapping[str, Any]) -> GateSettings:
-        """Return the settings that `asdict` and JSON made these values of."""
-        lists = {
-            name: None if values[name] is None else tuple(values[name])
-            for name in ("allow", "trusted")
-        }
-        return cls(**{**values, **lists})
 
 
 def api_variables(port: int) -> dict[str, str]:

@@ -29,7 +29,7 @@ def main() -> int:
     simulate_docker_default()
     if not given["landlock"]:
         refuse_landlock()
-    place = Place(Path(given["root"]), given["variables"], isolation="require")
+    place = Place(Path(given["root"]), given["variables"], isolation=given["isolation"])
     customer = Recorded()
     try:
         place.install(

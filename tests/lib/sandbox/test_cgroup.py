@@ -23,10 +23,16 @@ def groups() -> Groups:
 
 @pytest.fixture
 def group(groups: Groups) -> Iterator[Group]:
-    made = groups.create(f"test-{os.getpid()}", memory_bytes=64 * MIB, tasks=10)
+    made = made_in(groups, f"test-{os.getpid()}")
     yield made
     made.kill()
     made.remove()
+
+
+def made_in(groups: Groups, name: str) -> Group:
+    group = groups.create(name)
+    group.limit(memory_bytes=64 * MIB, tasks=10)
+    return group
 
 
 def run_in(group: Group, work: Callable[[], object]) -> int:
@@ -71,7 +77,7 @@ def test_tasks_are_counted_for_the_whole_group(group: Group) -> None:
 
 
 def test_all_are_killed_at_once_and_the_group_goes(groups: Groups) -> None:
-    made = groups.create(f"kill-{os.getpid()}", memory_bytes=64 * MIB, tasks=10)
+    made = made_in(groups, f"kill-{os.getpid()}")
     read_end, write_end = os.pipe()
 
     def stay() -> None:
@@ -93,7 +99,7 @@ def test_all_are_killed_at_once_and_the_group_goes(groups: Groups) -> None:
 
 def test_a_name_in_use_is_refused(groups: Groups, group: Group) -> None:
     with pytest.raises(FileExistsError):
-        groups.create(f"test-{os.getpid()}", memory_bytes=MIB, tasks=1)
+        groups.create(f"test-{os.getpid()}")
 
 
 def test_groups_of_dead_supervisors_are_swept_and_no_others(groups: Groups) -> None:
@@ -101,9 +107,9 @@ def test_groups_of_dead_supervisors_are_swept_and_no_others(groups: Groups) -> N
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    dead = groups.create(f"{pid}-1", memory_bytes=64 * MIB, tasks=10)
-    alive = groups.create(f"{os.getpid()}-1", memory_bytes=64 * MIB, tasks=10)
-    named = groups.create("named-otherwise", memory_bytes=64 * MIB, tasks=10)
+    dead = made_in(groups, f"{pid}-1")
+    alive = made_in(groups, f"{os.getpid()}-1")
+    named = made_in(groups, "named-otherwise")
     try:
         groups.sweep()
         assert not any(folder.exists() for folder in dead.folders)
@@ -118,7 +124,7 @@ def test_processes_of_a_dead_supervisor_are_ended(groups: Groups) -> None:
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    dead = groups.create(f"{pid}-2", memory_bytes=64 * MIB, tasks=10)
+    dead = made_in(groups, f"{pid}-2")
     left = run_in(dead, signal.pause)
     while str(left) not in (dead.pids / "cgroup.procs").read_text().split():
         os.sched_yield()

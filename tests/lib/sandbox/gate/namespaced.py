@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path.cwd()))
 
 from lib.sandbox import loopback, namespaces, syscalls
 from lib.sandbox.gate import process
-from lib.sandbox.gate.settings import GateSettings, proxy_variables
+from lib.sandbox.gate.settings import proxy_variables
+from tests.lib.sandbox.gate import settings_json
 from tests.lib.sandbox.gate.loopback_network import internet
 
 PORTS = (8_080, 8_081)
@@ -44,7 +45,7 @@ def main():
     api, proxy = loopback.receive_listeners(near, len(PORTS))
     parent = os.getpid()
     if os.fork() == 0:
-        settings = GateSettings.load(given["settings"])
+        settings = settings_json.load(given["settings"])
         process.run(settings, api=api, proxy=proxy, notices=None, parent_pid=parent)
     os.waitpid(worker, 0)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path.cwd()))
 
 from lib.sandbox.gate import process
-from lib.sandbox.gate.settings import GateSettings
+from tests.lib.sandbox.gate import settings_json
 from tests.lib.sandbox.gate.loopback_network import internet
 
 
@@ -40,7 +40,7 @@ def main():
     if pid == 0:
         if os.geteuid() == 0 and given["settings"]["uid"]:
             sys.meta_path.insert(0, NothingToRead())
-        settings = GateSettings.load(given["settings"])
+        settings = settings_json.load(given["settings"])
         process.run(settings, api=api, proxy=proxy, notices=writer, parent_pid=parent)
     os.close(writer)
     os.close(held)

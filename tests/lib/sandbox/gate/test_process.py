@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -73,12 +73,10 @@ class Gate:
             self._pidfd = -1
 
 
-def settings(path: Path | None = None, **fields: object) -> GateSettings:
-    return GateSettings.load({
-        **asdict(GateSettings(RUN, api_socket=str(path) if path else None)),
-        "network": "tests.lib.sandbox.gate.loopback_network",
-        **fields,
-    })  # fmt: skip
+def settings(path: Path | None = None, **fields: Any) -> GateSettings:
+    socket_path = str(path) if path else None
+    fields.setdefault("network", "tests.lib.sandbox.gate.loopback_network")
+    return GateSettings(RUN, api_socket=socket_path, **fields)
 
 
 @pytest.fixture

@@ -1,17 +1,6 @@
 """What travels to the gate, and what the worker is told."""
 
-import json
-from dataclasses import asdict
-
 from lib.sandbox.gate.settings import GateSettings, api_variables, proxy_variables
-
-
-def test_settings_survive_json():
-    settings = GateSettings("run_x", "/a/b.sock", ("*:443",), 500_001, "a.module",
-                            ("index.corp:443",), {"https": "http://proxy.corp"}, "Name it.")  # fmt: skip
-
-    assert GateSettings.load(json.loads(json.dumps(asdict(settings)))) == settings
-    assert GateSettings.load(json.loads(json.dumps(asdict(GateSettings("r"))))) == GateSettings("r")
 
 
 def test_the_password_of_the_operators_proxy_is_not_shown():
