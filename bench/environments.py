@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from bench.hello import in_turns
 from bench.kit import servers
 from bench.kit.figures import ms, paired, ratio
 from bench.kit.table import table
@@ -34,7 +35,6 @@ from tests.lib.environments.place import Place, requirements
 BUILDS = 5
 REUSES = 200
 ROUNDS = 20
-WARM_UP = 2
 SCRIPT = "import requests, yaml\nprint(requests.__version__, yaml.__version__)\n"
 REAL = "requests\npyyaml\n"
 MANIFEST = "exec: {warm: %s}\n"
@@ -88,17 +88,14 @@ def run_table(folder: Path) -> str:
     variables = dict(load_settings(dotenv=folder / "none").installer_variables)
     packages = Place(folder / "real", variables).install(requirements(*REAL.split()))
     with prepared_server(folder, variables) as server, servers.connected(server.port) as http:
-        calls: dict[str, Callable[[], float]] = {
-            "bare python, the same environment": lambda: took(lambda: bare(packages)),
-            "a run, warm start": lambda: took(lambda: run(http, "warm")),
-            "a run, exec.warm: false": lambda: took(lambda: run(http, "cold")),
-        }
-        took_all: dict[str, list[float]] = {name: [] for name in calls}
-        for number in range(WARM_UP + ROUNDS):
-            for name, call in calls.items():
-                seconds = call()
-                if number >= WARM_UP:
-                    took_all[name].append(seconds)
+        took_all = in_turns(
+            {
+                "bare python, the same environment": lambda: took(lambda: bare(packages)),
+                "a run, warm start": lambda: took(lambda: run(http, "warm")),
+                "a run, exec.warm: false": lambda: took(lambda: run(http, "cold")),
+            },
+            rounds=ROUNDS,
+        )
     base = next(iter(took_all.values()))
     rows = [(name, ms(each), ratio(each, base)) for name, each in took_all.items()]
     return table(["import requests, yaml; POST to completed", "median", paired("bare")], rows)

@@ -56,10 +56,12 @@ def main() -> str:
     return f"{results}\n\n{steps.table()}\n\nHeld by the sandbox: {steps.sandbox}."
 
 
-def in_turns(calls: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+def in_turns(
+    calls: dict[str, Callable[[], float]], *, rounds: int = ROUNDS
+) -> dict[str, list[float]]:
     """Return the seconds that each call says it took, a round after the other."""
     took: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(WARM_UP + ROUNDS):
+    for number in range(WARM_UP + rounds):
         for name, call in calls.items():
             seconds = call()
             if number >= WARM_UP:

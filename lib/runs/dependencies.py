@@ -31,13 +31,13 @@ def recipes_of(workspace: Workspace, sha: str, *, source_builds: bool) -> tuple[
         InstallError: a file is not understood, or asks for what is refused.
     """
     tree = workspace.tree(sha)
-    names = (REQUIREMENTS, PACKAGE, *LOCKS)
-    files = {name: data for name in names if (data := tree.find_bytes(name)) is not None}
     found: list[Recipe | None] = []
-    if REQUIREMENTS in files:
-        found.append(read_requirements(files[REQUIREMENTS], source_builds=source_builds))
-    if PACKAGE in files and tree.find(OWN_MODULES) is None:
-        found.append(read_package(files))
+    if (requirements := tree.find_bytes(REQUIREMENTS)) is not None:
+        found.append(read_requirements(requirements, source_builds=source_builds))
+    if (package := tree.find_bytes(PACKAGE)) is not None and tree.find(OWN_MODULES) is None:
+        locks = {name: tree.find_bytes(name) for name in LOCKS}  # megabytes, perhaps
+        known = {name: data for name, data in locks.items() if data is not None}
+        found.append(read_package({PACKAGE: package, **known}))
     return tuple(recipe for recipe in found if recipe is not None)
 
 
