@@ -1,0 +1,48 @@
+"""Storage ports: what each store promises, whatever holds it.
+
+All methods are synchronous and may be called from any thread; every write is
+durable when the method returns. Each adapter passes the same contract suite in
+`tests/contract/`.
+"""
+
+from lib.storage.ports.blobs import BlobInfo, BlobNotFound, BlobReferences, BlobStore
+from lib.storage.ports.claims import IdempotencyKeyReused
+from lib.storage.ports.errors import PreconditionFailed, StoreUnavailable
+from lib.storage.ports.logs import LogStore
+from lib.storage.ports.pages import Page
+from lib.storage.ports.runs import (
+    MAX_SCANNED_ROWS,
+    ConcurrencyReached,
+    Creation,
+    RunExists,
+    RunNotFound,
+    RunStore,
+    StaleFence,
+)
+from lib.storage.ports.secrets import SealedSecretStore, SecretStore
+from lib.storage.ports.uploads import UploadNotFound, UploadStore
+from lib.storage.ports.worker_settings import WorkerSettingsStore
+
+__all__ = [
+    "MAX_SCANNED_ROWS",
+    "BlobInfo",
+    "BlobNotFound",
+    "BlobReferences",
+    "BlobStore",
+    "ConcurrencyReached",
+    "Creation",
+    "IdempotencyKeyReused",
+    "LogStore",
+    "Page",
+    "PreconditionFailed",
+    "RunExists",
+    "RunNotFound",
+    "RunStore",
+    "SealedSecretStore",
+    "SecretStore",
+    "StaleFence",
+    "StoreUnavailable",
+    "UploadNotFound",
+    "UploadStore",
+    "WorkerSettingsStore",
+]
