@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from lib.bootstrap import Services
 from lib.errors import FieldError, Invalid
 from lib.runs.lifecycle import KeyUse
 from lib.storage.content import ContentStore
 from lib.storage.records import RunRecord, StoredAnswer
 from lib.web.body import ABSENT, digest
-from lib.web.call import Call
+from lib.web.call import Call, Reply
+from lib.workspace.once import RequestKey
 
 REPLAYED: Final = {"idempotent-replayed": "true"}
 BODY_FIELD: Final = "idempotency_key"
@@ -39,16 +41,66 @@ def key_use(
     key = header_key or body_key
     if key is None:
         return None
-    scope = json.dumps([call.principal.user_id, call.route_template, *path_ids, key])
-    return KeyUse(hashlib.sha256(scope.encode()).hexdigest(), _body_digest(call), answer)
+    return KeyUse(_scope(call, path_ids, key), _body_digest(call), answer)
 
 
 def stored_answer(
-    status: int, model: BaseModel, headers: dict[str, str], *, run_id: str, content: ContentStore
+    status: int,
+    model: BaseModel,
+    headers: Mapping[str, str],
+    *,
+    content: ContentStore,
+    run_id: str | None = None,
 ) -> StoredAnswer:
     """Return an answer in the form in which it is kept."""
     body = content.store_json(model.model_dump_json(by_alias=True))
     return StoredAnswer(status, body, tuple(headers.items()), run_id)
+
+
+def once_in_git(
+    call: Call[Any, Any],
+    path_ids: Sequence[str],
+    services: Services,
+    *,
+    effect: Callable[[Mapping[str, str]], Reply],
+    repeat: Callable[[str], Reply],
+    body_digest: str | None = None,
+) -> Reply:
+    """Answer a request whose effect is one commit, at most once for its key. Blocks.
+
+    Args:
+        call: The request; without a key `effect` is simply tried.
+        path_ids: Ids of the path, which are part of what the key is good for.
+        services: Where keys and their answers are kept.
+        effect: Commits with the trailers that it is given, and replies with a model.
+        repeat: Makes the same reply of the commit, where its answer got lost.
+        body_digest: SHA-256 in hex of a body that is not JSON.
+    """
+    if call.idempotency_key is None:
+        return effect({})
+    content = services.content
+
+    def stored(reply: Reply) -> StoredAnswer:
+        assert isinstance(reply.body, BaseModel)  # noqa: S101  # what is kept is JSON
+        return stored_answer(reply.status, reply.body, reply.headers, content=content)
+
+    key = RequestKey(
+        _scope(call, path_ids, call.idempotency_key), body_digest or _body_digest(call)
+    )
+    answered = services.once.answer(
+        key,
+        effect=lambda trailers: stored(effect(trailers)),
+        repeat=lambda commit: stored(repeat(commit)),
+    )
+    answer = answered.answer
+    headers = {**dict(answer.headers), **(REPLAYED if answered.replayed else {})}
+    return Reply(content.load_json(answer.body).encode(), answer.status, headers)
+
+
+def _scope(call: Call[Any, Any], path_ids: Sequence[str], key: str) -> str:
+    """Return what names one use of a key: by whom, where, of what."""
+    scope = json.dumps([call.principal.user_id, call.route_template, *path_ids, key])
+    return hashlib.sha256(scope.encode()).hexdigest()
 
 
 def _body_digest(call: Call[Any, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from handlers.authors import author_of
 from handlers.idempotency import REPLAYED, key_use, stored_answer
 from handlers.run_views import RunView, run_summary, run_view
 from handlers.worker_views import (
@@ -296,12 +297,6 @@ class WorkerReload:
                 for problem in worker.loaded.errors
             ],
         )
-
-
-def author_of(principal: Principal) -> Author:
-    """Return the author of a commit that a caller causes."""
-    email = principal.email or f"{principal.user_id}@floom.local"
-    return Author(name=principal.user_id, email=email)
 
 
 def _location(run_id: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ created at import.
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
 from lib.web.shutdown import Shutdown
+from lib.workspace.once import Once
 from lib.workspace.registry import Registry
 from lib.workspace.workspace import Workspace
 
@@ -78,6 +80,7 @@ class Services:
     workspace: Workspace
     catalogue: Catalogue
     lifecycle: Lifecycle
+    once: Once
     early_installs: EarlyInstalls
     signals: RunSignals
     executor: Executor
@@ -125,6 +128,7 @@ class _LocalStores:
         from lib.storage.files import FileBlobStore
         from lib.storage.sqlite import (
             SqliteBlobReferences,
+            SqliteClaimStore,
             SqliteDatabase,
             SqliteLogStore,
             SqliteRunStore,
@@ -137,6 +141,7 @@ class _LocalStores:
         on_exit.callback(self.database.close)
         self.runs = SqliteRunStore(self.database)
         self.logs = SqliteLogStore(self.database)
+        self.claims = SqliteClaimStore(self.database)
         self.uploads = SqliteUploadStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
         self.secrets = open_secret_store(
@@ -156,6 +161,7 @@ class _LocalParts:
         self.settings = settings
         self.clock = clock
         self.ids = Ids(clock)
+        self.life = secrets.token_hex(16)  # names this life of the server
         self.folder = DataFolder(settings.data_dir, clock=clock)
         on_exit.callback(self.folder.close)
         self.stores = _LocalStores(settings, self.folder, clock, on_exit)
@@ -197,6 +203,12 @@ class _LocalParts:
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self._lifecycle(),
+            once=Once(
+                claims=self.stores.claims,
+                workspace=self.workspace,
+                clock=self.clock,
+                owner=self.life,
+            ),
             early_installs=self.early_installs,
             signals=self.signals,
             executor=self.executor,
@@ -220,6 +232,7 @@ class _LocalParts:
         )
         retention = Retention(
             store=self.stores.runs,
+            claims=self.stores.claims,
             logs=self.stores.logs,
             uploads=self.stores.uploads,
             blobs=BlobSweep(

@@ -10,7 +10,7 @@ from typing import Final
 from lib.clock import Clock
 from lib.log import event
 from lib.runs.blob_sweep import BlobSweep
-from lib.storage.ports import LogStore, RunStore, UploadStore
+from lib.storage.ports import ClaimStore, LogStore, RunStore, UploadStore
 
 log: Final = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Retention:
         self,
         *,
         store: RunStore,
+        claims: ClaimStore,
         logs: LogStore,
         uploads: UploadStore,
         blobs: BlobSweep,
@@ -41,6 +42,7 @@ class Retention:
         reclaim: Callable[[], None],
     ) -> None:
         self._store = store
+        self._claims = claims
         self._logs = logs
         self._uploads = uploads
         self._blobs = blobs
@@ -66,7 +68,7 @@ class Retention:
         return runs
 
     def _sweep_claims(self, now: datetime, should_stop: Callable[[], bool]) -> None:
-        while not should_stop() and self._store.delete_expired_claims(now=now, limit=BATCH):
+        while not should_stop() and self._claims.delete_expired(now=now, limit=BATCH):
             pass
 
     def _sweep_uploads(self, now: datetime, should_stop: Callable[[], bool]) -> None:

@@ -299,6 +299,38 @@ class IdempotencyClaim:
     answer: StoredAnswer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingClaim:
+    """A use of an idempotency key whose effect is still to come.
+
+    Attributes:
+        key: As of an IdempotencyClaim.
+        body_digest: The same.
+        owner: Names one life of a server; of its claims none outlives it.
+        taken_at: Nothing of the effect happened before this.
+    """
+
+    key: str
+    body_digest: str
+    owner: str
+    taken_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaking:
+    """What became of the wish to take an idempotency key.
+
+    Attributes:
+        answer: Of the same request, which was settled before: the key is not taken.
+        tried_since: When a request that was never settled first took the key: its
+            effect may have happened since. None: nobody tried before.
+    """
+
+    answer: StoredAnswer | None = None
+    tried_since: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunChange:
     """A run as it should be now, and what comes into being with it, as one unit."""

@@ -201,7 +201,7 @@ def _listed(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _values(given: str | list[str]) -> list[str]:
     texts = [given] if isinstance(given, str) else given
-    return [value for text in texts for value in text.split(",") if value]
+    return [value for text in texts for value in text.split(",")]
 
 
 @functools.cache

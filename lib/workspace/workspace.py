@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from lib.clock import Clock
 from lib.log import event
+from lib.workspace import ancestry
 from lib.workspace import seed as seeding
 from lib.workspace.bundles import BundleCache, BundleFile
 from lib.workspace.commit_objects import FLOOM, Author, CommitInfo
@@ -266,6 +268,16 @@ class Workspace:
             info = self.commit_info(at)
             yield at, info
             at = info.parents[0] if info.parents else None
+
+    def find_request(self, request: str, *, since: datetime) -> str | None:
+        """Return the commit with the trailer `Floom-Request: <request>`, if there is one.
+
+        Args:
+            request: What `once.py` gives a commit as its trailer.
+            since: What is clearly older is not looked at: the time at which the
+                request was first tried.
+        """
+        return ancestry.find_request(self._repository.store, self.tip(), request, since=since)
 
     def held(self) -> tuple[str, ...]:
         """Return paths that were edited on disk while they changed in git.

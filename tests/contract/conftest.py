@@ -9,6 +9,7 @@ import pytest
 from lib.storage.ports import (
     BlobReferences,
     BlobStore,
+    ClaimStore,
     LogStore,
     RunStore,
     SecretStore,
@@ -38,6 +39,11 @@ def stores(backend: str, samples: Samples) -> Iterator[Stores]:
 @pytest.fixture
 def runs(stores: Stores) -> RunStore:
     return stores.runs
+
+
+@pytest.fixture
+def claims(stores: Stores) -> ClaimStore:
+    return stores.claims
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from lib.storage.records import (
     ApprovalStatus,
     Artifact,
     IdempotencyClaim,
+    PendingClaim,
     RunChange,
     RunError,
     RunEvent,
@@ -89,6 +90,17 @@ class Samples:
         body = Stored(len(answer), text=answer)
         stored = StoredAnswer(202, body, (("location", "/runs/x"),))
         return IdempotencyClaim(key, digest, self.now + timedelta(days=1), stored)
+
+    def pending(self, key: str = "k", **fields: Any) -> PendingClaim:
+        """Return a wish to take a key, by a server of this name."""
+        defaults: dict[str, Any] = {
+            "key": key,
+            "body_digest": "d",
+            "owner": "this life",
+            "taken_at": self.now,
+            "expires_at": self.now + timedelta(days=1),
+        }
+        return PendingClaim(**{**defaults, **fields})
 
     def artifact(self, run_id: str, name: str, sha256: str = "e" * 64) -> Artifact:
         """Return a text artifact."""

@@ -16,6 +16,7 @@ from lib.storage.files import FileBlobStore
 from lib.storage.memory import (
     MemoryBlobReferences,
     MemoryBlobStore,
+    MemoryClaimStore,
     MemoryLogStore,
     MemoryRunStore,
     MemorySecretStore,
@@ -25,6 +26,7 @@ from lib.storage.memory import (
 from lib.storage.ports import (
     BlobReferences,
     BlobStore,
+    ClaimStore,
     LogStore,
     RunStore,
     SecretStore,
@@ -33,6 +35,7 @@ from lib.storage.ports import (
 )
 from lib.storage.sqlite import (
     SqliteBlobReferences,
+    SqliteClaimStore,
     SqliteDatabase,
     SqliteLogStore,
     SqliteRunStore,
@@ -50,6 +53,7 @@ class Stores:
     """One of each port, of one kind."""
 
     runs: RunStore
+    claims: ClaimStore
     logs: LogStore
     uploads: UploadStore
     references: BlobReferences
@@ -74,8 +78,10 @@ def open_stores(backend: str, clock: Clock) -> Iterator[Stores]:
 def _in_memory(clock: Clock) -> Stores:
     references = MemoryBlobReferences()
     uploads = MemoryUploadStore(references)
+    claims = MemoryClaimStore(references)
     return Stores(
-        runs=MemoryRunStore(references, uploads),
+        runs=MemoryRunStore(references, uploads, claims),
+        claims=claims,
         logs=MemoryLogStore(),
         uploads=uploads,
         references=references,
@@ -88,6 +94,7 @@ def _in_memory(clock: Clock) -> Stores:
 def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
     return Stores(
         runs=SqliteRunStore(database),
+        claims=SqliteClaimStore(database),
         logs=SqliteLogStore(database),
         uploads=SqliteUploadStore(database),
         references=SqliteBlobReferences(database),

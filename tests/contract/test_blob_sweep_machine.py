@@ -224,6 +224,7 @@ class Machine(RuleBasedStateMachine):
         fuse = fuse or Fuse()
         return Retention(
             store=fuse.protect(self.stores.runs),
+            claims=fuse.protect(self.stores.claims),
             logs=fuse.protect(self.stores.logs),
             uploads=fuse.protect(self.stores.uploads),
             blobs=self._sweep(fuse),

@@ -7,6 +7,7 @@ everything.
 
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.blobs import MemoryBlobStore
+from lib.storage.memory.claims import MemoryClaimStore
 from lib.storage.memory.logs import MemoryLogStore
 from lib.storage.memory.runs import MemoryRunStore
 from lib.storage.memory.secrets import MemorySecretStore
@@ -16,6 +17,7 @@ from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
 __all__ = [
     "MemoryBlobReferences",
     "MemoryBlobStore",
+    "MemoryClaimStore",
     "MemoryLogStore",
     "MemoryRunStore",
     "MemorySecretStore",

@@ -9,21 +9,19 @@ from datetime import datetime
 
 from lib.storage.blob_names import (
     RUN_ITEM,
-    claim_owner,
-    hashes_of,
     named_by_belongings,
     named_by_run,
 )
 from lib.storage.caps import check_cap, frees_a_place
 from lib.storage.documents import encode_summary
 from lib.storage.memory.blob_refs import MemoryBlobReferences
+from lib.storage.memory.claims import MemoryClaimStore
 from lib.storage.memory.counters import MemoryCounters
 from lib.storage.memory.queue import Choice, choose, is_claimable, turn
 from lib.storage.memory.run_lists import page_of
 from lib.storage.memory.uploads import MemoryUploadStore
 from lib.storage.ports import (
     Creation,
-    IdempotencyKeyReused,
     Page,
     RunExists,
     RunNotFound,
@@ -52,12 +50,14 @@ class MemoryRunStore:
     Args:
         refs: Shared with the other stores whose records name blobs.
         uploads: What runs may name.
+        claims: Where keys of starts are settled.
     """
 
     def __init__(
         self,
         refs: MemoryBlobReferences | None = None,
         uploads: MemoryUploadStore | None = None,
+        claims: MemoryClaimStore | None = None,
     ) -> None:
         self._lock = threading.RLock()
         self._refs = refs or MemoryBlobReferences()
@@ -67,19 +67,20 @@ class MemoryRunStore:
         self._events: dict[str, dict[int, RunEvent]] = {}
         self._artifacts: dict[str, dict[str, Artifact]] = {}
         self._approvals: dict[str, dict[str, Approval]] = {}
-        self._claims: dict[str, IdempotencyClaim] = {}
+        self._claims = claims or MemoryClaimStore(self._refs)
 
     def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
         with self._lock:
             at = change.run.created_at
-            if claim and (answer := self._find_answer(claim.key, claim.body_digest, at)):
-                return Creation(run=None, replayed=answer)
+            if claim is not None:
+                answer = self._claims.find_answer(claim.key, claim.body_digest, now=at)
+                if answer is not None:
+                    return Creation(run=None, replayed=answer)
             self._check_new(change.run)
             self._uploads.use(change.run)
             if claim:
-                self._claims[claim.key] = claim
-                self._refs.replace(claim_owner(claim.key), "", hashes_of(claim.answer.body))
+                self._claims.put(claim)
             self._keep(change)
             self._counters.count_created(change.run)
             return Creation(change.run)
@@ -87,7 +88,7 @@ class MemoryRunStore:
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
         """Return the answer that the same request got, if its claim still lives."""
         with self._lock:
-            return self._find_answer(key, body_digest, now)
+            return self._claims.find_answer(key, body_digest, now=now)
 
     def get(self, run_id: str) -> RunRecord:
         """Return a run. Raises RunNotFound."""
@@ -208,20 +209,6 @@ class MemoryRunStore:
             for run_id in {*run_ids} & {*self.list_finished(before=before, limit=len(self._runs))}:
                 self._delete(run_id)
 
-    def delete_expired_claims(self, *, now: datetime, limit: int) -> int:
-        """Delete up to `limit` idempotency claims whose time is over; return how many."""
-        with self._lock:
-            ended = sorted(
-                (claim.expires_at, key)
-                for key, claim in self._claims.items()
-                if claim.expires_at <= now
-            )
-            over = [key for _, key in ended[:limit]]
-            for key in over:
-                del self._claims[key]
-                self._refs.remove(claim_owner(key))
-            return len(over)
-
     def check(self) -> None:
         """Do nothing: there is nothing that could be away."""
 
@@ -235,14 +222,6 @@ class MemoryRunStore:
         """Return the page that `list` returns, each run as JSON text."""
         page = self.list(query, limit=limit, after=after)
         return Page(tuple(encode_summary(run) for run in page.rows), page.next_key)
-
-    def _find_answer(self, key: str, body_digest: str, now: datetime) -> StoredAnswer | None:
-        known = self._claims.get(key)
-        if known is None or known.expires_at <= now:
-            return None
-        if known.body_digest != body_digest:
-            raise IdempotencyKeyReused("This idempotency key was used with another body.")
-        return known.answer
 
     def _check_new(self, run: RunRecord) -> None:
         if run.id in self._runs:

@@ -6,7 +6,7 @@ durable when the method returns. Each adapter passes the same contract suite in
 """
 
 from lib.storage.ports.blobs import BlobInfo, BlobNotFound, BlobReferences, BlobStore
-from lib.storage.ports.claims import IdempotencyKeyReused
+from lib.storage.ports.claims import ClaimStore, IdempotencyKeyInUse, IdempotencyKeyReused
 from lib.storage.ports.errors import PreconditionFailed, StoreUnavailable
 from lib.storage.ports.logs import LogStore
 from lib.storage.ports.pages import Page
@@ -29,8 +29,10 @@ __all__ = [
     "BlobNotFound",
     "BlobReferences",
     "BlobStore",
+    "ClaimStore",
     "ConcurrencyReached",
     "Creation",
+    "IdempotencyKeyInUse",
     "IdempotencyKeyReused",
     "LogStore",
     "Page",

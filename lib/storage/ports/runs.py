@@ -198,10 +198,6 @@ class RunStore(Protocol):
         """
         ...
 
-    def delete_expired_claims(self, *, now: datetime, limit: int) -> int:
-        """Delete up to `limit` idempotency claims whose time is over; return how many."""
-        ...
-
     def check(self) -> None:
         """Write and read something. Raises StoreUnavailable."""
         ...

@@ -1,6 +1,7 @@
 """Stores in one SQLite file, of the standard library."""
 
 from lib.storage.sqlite.blob_refs import SqliteBlobReferences
+from lib.storage.sqlite.claims import SqliteClaimStore
 from lib.storage.sqlite.database import SqliteDatabase
 from lib.storage.sqlite.logs import SqliteLogStore
 from lib.storage.sqlite.runs import SqliteRunStore
@@ -10,6 +11,7 @@ from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
 __all__ = [
     "SqliteBlobReferences",
+    "SqliteClaimStore",
     "SqliteDatabase",
     "SqliteLogStore",
     "SqliteRunStore",

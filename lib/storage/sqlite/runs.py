@@ -180,12 +180,6 @@ class SqliteRunStore:
             left = left[done:]
             self._database.reclaim()
 
-    def delete_expired_claims(self, *, now: datetime, limit: int) -> int:
-        """Delete up to `limit` idempotency claims whose time is over; return how many."""
-        return self._database.write(
-            lambda connection: claims.delete_expired(connection, now, limit)
-        )
-
     def check(self) -> None:
         """Write and read something. Raises StoreUnavailable."""
         self._database.check()

@@ -116,16 +116,6 @@ class TestIdempotentCreate:
         again = replace(samples.claim(digest=digest), expires_at=first.expires_at)
         assert runs.create(later, claim=again).run == later.run
 
-    def test_expired_claims_can_be_deleted(self, runs: RunStore, samples: Samples) -> None:
-        runs.create(samples.new(), claim=samples.claim("old"))
-        samples.clock.advance(days=1)
-        live = samples.claim("live")
-        runs.create(samples.new(), claim=live)
-
-        assert runs.delete_expired_claims(now=samples.now, limit=9) == 1
-        assert runs.delete_expired_claims(now=samples.now, limit=9) == 0
-        assert runs.create(samples.new(), claim=live).replayed == live.answer
-
     def test_of_many_duplicates_at_once_one_makes_a_run(
         self, runs: RunStore, samples: Samples
     ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lib.storage.ports import (
     BlobReferences,
+    ClaimStore,
     RunNotFound,
     RunStore,
     UploadNotFound,
@@ -184,7 +185,7 @@ class TestBlobs:
         assert named(references) == "256"
 
     def test_answers_name_blobs_until_they_expire(
-        self, runs: RunStore, references: BlobReferences, samples: Samples
+        self, runs: RunStore, claims: ClaimStore, references: BlobReferences, samples: Samples
     ) -> None:
         for key, letter in (("k", "1"), ("l", "2")):
             answer = StoredAnswer(202, blob(letter))
@@ -192,9 +193,9 @@ class TestBlobs:
         samples.clock.advance(seconds=1)
 
         assert named(references) == "12"
-        assert runs.delete_expired_claims(now=samples.now, limit=1) == 1
+        assert claims.delete_expired(now=samples.now, limit=1) == 1
         assert named(references) == "2"
-        assert runs.delete_expired_claims(now=samples.now, limit=9) == 1
+        assert claims.delete_expired(now=samples.now, limit=9) == 1
         assert named(references) == ""
 
     def test_a_refused_run_names_nothing(

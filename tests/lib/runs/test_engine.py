@@ -116,7 +116,7 @@ def test_the_housekeeping_outlives_a_store_that_is_down(
         asked.set()
         raise StoreUnavailable("The store is away.")
 
-    world.runs.delete_expired_claims = down  # type: ignore[method-assign]
+    world.claims.delete_expired = down  # type: ignore[method-assign]
     world.add_worker()
     with caplog.at_level(logging.ERROR), engine_of(world):
         assert asked.wait(DEADLINE_SECONDS)

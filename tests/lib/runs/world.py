@@ -46,6 +46,7 @@ from lib.storage.content import ContentStore
 from lib.storage.memory import (
     MemoryBlobReferences,
     MemoryBlobStore,
+    MemoryClaimStore,
     MemoryLogStore,
     MemoryRunStore,
     MemorySecretStore,
@@ -53,6 +54,7 @@ from lib.storage.memory import (
     MemoryWorkerSettingsStore,
 )
 from lib.storage.records import RunRecord, RunStatus, SandboxReport, Trigger, Upload
+from lib.workspace.once import Once
 from lib.workspace.registry import Registry
 from lib.workspace.workspace import Author, Workspace
 from tests.lib.runs.fake_packages import FakePackages
@@ -117,7 +119,8 @@ class World:
         self.workspace = workspace
         self.references = MemoryBlobReferences()
         self.upload_store = MemoryUploadStore(self.references)
-        self.runs = MemoryRunStore(self.references, self.upload_store)
+        self.claims = MemoryClaimStore(self.references)
+        self.runs = MemoryRunStore(self.references, self.upload_store, self.claims)
         self.logs = MemoryLogStore()
         self.settings = MemoryWorkerSettingsStore()
         self.secrets = MemorySecretStore()
@@ -253,6 +256,7 @@ class World:
     def retention(self, *, days: int = 90, reclaim: Callable[[], None] = lambda: None) -> Retention:
         return Retention(
             store=self.runs,
+            claims=self.claims,
             logs=self.logs,
             uploads=self.upload_store,
             blobs=self.blob_sweep(),
@@ -286,6 +290,9 @@ class World:
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self.lifecycle(executor),
+            once=Once(
+                claims=self.claims, workspace=self.workspace, clock=self.clock, owner="a life"
+            ),
             early_installs=self.early_installs,
             signals=self.signals,
             executor=executor or self.executor(),

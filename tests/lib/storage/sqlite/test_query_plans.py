@@ -44,6 +44,8 @@ STATEMENTS = {
     "approvals": (belongings.LIST_APPROVALS, "sqlite_autoindex_approvals_1"),
     "claim": (claims.FIND, "sqlite_autoindex_claims_1"),
     "expired claims": (claims.LIST_EXPIRED, "claims_by_end"),
+    "pending claim": (claims.FIND_PENDING, "sqlite_autoindex_pending_claims_1"),
+    "expired pending claims": (claims.LIST_EXPIRED_PENDING, "pending_claims_by_end"),
     "workers": (counters.LIST_WORKERS, "runs_by_worker"),
     "weeks": (counters.LIST_WEEKS, "PRIMARY KEY"),
     "one worker": (counters.FIND_WORKER, "runs_by_worker"),
