@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
@@ -51,6 +51,7 @@ class Committer:
         work_tree: The folder that follows the branch; None where there is none.
         publisher: Called before the branch moves; None for a repository that is
             the only copy.
+        follow: Told the tip now and then, by a thread that nobody waits for.
         deadline_seconds: How long a change may wait, and be applied again.
     """
 
@@ -61,6 +62,7 @@ class Committer:
         work_tree: WorkTree | None,
         clock: Clock,
         publisher: Publisher | None = None,
+        follow: Callable[[str | None], None] = lambda _: None,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._deadline_seconds = deadline_seconds
@@ -68,6 +70,7 @@ class Committer:
         self._work_tree = work_tree
         self._clock = clock
         self._publisher = publisher
+        self._follow = follow
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -240,7 +243,8 @@ class Committer:
     def _merge(self) -> None:
         try:
             merge_if_due(self._repository)
-        except OSError as ex:
+            self._follow(self._repository.tip())
+        except (OSError, FloomError) as ex:
             event(_log, logging.WARNING, "workspace_merge_failed", error=str(ex))
 
 

@@ -21,6 +21,7 @@ from lib.workspace.committer import Committer
 from lib.workspace.draft import Change, CommitResult, Publisher, Request
 from lib.workspace.folder import Folder
 from lib.workspace.git_paths import shown
+from lib.workspace.history import History
 from lib.workspace.reload import Reload, changed_workers
 from lib.workspace.repository import Repository, explained
 from lib.workspace.scan import Scanner, Skipped
@@ -44,6 +45,7 @@ __all__ = [
     "ReloadResult",
     "Skipped",
     "TreeView",
+    "WorkerVersion",
     "Workspace",
 ]
 
@@ -69,6 +71,19 @@ class ReloadResult:
     skipped: tuple[Skipped, ...]
 
 
+@dataclass(frozen=True)
+class WorkerVersion:
+    """One commit that changed a worker.
+
+    Attributes:
+        sha: Tree id of the worker's folder there; None where the commit deleted it.
+    """
+
+    commit: str
+    sha: str | None
+    info: CommitInfo
+
+
 class Workspace:
     """Any thread may call any method. Made by `open`."""
 
@@ -88,9 +103,14 @@ class Workspace:
         self._scanner = Scanner(folder, self._cache)
         self._scanning = threading.Lock()
         self._bundles = BundleCache(repository.store)
+        self._history = History(repository.store, repository.git_dir / "floom")
         self._written_tip: str | None = None
         self._committer = Committer(
-            repository, work_tree=self._work_tree, clock=clock, publisher=publisher
+            repository,
+            work_tree=self._work_tree,
+            clock=clock,
+            publisher=publisher,
+            follow=self._history.follow,
         )
 
     @classmethod
@@ -269,6 +289,21 @@ class Workspace:
             yield at, info
             at = info.parents[0] if info.parents else None
 
+    def versions(
+        self, worker_id: str, *, below: int | None = None, limit: int
+    ) -> tuple[tuple[WorkerVersion, ...], int | None]:
+        """Return a page of commits that changed a worker, newest first, and where the next begins.
+
+        Also of a worker that was deleted: the deletion is one of them.
+
+        Args:
+            worker_id: Its folder's name.
+            below: Where the page begins, as the page before said; None: at the newest.
+            limit: Most versions.
+        """
+        page = self._history.page(worker_id, self.tip(), below=below, limit=limit)
+        return tuple(self._version(worker_id, each) for each in page.commits), page.next_index
+
     def find_request(self, request: str, *, since: datetime) -> str | None:
         """Return the commit with the trailer `Floom-Request: <request>`, if there is one.
 
@@ -285,6 +320,10 @@ class Workspace:
         They are left alone until the disk is as in git again, or as it was.
         """
         return tuple(sorted(shown(path) for path in self._work_tree.base().held))
+
+    def _version(self, worker_id: str, commit: str) -> WorkerVersion:
+        info = self.commit_info(commit)
+        return WorkerVersion(commit, self.tree(info.tree).tree_id(f"workers/{worker_id}"), info)
 
     def _start(self, seed: Path | None) -> None:
         outcome = explained("The workspace folder cannot be brought up to date")
