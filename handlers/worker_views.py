@@ -8,7 +8,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from handlers.run_views import RunSummaryView
+from handlers.run_views import RunSummaryView, run_summary
+from lib.bootstrap import Services
 from lib.manifest.models import Manifest
 from lib.manifest.report import Problem
 from lib.manifest.schedule import next_fire_at
@@ -18,6 +19,7 @@ from lib.storage.records import RunStatus
 from lib.web.models import ResponseModel, Timestamp
 from lib.workspace.workspace import BundleFile
 
+RECENT_RUNS: Final = 10
 MANIFEST_FILE: Final = "worker.yml"
 SNIFFED_BYTES: Final = 8_000  # as git does: a file with a zero byte in its start is binary
 
@@ -139,6 +141,14 @@ def worker_view(
         recent_runs=recent_runs,
         webhook_url=None,
     )
+
+
+def load_worker_view(services: Services, worker_id: str) -> WorkerView:
+    """Read a worker as it is now. Raises WorkerNotFound."""
+    entry = services.catalogue.get(worker_id)
+    files = services.workspace.bundle(entry.worker.sha)
+    runs = services.runs.list_worker_runs(worker_id, limit=RECENT_RUNS)
+    return worker_view(entry, files, [run_summary(run) for run in runs], services.clock.now())
 
 
 def finding(worker_id: str, problem: Problem) -> FindingView:

@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from handlers.authors import author_of
+from handlers.authors import author_of, writer_of
 from handlers.idempotency import REPLAYED, key_use, stored_answer
-from handlers.run_views import RunView, run_summary, run_view
+from handlers.run_views import RunView, run_view
 from handlers.worker_views import (
     FindingView,
     WorkerSummaryView,
     WorkerView,
     finding,
+    load_worker_view,
     worker_summary,
-    worker_view,
 )
 from lib.auth.principal import Principal, Role
 from lib.bootstrap import Services, lambda_handler
@@ -37,7 +37,6 @@ from lib.workspace.registry import QUARANTINE
 from lib.workspace.workspace import Author, Delete
 
 TAG: Final = "Workers"
-RECENT_RUNS: Final = 10
 START_ERRORS: Final = [
     "worker_not_found", "worker_broken", "worker_disabled", "validation_failed", "missing_secret",
     "missing_connection", "concurrency_conflict", "idempotency_key_reused", "secret_unreadable",
@@ -137,7 +136,7 @@ class Workers:
     )
     async def on_get_item(self, _call: Call[None, None], worker_id: str) -> WorkerView:
         """Also of a worker whose manifest does not load: `errors` says why."""
-        return await blocking(self._view, worker_id)
+        return await blocking(load_worker_view, self._services, worker_id)
 
     @operation(
         "updateWorker",
@@ -153,14 +152,23 @@ class Workers:
         administrator, and is a commit.
         """
         await blocking(self._change, call.principal, worker_id, call.body)
-        return await blocking(self._view, worker_id)
+        return await blocking(load_worker_view, self._services, worker_id)
 
-    def _view(self, worker_id: str) -> WorkerView:
-        entry = self._catalogue.get(worker_id)
-        files = self._services.workspace.bundle(entry.worker.sha)
-        runs = self._services.runs.list_worker_runs(worker_id, limit=RECENT_RUNS)
-        recent = [run_summary(run) for run in runs]
-        return worker_view(entry, files, recent, self._services.clock.now())
+    @operation(
+        "deleteWorker",
+        summary="Delete a worker",
+        responses={204: None},
+        errors=["worker_not_found", "workspace_conflict", "capability_requires_admin"],
+    )
+    async def on_delete_item(self, call: Call[None, None], worker_id: str) -> Reply:
+        """One commit removes the folder; queued runs and pending approvals are cancelled.
+
+        What runs now runs on, and past runs stay readable. A rollback brings the
+        worker back, without its settings on this server.
+        """
+        writer = writer_of(call.principal)
+        await blocking(self._services.worker_removal.delete, worker_id, writer=writer)
+        return Reply(status=204)
 
     def _change(self, principal: Principal, worker_id: str, change: WorkerChange) -> None:
         entry = self._catalogue.get(worker_id)

@@ -39,6 +39,7 @@ from lib.runs.lifecycle import Lifecycle
 from lib.runs.masks import Masks
 from lib.runs.preparation import Preparation
 from lib.runs.recovery import Recovery
+from lib.runs.removal import WorkerRemoval
 from lib.runs.retention import Retention
 from lib.runs.secret_catalogue import SecretCatalogue
 from lib.runs.signals import Bell, RunSignals
@@ -57,6 +58,7 @@ from lib.web.route import Route
 from lib.web.shutdown import Shutdown
 from lib.workspace.once import Once
 from lib.workspace.registry import Registry
+from lib.workspace.worker_source import WorkerSource
 from lib.workspace.workspace import Workspace
 
 ENGINE_ROOT: Final = Path(__file__).resolve().parent.parent
@@ -80,6 +82,8 @@ class Services:
     workspace: Workspace
     catalogue: Catalogue
     lifecycle: Lifecycle
+    worker_source: WorkerSource
+    worker_removal: WorkerRemoval
     once: Once
     early_installs: EarlyInstalls
     signals: RunSignals
@@ -168,10 +172,8 @@ class _LocalParts:
         self.runtimes = Runtimes.find()
         self.workspace = self._open_workspace()
         on_exit.callback(self.workspace.close)
-        self.registry = Registry(
-            self.workspace,
-            load_manifest=functools.partial(load_manifest, runtimes=self.runtimes.names),
-        )
+        self.load_manifest = functools.partial(load_manifest, runtimes=self.runtimes.names)
+        self.registry = Registry(self.workspace, load_manifest=self.load_manifest)
         self.sandbox = self._sandbox()
         on_exit.callback(self.sandbox.close)
         self.sandbox.prepare()
@@ -186,6 +188,15 @@ class _LocalParts:
         self.catalogue = self._catalogue()
         self.collection = self._collection()
         self.executor = self._executor()
+        self.lifecycle = self._lifecycle()
+        self.worker_source = WorkerSource(self.workspace, load_manifest=self.load_manifest)
+        self.removal = WorkerRemoval(
+            source=self.worker_source,
+            workspace=self.workspace,
+            lifecycle=self.lifecycle,
+            runs=self.stores.runs,
+            settings=self.stores.worker_settings,
+        )
 
     def services(self) -> Services:
         return Services(
@@ -202,7 +213,9 @@ class _LocalParts:
             masks=self.masks,
             workspace=self.workspace,
             catalogue=self.catalogue,
-            lifecycle=self._lifecycle(),
+            lifecycle=self.lifecycle,
+            worker_source=self.worker_source,
+            worker_removal=self.removal,
             once=Once(
                 claims=self.stores.claims,
                 workspace=self.workspace,
@@ -247,6 +260,7 @@ class _LocalParts:
             executor=self.executor,
             recovery=recovery,
             retention=retention,
+            removal=self.removal,
         )
 
     def _catalogue(self) -> Catalogue:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from lib.clock import Clock
-from lib.errors import Conflict, NotFound
+from lib.errors import Conflict
 from lib.manifest.models import Manifest
 from lib.manifest.triggers import ScheduleTrigger
 from lib.storage.ports import RunStore, SecretStore, WorkerSettingsStore
 from lib.storage.records import RunSummary, WorkerFacts, WorkerSettings
 from lib.workspace.registry import Registry, Snapshot, Worker
+from lib.workspace.worker_source import WorkerNotFound
 
 WorkerStatus = Literal[
     "error", "archived", "disabled", "paused", "missing_secret", "missing_connection", "blocked",
@@ -20,12 +21,6 @@ WorkerStatus = Literal[
 ]  # fmt: skip
 
 FAILURES_THAT_NEED_ATTENTION: Final = 3
-
-
-class WorkerNotFound(NotFound):
-    """No worker has this id."""
-
-    code = "worker_not_found"
 
 
 class WorkerBroken(Conflict):

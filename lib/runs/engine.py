@@ -10,6 +10,7 @@ from typing import Final, Self
 from lib.log import event
 from lib.runs.executor import Executor
 from lib.runs.recovery import Recovery
+from lib.runs.removal import WorkerRemoval
 from lib.runs.retention import Retention
 
 log: Final = logging.getLogger(__name__)
@@ -27,12 +28,19 @@ class Engine:
     """
 
     def __init__(
-        self, *, owner: str, executor: Executor, recovery: Recovery, retention: Retention
+        self,
+        *,
+        owner: str,
+        executor: Executor,
+        recovery: Recovery,
+        retention: Retention,
+        removal: WorkerRemoval,
     ) -> None:
         self._owner = owner
         self._executor = executor
         self._recovery = recovery
         self._retention = retention
+        self._removal = removal
         self._stopping = threading.Event()
         self._housekeepers = [
             threading.Thread(target=self._repeat, args=each, name=f"housekeeper-{number}")
@@ -54,6 +62,7 @@ class Engine:
     def start(self) -> None:
         """Adopt or settle what an earlier life left, then take work."""
         self._recovery.recover_own(self._owner, adopt=self._executor.adopt)
+        self._finish_removals()
         self._executor.start()
         for thread in self._housekeepers:
             thread.start()
@@ -65,6 +74,12 @@ class Engine:
             event(log, logging.WARNING, "run_goes_on", run_id=run.id, worker_id=run.worker_id)
         for thread in self._housekeepers:
             thread.join()
+
+    def _finish_removals(self) -> None:
+        try:
+            self._removal.finish()
+        except Exception:  # a start must come up; the next one tries again
+            log.exception("removals_not_finished")
 
     def _recover_expired(self) -> None:
         self._recovery.recover_expired(spare=self._executor.is_executing)

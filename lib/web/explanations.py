@@ -219,6 +219,13 @@ _TABLE: Final = (
         "change on top of them.",
     ),
     Problem(
+        "version_not_found",
+        404,
+        "No such version",
+        "The commit is not in the workspace, or the worker is not in the commit. "
+        "`GET /workers/{id}/versions` lists the commits that changed it.",
+    ),
+    Problem(
         "capability_requires_admin",
         403,
         "An administrator must make this change",

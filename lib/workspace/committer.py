@@ -32,6 +32,8 @@ DEADLINE_SECONDS: Final = 10.0
 MAX_GROUP: Final = 256
 MERGE_CHECK_GROUPS: Final = 8  # counting packs costs a look into their folder
 
+_SHOWN_PATHS: Final = 10  # in a message
+
 _log = logging.getLogger(__name__)
 
 
@@ -201,10 +203,7 @@ class Committer:
         differing = ((path, new) for path, _, new in changes(draft.source, draft.tree, tree))
         edited = self._work_tree.edited(base, differing)
         if edited:
-            raise WorkspaceConflict(
-                f"{shown(edited[0])} was edited on disk and not reloaded; "
-                "reload the workspace, or restore the file, first."
-            )
+            raise WorkspaceConflict(_edited_message(edited))
 
     def _publish(self, group: Group) -> Future[None] | None:
         """Write the pack and move the branch; nothing stays of it when that fails.
@@ -246,6 +245,15 @@ class Committer:
             self._follow(self._repository.tip())
         except (OSError, FloomError) as ex:
             event(_log, logging.WARNING, "workspace_merge_failed", error=str(ex))
+
+
+def _edited_message(paths: list[str]) -> str:
+    listed = ", ".join(shown(path) for path in paths[:_SHOWN_PATHS])
+    more = f" and {len(paths) - _SHOWN_PATHS} more" if len(paths) > _SHOWN_PATHS else ""
+    return (
+        f"Edited on disk and not reloaded: {listed}{more}. Reload the workspace, or restore "
+        "what is there, first."
+    )
 
 
 def _fail(requests: Iterable[Request], ex: Exception) -> None:

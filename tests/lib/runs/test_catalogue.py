@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from lib.runs import state
-from lib.runs.catalogue import WorkerBroken, WorkerDisabled, WorkerNotFound
+from lib.runs.catalogue import WorkerBroken, WorkerDisabled
 from lib.storage.records import RunError, Stored, WorkerSettings
+from lib.workspace.worker_source import WorkerNotFound
 from lib.workspace.workspace import Put
 from tests.lib.runs.world import AUTHOR, World
 

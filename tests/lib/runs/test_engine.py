@@ -21,6 +21,7 @@ def engine_of(world: World) -> Engine:
         executor=world.executor(),
         recovery=world.recovery(),
         retention=world.retention(),
+        removal=world.removal(),
     )
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from lib.errors import Invalid
-from lib.runs.catalogue import WorkerBroken, WorkerDisabled, WorkerNotFound
+from lib.runs.catalogue import WorkerBroken, WorkerDisabled
 from lib.runs.lifecycle import MissingConnection, MissingSecret, ReplayConflict
 from lib.storage.records import RunChange, RunQuery, RunRecord, RunStatus, WorkerSettings
+from lib.workspace.worker_source import WorkerNotFound
 from tests.lib.runs.fake_sandbox import GOOD
 from tests.lib.runs.world import World
 

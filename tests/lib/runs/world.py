@@ -35,6 +35,7 @@ from lib.runs.lifecycle import Canceller, KeyUse, Lifecycle, StartRequest
 from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, Preparation
 from lib.runs.recovery import Recovery
+from lib.runs.removal import WorkerRemoval
 from lib.runs.retention import Retention
 from lib.runs.secret_catalogue import SecretCatalogue
 from lib.runs.signals import Bell, RunSignals
@@ -56,6 +57,7 @@ from lib.storage.memory import (
 from lib.storage.records import RunRecord, RunStatus, SandboxReport, Trigger, Upload
 from lib.workspace.once import Once
 from lib.workspace.registry import Registry
+from lib.workspace.worker_source import WorkerSource
 from lib.workspace.workspace import Author, Workspace
 from tests.lib.runs.fake_packages import FakePackages
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, FakeSandbox
@@ -253,6 +255,19 @@ class World:
             max_runs=max_runs,
         )
 
+    @property
+    def worker_source(self) -> WorkerSource:
+        return WorkerSource(self.workspace, load_manifest=load_manifest)
+
+    def removal(self, executor: Executor | None = None) -> WorkerRemoval:
+        return WorkerRemoval(
+            source=self.worker_source,
+            workspace=self.workspace,
+            lifecycle=self.lifecycle(executor),
+            runs=self.runs,
+            settings=self.settings,
+        )
+
     def retention(self, *, days: int = 90, reclaim: Callable[[], None] = lambda: None) -> Retention:
         return Retention(
             store=self.runs,
@@ -290,6 +305,8 @@ class World:
             workspace=self.workspace,
             catalogue=self.catalogue,
             lifecycle=self.lifecycle(executor),
+            worker_source=self.worker_source,
+            worker_removal=self.removal(executor),
             once=Once(
                 claims=self.claims, workspace=self.workspace, clock=self.clock, owner="a life"
             ),
