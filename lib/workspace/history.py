@@ -23,7 +23,7 @@ from lib.workspace.git_paths import decode
 from lib.workspace.history_file import HistoryFile, Versions
 from lib.workspace.locks import exclusive_if_free
 from lib.workspace.object_store import ObjectStore
-from lib.workspace.tree_objects import EMPTY_TREE
+from lib.workspace.tree_objects import EMPTY_TREE, differing_names
 
 WORKERS: Final = b"workers"
 
@@ -163,7 +163,7 @@ class History:
     def _differing(self, old: str, new: str) -> set[bytes]:
         if old == new:
             return set()
-        return {name for name, _ in self._store.tree(old).items() ^ self._store.tree(new).items()}
+        return differing_names(self._store.read(old, "tree"), self._store.read(new, "tree"))
 
     def _workers(self, tree: str) -> str:
         entry = self._store.tree(tree).get(WORKERS)
