@@ -27,6 +27,7 @@ from lib.workspace.worker_source import (
     Writer,
 )
 from lib.workspace.workspace import Put, Workspace
+from tests.contract.threads import together
 from tests.lib.workspace.place import ANNA, Place, put, write
 
 HEAD = (
@@ -151,6 +152,22 @@ def test_a_change_for_another_version_is_a_conflict(source: WorkerSource) -> Non
     with pytest.raises(WorkerConflict, match=sha):
         source.replace("notes", [MANIFEST, RUN], writer=ADMIN, expected=Expected(sha))
     assert files_of(source) == [other, MANIFEST]
+
+
+def test_of_many_that_build_on_one_version_one_is_saved(place: Place, source: WorkerSource) -> None:
+    source.replace("notes", [MANIFEST, RUN], writer=ADMIN)
+    expected = Expected(source.read("notes").sha)
+
+    def save(number: int) -> bool:
+        files = [MANIFEST, SourceFile("run.py", b"print(%d)\n" % (number + 2))]
+        try:
+            source.replace("notes", files, writer=ADMIN, expected=expected)
+        except WorkerConflict:
+            return False
+        return True
+
+    assert together(save).count(True) == 1
+    assert len(place.git("log", "--format=%s", "main", "--", "workers/notes").splitlines()) == 2
 
 
 def test_an_unreloaded_edit_is_never_written_over(place: Place, source: WorkerSource) -> None:
