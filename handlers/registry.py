@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from handlers import connections, docs, runs, system, uploads, worker_source, workers
+from handlers import connections, docs, issues, runs, system, uploads, worker_source, workers
 from lib.bootstrap import Services
 from lib.web.route import Route
 
-GROUPS: Final = (workers, worker_source, runs, uploads, connections, system, docs)
+GROUPS: Final = (workers, worker_source, runs, uploads, issues, connections, system, docs)
 
 
 def all_routes(services: Services) -> list[Route]:

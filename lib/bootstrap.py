@@ -56,6 +56,7 @@ from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
 from lib.web.shutdown import Shutdown
+from lib.workspace.issues import Issues
 from lib.workspace.once import Once
 from lib.workspace.registry import Registry
 from lib.workspace.worker_source import WorkerSource
@@ -84,6 +85,7 @@ class Services:
     lifecycle: Lifecycle
     worker_source: WorkerSource
     worker_removal: WorkerRemoval
+    issues: Issues
     once: Once
     early_installs: EarlyInstalls
     signals: RunSignals
@@ -190,6 +192,7 @@ class _LocalParts:
         self.executor = self._executor()
         self.lifecycle = self._lifecycle()
         self.worker_source = WorkerSource(self.workspace, load_manifest=self.load_manifest)
+        self.issues = Issues(self.workspace, clock=clock, ids=self.ids)
         self.removal = WorkerRemoval(
             source=self.worker_source,
             workspace=self.workspace,
@@ -216,6 +219,7 @@ class _LocalParts:
             lifecycle=self.lifecycle,
             worker_source=self.worker_source,
             worker_removal=self.removal,
+            issues=self.issues,
             once=Once(
                 claims=self.stores.claims,
                 workspace=self.workspace,

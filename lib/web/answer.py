@@ -29,6 +29,8 @@ def write(result: Any, status: int, call: Call[Any, Any]) -> None:
             _name_next_page(call, result.next_cursor)
     elif isinstance(result, Reply):
         _write_reply(result, response)
+        if result.next_cursor is not None:
+            _name_next_page(call, result.next_cursor)
         return
     elif result is not None:
         response.data = render(result)

@@ -120,12 +120,14 @@ class Reply:
         status: HTTP status.
         headers: Names in any case; ASCII values.
         media_type: Of bytes; models are JSON.
+        next_cursor: Of a list that is not a bare array: where its next page starts.
     """
 
     body: BaseModel | Sequence[BaseModel] | bytes | AsyncIterator[bytes] | None = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = JSON
+    next_cursor: str | None = None
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,19 @@ _TABLE: Final = (
         "Store the value as a secret and declare its name in the manifest.",
     ),
     Problem(
+        "issue_broken",
+        409,
+        "The issue's file cannot be read",
+        "The file was edited by hand and is no issue any more; the detail says why. Correct it in the "
+        "workspace's folder and reload, or push a correction.",
+    ),
+    Problem(
+        "issue_full",
+        422,
+        "No room for another comment",
+        "The comments of one issue have 8 MiB together. Go on in a new issue.",
+    ),
+    Problem(
         "share_not_found",
         404,
         "No such share",

@@ -10,6 +10,7 @@ from lib import ids
 from lib.auth.principal import LOCAL_USER_ID
 from lib.errors import MalformedRequest
 from lib.manifest.fields import SECRET_NAME_PATTERN
+from lib.workspace.issues.names import ISSUE_ID_PATTERN
 
 PATTERNS: Final[Mapping[str, str]] = {
     "worker_id": ids.WORKER_ID_PATTERN,
@@ -25,7 +26,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "token_id": ids.pattern("tok"),
     "audit_id": ids.pattern("aud"),
     "trigger_id": ids.pattern("trg"),
-    "issue_id": r"^ISSUE-[0-9]{4,18}$",
+    "issue_id": ISSUE_ID_PATTERN,
 }
 
 _COMPILED: Final = {name: re.compile(pattern, re.ASCII) for name, pattern in PATTERNS.items()}

@@ -65,6 +65,7 @@ class Known:
         server.add_worker("doomed", "", run_py="")
         server.reload()
         run = server.run("painter", text="red")
+        issue = server.client.post("/workspace/issues", json={"title": "known"})
         announced = {"name": "a", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
         self.server = server
         self.session = requests.Session()
@@ -73,6 +74,7 @@ class Known:
             "worker_id": "painter",
             "run_id": run["id"],
             "upload_id": server.client.post("/uploads", json=announced).json()["id"],
+            "issue_id": issue.json()["id"],
             "secret_name": "API_KEY",
             "name": "a b.txt",
             "asset": "swagger-ui.css",

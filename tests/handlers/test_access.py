@@ -43,6 +43,7 @@ VALUES = {
     "worker_id": "hello-worker",
     "run_id": f"run_{ULID}",
     "upload_id": f"upl_{ULID}",
+    "issue_id": "ISSUE-0001",
     "secret_name": "API_KEY",
     "asset": "swagger-ui.css",
     "name": "worker.json",

@@ -55,6 +55,7 @@ from lib.storage.memory import (
     MemoryWorkerSettingsStore,
 )
 from lib.storage.records import RunRecord, RunStatus, SandboxReport, Trigger, Upload
+from lib.workspace.issues import Issues
 from lib.workspace.once import Once
 from lib.workspace.registry import Registry
 from lib.workspace.worker_source import WorkerSource
@@ -307,6 +308,7 @@ class World:
             lifecycle=self.lifecycle(executor),
             worker_source=self.worker_source,
             worker_removal=self.removal(executor),
+            issues=Issues(self.workspace, clock=self.clock, ids=self.ids),
             once=Once(
                 claims=self.claims, workspace=self.workspace, clock=self.clock, owner="a life"
             ),

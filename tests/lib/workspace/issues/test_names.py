@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from lib.workspace.issues import names
+from lib.workspace.workspace import Workspace
+from tests.lib.workspace.place import put
+
+
+@pytest.mark.parametrize(
+    ("number", "path"),
+    [
+        (1, ".floom/issues/ISSUE-0001.md"),
+        (99, ".floom/issues/ISSUE-0099.md"),
+        (100, ".floom/issues/1/ISSUE-0100.md"),
+        (199, ".floom/issues/1/ISSUE-0199.md"),
+        (1042, ".floom/issues/10/ISSUE-1042.md"),
+        (123_456, ".floom/issues/1234/ISSUE-123456.md"),
+    ],
+)
+def test_each_hundred_has_a_folder(number: int, path: str) -> None:
+    assert names.document_path(number) == path
+    assert names.comments_path(path) == path.replace(".md", ".comments.ndjson")
+    assert names.document_number(path.rpartition("/")[2]) == number
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ISSUE-1.md", "ISSUE-00001.md", "ISSUE-0000.md", "issue-0001.md", "ISSUE-0001.MD", "x.md",
+     "ISSUE-0001.md~", "ISSUE-\u0660\u0660\u0660\u0661.md", "ISSUE-0001.md\n"],
+)  # fmt: skip
+def test_names_of_another_form_are_nobodys(name: str) -> None:
+    assert names.document_number(name) is None
+    assert names.number_of(name.removesuffix(".md")) is None or name == "ISSUE-0001.md~"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 1),
+        ({"ISSUE-0001.md": b""}, 2),
+        ({"ISSUE-0007.md": b"", "ISSUE-0002.md": b""}, 8),
+        ({"ISSUE-0001.md": b"", ".next": b"5\n"}, 5),
+        ({"ISSUE-0009.md": b"", ".next": b"5\n"}, 10),
+        ({"ISSUE-0009.md": b"", ".next": b"nonsense"}, 10),
+        ({"ISSUE-0009.md": b"", ".next": b"9" * 40}, 10),
+        ({"1/ISSUE-0142.md": b"", "ISSUE-0003.md": b""}, 143),
+        ({"12/ISSUE-1242.md": b"", "9/ISSUE-0999.md": b""}, 1243),
+        ({"1/ISSUE-0142.md": b"", "12/notes.txt": b""}, 143),
+        ({"1/ISSUE-0142.md": b"", "ISSUE-0500.md": b""}, 501),
+        ({"ISSUE-0012.comments.ndjson": b""}, 13),
+    ],
+)
+def test_no_number_is_given_twice(
+    workspace: Workspace, files: dict[str, bytes], expected: int
+) -> None:
+    if files:
+        put(workspace, *((f".floom/issues/{name}", data) for name, data in files.items()))
+    assert names.next_number(workspace.view()) == expected
