@@ -44,13 +44,13 @@ def main() -> str:
         cold = _median(lambda: _page(root, tip))
         rebuilt = _median(lambda: _page(root, tip, without=index), rounds=3)
     rows = [
-        ["git log of one worker", f"{by_git * 1000:,.1f} ms", "1.00x"],
+        ["git log of one worker", f"{by_git * 1000:,.1f} ms", "1.000x"],
         ["a page of versions, warm", *_beside(warm, by_git)],
         ["the first page of a process", *_beside(cold, by_git)],
         ["the same, the index to be made from git", *_beside(rebuilt, by_git)],
     ]
     head = [f"{COMMITS:,} commits, {WORKERS} workers, {size / 2**20:.1f} MiB of index", "median"]
-    return table([*head, "of git"], rows)
+    return table([*head, "of it"], rows)
 
 
 def _filled(folder: Path) -> Workspace:

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 
+from handlers.warnings import WARNING
 from lib.auth.principal import Role
 from lib.bootstrap import Services, lambda_handler
 from lib.secrets.mask import MIN_MASKED_CHARACTERS, can_be_masked
@@ -21,7 +22,6 @@ from lib.web.threads import blocking
 
 TAG: Final = "Connections and secrets"
 MAX_VALUE_CHARACTERS: Final = 32_768
-WARNING: Final = "x-floom-warning"
 CANNOT_BE_MASKED: Final = (
     f"a value of fewer than {MIN_MASKED_CHARACTERS} characters cannot be masked in logs"
 )

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from typing import Final
 
-from handlers import connections, docs, issues, runs, system, uploads, worker_source, workers
+from handlers import (
+    connections,
+    docs,
+    issues,
+    runs,
+    share,
+    system,
+    uploads,
+    worker_source,
+    workers,
+    workspace,
+)
 from lib.bootstrap import Services
 from lib.web.route import Route
 
-GROUPS: Final = (workers, worker_source, runs, uploads, issues, connections, system, docs)
+GROUPS: Final = (
+    workers,
+    worker_source,
+    share,
+    runs,
+    uploads,
+    issues,
+    workspace,
+    connections,
+    system,
+    docs,
+)
 
 
 def all_routes(services: Services) -> list[Route]:

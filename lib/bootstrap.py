@@ -58,7 +58,8 @@ from lib.web.route import Route
 from lib.web.shutdown import Shutdown
 from lib.workspace.issues import Issues
 from lib.workspace.once import Once
-from lib.workspace.registry import Registry
+from lib.workspace.registry import ManifestLoader, Registry
+from lib.workspace.sharing import Sharing
 from lib.workspace.worker_source import WorkerSource
 from lib.workspace.workspace import Workspace
 
@@ -86,6 +87,8 @@ class Services:
     worker_source: WorkerSource
     worker_removal: WorkerRemoval
     issues: Issues
+    sharing: Sharing
+    load_manifest: ManifestLoader
     once: Once
     early_installs: EarlyInstalls
     signals: RunSignals
@@ -139,6 +142,7 @@ class _LocalStores:
             SqliteLogStore,
             SqliteRunStore,
             SqliteSealedSecretStore,
+            SqliteShareStore,
             SqliteUploadStore,
             SqliteWorkerSettingsStore,
         )
@@ -149,6 +153,7 @@ class _LocalStores:
         self.logs = SqliteLogStore(self.database)
         self.claims = SqliteClaimStore(self.database)
         self.uploads = SqliteUploadStore(self.database)
+        self.shares = SqliteShareStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
         self.secrets = open_secret_store(
             SqliteSealedSecretStore(self.database),
@@ -199,6 +204,7 @@ class _LocalParts:
             lifecycle=self.lifecycle,
             runs=self.stores.runs,
             settings=self.stores.worker_settings,
+            shares=self.stores.shares,
         )
 
     def services(self) -> Services:
@@ -220,6 +226,13 @@ class _LocalParts:
             worker_source=self.worker_source,
             worker_removal=self.removal,
             issues=self.issues,
+            sharing=Sharing(
+                shares=self.stores.shares,
+                workspace=self.workspace,
+                load_manifest=self.load_manifest,
+                clock=self.clock,
+            ),
+            load_manifest=self.load_manifest,
             once=Once(
                 claims=self.stores.claims,
                 workspace=self.workspace,

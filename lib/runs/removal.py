@@ -12,7 +12,7 @@ from typing import Final
 from lib.errors import Conflict
 from lib.log import event
 from lib.runs.lifecycle import Lifecycle
-from lib.storage.ports import RunStore, WorkerSettingsStore
+from lib.storage.ports import RunStore, ShareStore, WorkerSettingsStore
 from lib.storage.records import RunQuery, RunStatus, RunSummary, WorkerSettings
 from lib.workspace.worker_source import WorkerSource, Writer, delete_subject
 from lib.workspace.workspace import Workspace
@@ -34,18 +34,20 @@ class WorkerRemoval:
         lifecycle: Lifecycle,
         runs: RunStore,
         settings: WorkerSettingsStore,
+        shares: ShareStore,
     ) -> None:
         self._source = source
         self._workspace = workspace
         self._lifecycle = lifecycle
         self._runs = runs
         self._settings = settings
+        self._shares = shares
 
     def delete(self, worker_id: str, *, writer: Writer) -> None:
         """Delete a worker; cancel its queued runs and those that wait for an approval.
 
         What runs now runs on, and past runs stay. A worker that is made again
-        under this id begins with no settings.
+        under this id begins with no settings and no public link.
 
         Raises:
             WorkerNotFound, CapabilityRequiresAdmin, WorkspaceConflict: nothing
@@ -53,6 +55,7 @@ class WorkerRemoval:
         """
         self._source.delete(worker_id, writer=writer)
         self._settings.change(worker_id, lambda _: WorkerSettings())
+        self._shares.delete(worker_id)
         for run in self._list_waiting(worker_id):
             self._cancel(run)
 

@@ -22,6 +22,7 @@ from lib.storage.records import (
     RunEvent,
     RunRecord,
     RunSummary,
+    Share,
     StoredAnswer,
     Upload,
     WorkerSettings,
@@ -65,6 +66,7 @@ APPROVALS: Final = Codec[Approval](Approval)
 ARTIFACTS: Final = Codec[Artifact](Artifact)
 EVENTS: Final = Codec[RunEvent](RunEvent)
 LOG_LINES: Final = Codec[tuple[LogLine, ...]](tuple[LogLine, ...])
+SHARES: Final = Codec[Share](Share)
 UPLOADS: Final = Codec[Upload](Upload)
 WORKER_SETTINGS: Final = Codec[WorkerSettings](WorkerSettings)
 

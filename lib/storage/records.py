@@ -427,6 +427,24 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A public link to one version of a worker.
+
+    Attributes:
+        token: `fls_` and 24 characters; whoever knows it sees the worker in outline.
+        sha: Tree id of the worker's folder.
+        commit: Where it was read.
+    """
+
+    token: str
+    worker_id: str
+    sha: str
+    commit: str
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """What an instance adds to a worker; not in git."""
 

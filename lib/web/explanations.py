@@ -240,6 +240,20 @@ _TABLE: Final = (
         "Store the value as a secret and declare its name in the manifest.",
     ),
     Problem(
+        "bad_bundle",
+        400,
+        "Not a zip that can be imported",
+        "The bytes are no zip, or one with entries that are encrypted, links, damaged, overlapping, of "
+        "unsafe names or too many. Export it again; nothing was imported.",
+    ),
+    Problem(
+        "unknown_schema_version",
+        422,
+        "An export of another version",
+        "`workspace.json` names a schema_version that this program does not read. Use the program that "
+        "made it, or a newer one.",
+    ),
+    Problem(
         "issue_broken",
         409,
         "The issue's file cannot be read",
@@ -257,6 +271,12 @@ _TABLE: Final = (
         404,
         "No such share",
         "The share token is unknown, malformed or revoked.",
+    ),
+    Problem(
+        "share_too_large",
+        422,
+        "The shared worker is too large",
+        "A copy of a shared worker has at most 500 files and 20 MiB. Export the workspace instead.",
     ),
     Problem("commit_not_found", 404, "No such commit", "The workspace has no commit with this id."),
     Problem("upload_not_found", 404, "No such upload", "The upload is unknown, used or expired."),

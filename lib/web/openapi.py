@@ -164,8 +164,9 @@ def _forms(declared: Operation) -> Iterator[tuple[str, tuple[Any, str]]]:
     name = declared.operation_id
     if declared.query is not None:
         yield f"{name}.query", (declared.query, "validation")
-    if declared.body is not None and not isinstance(declared.body, Media):
-        yield f"{name}.body", (declared.body, "validation")
+    body = declared.body.model if isinstance(declared.body, Media) else declared.body
+    if body is not None:
+        yield f"{name}.body", (body, "validation")
     for status, form in declared.responses.items():
         if form is not None and not isinstance(form, Media):
             yield f"{name}.{status}", (form, "serialization")
@@ -240,7 +241,9 @@ def _request_body(declared: Operation, schemas: _Schemas) -> Json:
     if isinstance(declared.body, Media):
         content: Json = {media_type: {} for media_type in declared.body.types}
     else:
-        content = {JSON: {"schema": schemas.of(f"{declared.operation_id}.body")}}
+        content = {}
+    if not isinstance(declared.body, Media) or declared.body.model is not None:
+        content = {**content, JSON: {"schema": schemas.of(f"{declared.operation_id}.body")}}
     return {"required": declared.body_required, "content": content}
 
 

@@ -31,7 +31,7 @@ from lib.web import answer, explanations, path_ids, validation
 from lib.web import body as json_body
 from lib.web.call import Call, idempotency_key
 from lib.web.explanations import Problem
-from lib.web.media import Media
+from lib.web.media import JSON, Media
 from lib.web.request import Request
 
 Responder = Callable[..., Awaitable[Any]]
@@ -219,7 +219,8 @@ async def _read_body(spec: Operation, call: Call[Any, Any]) -> None:
     content_type = call.request.content_type
     if isinstance(spec.body, Media):
         if not spec.body.accepts(content_type) and (spec.body_required or content_type):
-            raise UnsupportedMedia(f"Send the body as {' or '.join(spec.body.types)}.")
+            types = [*spec.body.types, *([JSON] if spec.body.model else [])]
+            raise UnsupportedMedia(f"Send the body as {' or '.join(types)}.")
         return
     if call.request.header(b"content-encoding") not in (None, "identity"):
         raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")

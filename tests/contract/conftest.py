@@ -13,6 +13,7 @@ from lib.storage.ports import (
     LogStore,
     RunStore,
     SecretStore,
+    ShareStore,
     UploadStore,
     WorkerSettingsStore,
 )
@@ -49,6 +50,11 @@ def claims(stores: Stores) -> ClaimStore:
 @pytest.fixture
 def logs(stores: Stores) -> LogStore:
     return stores.logs
+
+
+@pytest.fixture
+def shares(stores: Stores) -> ShareStore:
+    return stores.shares
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from lib.storage.memory import (
     MemoryLogStore,
     MemoryRunStore,
     MemorySecretStore,
+    MemoryShareStore,
     MemoryUploadStore,
     MemoryWorkerSettingsStore,
 )
@@ -30,6 +31,7 @@ from lib.storage.ports import (
     LogStore,
     RunStore,
     SecretStore,
+    ShareStore,
     UploadStore,
     WorkerSettingsStore,
 )
@@ -40,6 +42,7 @@ from lib.storage.sqlite import (
     SqliteLogStore,
     SqliteRunStore,
     SqliteSealedSecretStore,
+    SqliteShareStore,
     SqliteUploadStore,
     SqliteWorkerSettingsStore,
 )
@@ -56,6 +59,7 @@ class Stores:
     claims: ClaimStore
     logs: LogStore
     uploads: UploadStore
+    shares: ShareStore
     references: BlobReferences
     worker_settings: WorkerSettingsStore
     secrets: SecretStore
@@ -84,6 +88,7 @@ def _in_memory(clock: Clock) -> Stores:
         claims=claims,
         logs=MemoryLogStore(),
         uploads=uploads,
+        shares=MemoryShareStore(),
         references=references,
         worker_settings=MemoryWorkerSettingsStore(),
         secrets=MemorySecretStore(),
@@ -97,6 +102,7 @@ def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
         claims=SqliteClaimStore(database),
         logs=SqliteLogStore(database),
         uploads=SqliteUploadStore(database),
+        shares=SqliteShareStore(database),
         references=SqliteBlobReferences(database),
         worker_settings=SqliteWorkerSettingsStore(database),
         secrets=EncryptedSecretStore(SqliteSealedSecretStore(database), CIPHER),

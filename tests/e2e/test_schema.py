@@ -17,6 +17,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import run_state_machine_as_test
 from schemathesis import Case, CheckFunction
@@ -39,6 +40,7 @@ OF_ANSWERS: Final[list[CheckFunction]] = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
+schemathesis.openapi.media_type("application/zip", st.binary(max_size=64))
 PAINTER: Final = "exec: {inputs: [{name: text, type: string}, {name: anything, type: json}]}\n"
 
 
@@ -63,6 +65,7 @@ class Known:
     def __init__(self, server: ServerProcess) -> None:
         server.add_worker("painter", PAINTER, run_py="open('out/a b.txt', 'w').write('x' * 99)")
         server.add_worker("doomed", "", run_py="")
+        server.add_worker("shared", "", run_py="")
         server.reload()
         run = server.run("painter", text="red")
         issue = server.client.post("/workspace/issues", json={"title": "known"})
@@ -75,6 +78,7 @@ class Known:
             "run_id": run["id"],
             "upload_id": server.client.post("/uploads", json=announced).json()["id"],
             "issue_id": issue.json()["id"],
+            "token": server.client.post("/workers/shared/share").json()["token"],
             "secret_name": "API_KEY",
             "name": "a b.txt",
             "asset": "swagger-ui.css",
@@ -120,7 +124,12 @@ class Known:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
     folder = tmp_path_factory.mktemp("schema")
-    with ServerProcess(folder / "var", FLOOM_SECRET=SECRET, FLOOM_SANDBOX="best_effort") as server:
+    with ServerProcess(
+        folder / "var",
+        FLOOM_SECRET=SECRET,
+        FLOOM_SANDBOX="best_effort",
+        WORKEROS_SHARED_SECRET_ROLE="admin",
+    ) as server:
         known = Known(server)
         yield known
         known.session.close()

@@ -44,6 +44,7 @@ VALUES = {
     "run_id": f"run_{ULID}",
     "upload_id": f"upl_{ULID}",
     "issue_id": "ISSUE-0001",
+    "token": "fls_" + "a" * 24,
     "secret_name": "API_KEY",
     "asset": "swagger-ui.css",
     "name": "worker.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown
+from lib.workspace.once import Once
+from tests.handlers.losing_claims import LosingClaims
 from tests.lib.runs.world import World, open_world
 
 PATH = "/workspace/issues"
@@ -28,9 +31,15 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def call(world: World) -> Call:
+def claims(world: World) -> LosingClaims:
+    return LosingClaims(world.claims)
+
+
+@pytest.fixture
+def call(world: World, claims: LosingClaims) -> Call:
+    once = Once(claims=claims, workspace=world.workspace, clock=world.clock, owner="a life")
     app = create_app(
-        issues.routes(world.services()),
+        issues.routes(replace(world.services(), once=once)),
         authenticator=Authenticator(secret=None, shared_secret_role=Role.MEMBER),
         clock=world.clock,
         public_url="http://localhost:8000",
@@ -185,7 +194,7 @@ def test_a_key_makes_one_effect(world: World, call: Call, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["issue", "comment"])
 def test_an_answer_that_got_lost_is_given_again(
-    world: World, call: Call, kind: str, monkeypatch: pytest.MonkeyPatch
+    world: World, claims: LosingClaims, call: Call, kind: str
 ) -> None:
     call("POST", PATH, {"title": "first"})
     path, body = (
@@ -193,18 +202,10 @@ def test_an_answer_that_got_lost_is_given_again(
         if kind == "issue"
         else (f"{PATH}/ISSUE-0001/comments", {"body": "x"})
     )
-    answered: list[Any] = []
-    settle = world.claims.settle
-
-    def die(claim: Any, answer: Any) -> None:
-        answered.append(json.loads(answer.body.text))
-        raise OSError("killed")
-
-    monkeypatch.setattr(world.claims, "settle", die)
+    claims.loses = True
     assert call("POST", path, body, key="k").status_code == 500
-    monkeypatch.setattr(world.claims, "settle", settle)
     tip = world.workspace.tip()
 
     again = call("POST", path, body, key="k")
-    assert (again.status_code, again.json) == (201, answered[0])
+    assert (again.status_code, again.json) == (201, claims.lost[0])
     assert world.workspace.tip() == tip

@@ -11,6 +11,7 @@ from lib.storage.memory.claims import MemoryClaimStore
 from lib.storage.memory.logs import MemoryLogStore
 from lib.storage.memory.runs import MemoryRunStore
 from lib.storage.memory.secrets import MemorySecretStore
+from lib.storage.memory.shares import MemoryShareStore
 from lib.storage.memory.uploads import MemoryUploadStore
 from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
 
@@ -21,6 +22,7 @@ __all__ = [
     "MemoryLogStore",
     "MemoryRunStore",
     "MemorySecretStore",
+    "MemoryShareStore",
     "MemoryUploadStore",
     "MemoryWorkerSettingsStore",
 ]

@@ -20,6 +20,7 @@ from lib.storage.ports.runs import (
     StaleFence,
 )
 from lib.storage.ports.secrets import SealedSecretStore, SecretStore
+from lib.storage.ports.shares import ShareStore
 from lib.storage.ports.uploads import UploadNotFound, UploadStore
 from lib.storage.ports.worker_settings import WorkerSettingsStore
 
@@ -42,6 +43,7 @@ __all__ = [
     "RunStore",
     "SealedSecretStore",
     "SecretStore",
+    "ShareStore",
     "StaleFence",
     "StoreUnavailable",
     "UploadNotFound",

@@ -6,6 +6,7 @@ from lib.storage.sqlite.database import SqliteDatabase
 from lib.storage.sqlite.logs import SqliteLogStore
 from lib.storage.sqlite.runs import SqliteRunStore
 from lib.storage.sqlite.secrets import SqliteSealedSecretStore
+from lib.storage.sqlite.shares import SqliteShareStore
 from lib.storage.sqlite.uploads import SqliteUploadStore
 from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
@@ -16,6 +17,7 @@ __all__ = [
     "SqliteLogStore",
     "SqliteRunStore",
     "SqliteSealedSecretStore",
+    "SqliteShareStore",
     "SqliteUploadStore",
     "SqliteWorkerSettingsStore",
 ]

@@ -25,6 +25,7 @@ def fused(world: World, fuse: Fuse) -> WorkerRemoval:
         lifecycle=fuse.protect(world.lifecycle()),
         runs=fuse.protect(world.runs),
         settings=fuse.protect(world.settings),
+        shares=fuse.protect(world.shares),
     )
 
 
@@ -69,7 +70,7 @@ def test_a_refused_deletion_changes_nothing(world: World) -> None:
     assert statuses(world, queued) == [RunStatus.QUEUED]
 
 
-@pytest.mark.parametrize("length", range(12))
+@pytest.mark.parametrize("length", range(14))
 def test_a_server_killed_at_any_step_finishes_at_its_next_start(world: World, length: int) -> None:
     world.add_worker("plain")
     world.add_worker("other")

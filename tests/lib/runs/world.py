@@ -51,6 +51,7 @@ from lib.storage.memory import (
     MemoryLogStore,
     MemoryRunStore,
     MemorySecretStore,
+    MemoryShareStore,
     MemoryUploadStore,
     MemoryWorkerSettingsStore,
 )
@@ -58,6 +59,7 @@ from lib.storage.records import RunRecord, RunStatus, SandboxReport, Trigger, Up
 from lib.workspace.issues import Issues
 from lib.workspace.once import Once
 from lib.workspace.registry import Registry
+from lib.workspace.sharing import Sharing
 from lib.workspace.worker_source import WorkerSource
 from lib.workspace.workspace import Author, Workspace
 from tests.lib.runs.fake_packages import FakePackages
@@ -122,6 +124,7 @@ class World:
         self.workspace = workspace
         self.references = MemoryBlobReferences()
         self.upload_store = MemoryUploadStore(self.references)
+        self.shares = MemoryShareStore()
         self.claims = MemoryClaimStore(self.references)
         self.runs = MemoryRunStore(self.references, self.upload_store, self.claims)
         self.logs = MemoryLogStore()
@@ -267,6 +270,7 @@ class World:
             lifecycle=self.lifecycle(executor),
             runs=self.runs,
             settings=self.settings,
+            shares=self.shares,
         )
 
     def retention(self, *, days: int = 90, reclaim: Callable[[], None] = lambda: None) -> Retention:
@@ -308,6 +312,13 @@ class World:
             lifecycle=self.lifecycle(executor),
             worker_source=self.worker_source,
             worker_removal=self.removal(executor),
+            sharing=Sharing(
+                shares=self.shares,
+                workspace=self.workspace,
+                load_manifest=load_manifest,
+                clock=self.clock,
+            ),
+            load_manifest=load_manifest,
             issues=Issues(self.workspace, clock=self.clock, ids=self.ids),
             once=Once(
                 claims=self.claims, workspace=self.workspace, clock=self.clock, owner="a life"

@@ -1,0 +1,225 @@
+"""The whole workspace as a zip: out, and in."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import Any, Final
+
+import falcon
+from falcon.media.multipart import MultipartFormHandler
+from pydantic import AwareDatetime, Field
+
+from handlers.authors import author_of
+from handlers.idempotency import once_in_git
+from handlers.warnings import warning_headers
+from lib.auth.principal import Role
+from lib.bootstrap import Services, lambda_handler
+from lib.errors import MalformedRequest
+from lib.storage.ports import UploadNotFound
+from lib.web import body as json_body
+from lib.web.call import Call, Reply
+from lib.web.media import JSON, Media, essence
+from lib.web.models import RequestModel, ResponseModel
+from lib.web.operation import operation
+from lib.web.route import Route
+from lib.web.threads import blocking
+from lib.workspace.export import export
+from lib.workspace.import_ import ImportReport, WorkspaceImport
+from lib.workspace.zip_reader import BadBundle, ZipLimits, read_zip
+
+TAG: Final = "Workspace"
+ZIP: Final = "application/zip"
+FORM: Final = "multipart/form-data"
+LIMITS: Final = ZipLimits()
+BODY_CAP_BYTES: Final = LIMITS.packed_bytes + 64 * 1024  # and what a form puts around it
+FILE_NAME: Final = "workspace.zip"
+FIELD: Final = "bundle"
+
+
+class ExportQuery(RequestModel):
+    """What the summary of the export says."""
+
+    exported_at: AwareDatetime | None = Field(
+        None, description="Instead of the time of the newest commit."
+    )
+
+
+class ImportQuery(RequestModel):
+    """How to import."""
+
+    dry_run: bool = Field(False, description="Tell what would be imported, and write nothing.")
+
+
+class UploadedBundle(RequestModel):
+    """A zip that was uploaded."""
+
+    upload_id: str = Field(max_length=64)
+
+
+class LeftOutView(ResponseModel):
+    """Something that was not imported."""
+
+    type: str
+    id: str
+    reason: str
+
+
+class ImportView(ResponseModel):
+    """What an import did, or would do."""
+
+    dry_run: bool
+    workers_imported: list[str] = Field(description="Under the ids that they have here.")
+    contexts_imported: list[str]
+    issues_imported: list[str]
+    skipped: list[LeftOutView]
+    id_remaps: dict[str, str] = Field(description="Ids that were taken, and those given instead.")
+    required_secrets: list[str]
+    required_connections: list[str]
+    workspace_md_present: bool
+    warnings: list[str] = Field(description="What looks like a live credential.")
+
+
+class WorkspaceExport:
+    """The way out."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @operation(
+        "exportWorkspace",
+        summary="Export the workspace",
+        query=ExportQuery,
+        role=Role.ADMIN,
+        responses={200: Media(ZIP)},
+        errors=["validation_failed"],
+    )
+    async def on_get(self, call: Call[ExportQuery, None]) -> Reply:
+        """A zip of workers, contexts, instructions and issues; the same workspace, the same bytes.
+
+        Without secrets, connections, runs, settings and git's history. What looks
+        like a live credential inside a file is named in `x-floom-warning`.
+        """
+        made = await blocking(
+            export,
+            self._services.workspace,
+            self._services.load_manifest,
+            exported_at=call.query.exported_at,
+        )
+        headers = {
+            "content-disposition": f'attachment; filename="{FILE_NAME}"',
+            **warning_headers(made.findings),
+        }
+        return Reply(made.data, 200, headers, media_type=ZIP)
+
+
+class WorkspaceImports:
+    """The way in."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @operation(
+        "importWorkspace",
+        summary="Import a workspace",
+        query=ImportQuery,
+        body=Media(ZIP, FORM, model=UploadedBundle),
+        body_cap_bytes=BODY_CAP_BYTES,
+        role=Role.ADMIN,
+        responses={200: ImportView},
+        headers=["Idempotency-Key"],
+        errors=[
+            "bad_bundle", "payload_too_large", "upload_not_found", "unknown_schema_version",
+            "validation_failed", "workspace_conflict", "idempotency_key_reused",
+            "idempotency_key_in_use",
+        ],
+    )  # fmt: skip
+    async def on_post(self, call: Call[ImportQuery, None]) -> Reply:
+        """The zip as the body, as the field `bundle` of a form, or `{"upload_id"}` as JSON.
+
+        One commit for all of it. Nothing that is here is overwritten: workers whose
+        id is taken get another, contexts and issues that exist are skipped.
+        Imported workers are in quarantine until an administrator enables them.
+        """
+        body = await call.read()
+        data = await blocking(self._zip, call.request.content_type, body)
+        return await blocking(self._import, call, data)
+
+    def _zip(self, content_type: str | None, body: bytes) -> bytes:
+        kind = essence(content_type)
+        if kind == FORM:
+            return _field_of(body, content_type or "")
+        return self._uploaded(body) if kind == JSON else body
+
+    def _uploaded(self, body: bytes) -> bytes:
+        named = json_body.validate(UploadedBundle, body, json_body.parse(body))
+        upload = self._services.uploads.get(named.upload_id)
+        if upload.received_at is None:
+            raise UploadNotFound(f"The bytes of upload {upload.id} were not sent.")
+        if upload.size > LIMITS.packed_bytes:
+            raise BadBundle(f"The zip has more than {LIMITS.packed_bytes // 2**20} MiB.")
+        return self._services.content.get(upload.sha256)
+
+    def _import(self, call: Call[ImportQuery, None], data: bytes) -> Reply:
+        workspace = self._services.workspace
+        incoming = WorkspaceImport(
+            read_zip(data, LIMITS), load_manifest=self._services.load_manifest
+        )
+        if call.query.dry_run:
+            incoming.change(workspace.view(workspace.refresh()))
+            return Reply(_view(incoming.report, dry_run=True))
+
+        def effect(trailers: Mapping[str, str]) -> Reply:
+            author = author_of(call.principal)
+            return Reply(_view(incoming.commit(workspace, author, trailers), dry_run=False))
+
+        def repeat(commit: str) -> Reply:
+            parents = workspace.commit_info(commit).parents
+            incoming.change(workspace.view(parents[0]))
+            return Reply(_view(incoming.report, dry_run=False))
+
+        digest = hashlib.sha256(data).hexdigest()
+        return once_in_git(
+            call, (), self._services, effect=effect, repeat=repeat, body_digest=digest
+        )
+
+
+def _field_of(body: bytes, content_type: str) -> bytes:
+    """Return the bytes of the form's one field."""
+    try:
+        form = MultipartFormHandler().deserialize(io.BytesIO(body), content_type, len(body))
+        for part in form:
+            if part.name == FIELD:
+                found: bytes = part.stream.read()
+                return found
+    except falcon.HTTPError as ex:
+        raise MalformedRequest("The form cannot be read.") from ex
+    raise BadBundle(f"The form has no field {FIELD}.")
+
+
+def _view(report: ImportReport, *, dry_run: bool) -> ImportView:
+    skipped: list[Any] = [LeftOutView.model_validate(each) for each in report.skipped]
+    return ImportView(
+        dry_run=dry_run,
+        workers_imported=report.workers,
+        contexts_imported=report.contexts,
+        issues_imported=report.issues,
+        skipped=skipped,
+        id_remaps=report.id_remaps,
+        required_secrets=sorted(report.required_secrets),
+        required_connections=sorted(report.required_connections),
+        workspace_md_present=report.workspace_md_present,
+        warnings=report.warnings,
+    )
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of this group."""
+    return [
+        Route("/workspace/export", WorkspaceExport(services), tag=TAG),
+        Route("/workspace/import", WorkspaceImports(services), tag=TAG),
+    ]
+
+
+handler = lambda_handler(routes)

@@ -1,0 +1,34 @@
+"""Public links to workers in memory."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from lib.storage.records import Share
+
+
+class MemoryShareStore:
+    """A ShareStore of one dictionary."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shares: dict[str, Share] = {}
+
+    def put(self, share: Share) -> Share:
+        """Store a link, atomically; one that the worker has keeps its token and moves."""
+        with self._lock:
+            known = self._shares.get(share.worker_id)
+            kept = replace(share, token=known.token) if known else share
+            self._shares[share.worker_id] = kept
+            return kept
+
+    def find(self, token: str) -> Share | None:
+        """Return the link with this token, if there is one."""
+        with self._lock:
+            return next((each for each in self._shares.values() if each.token == token), None)
+
+    def delete(self, worker_id: str) -> bool:
+        """Revoke a worker's link; False when it had none."""
+        with self._lock:
+            return self._shares.pop(worker_id, None) is not None

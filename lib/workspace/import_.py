@@ -1,0 +1,272 @@
+"""Takes over an exported workspace, as one commit, over nothing that is here.
+
+What can be taken is decided on the tree that the commit is made on: whatever
+others commit meanwhile, nothing of theirs is overwritten.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from lib.errors import Invalid
+from lib.manifest.report import shorten
+from lib.workspace.deny_list import is_denied
+from lib.workspace.export import INSTRUCTIONS, SCHEMA_VERSION, SUMMARY, apps_of
+from lib.workspace.incoming import Incoming, receive
+from lib.workspace.issues import comments, names
+from lib.workspace.issues.document import BadIssueFile, Document, decode, encode
+from lib.workspace.registry import ManifestLoader
+from lib.workspace.secret_scan import scan
+from lib.workspace.tree_edits import Edit, Put
+from lib.workspace.tree_objects import EXECUTABLE, FILE
+from lib.workspace.tree_view import TreeView
+from lib.workspace.worker_source import SourceFile
+from lib.workspace.workspace import Author, Workspace
+from lib.workspace.zip_reader import ZipFile
+
+SUBJECT: Final = "workspace: import"
+MAX_WARNINGS: Final = 100
+NO_PART: Final = "is no part of a workspace"
+_CONTEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+
+class UnknownSchema(Invalid):
+    """A newer program made the export."""
+
+    code = "unknown_schema_version"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What was not taken over, and why."""
+
+    type: str
+    id: str
+    reason: str
+
+
+@dataclass
+class ImportReport:
+    """What an import does, or would do."""
+
+    workers: list[str] = field(default_factory=list)
+    contexts: list[str] = field(default_factory=list)
+    issues: list[str] = field(default_factory=list)
+    skipped: list[LeftOut] = field(default_factory=list)
+    id_remaps: dict[str, str] = field(default_factory=dict)
+    required_secrets: set[str] = field(default_factory=set)
+    required_connections: set[str] = field(default_factory=set)
+    workspace_md_present: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def skip(self, kind: str, name: str, reason: str) -> None:
+        """Record that something is not taken over."""
+        self.skipped.append(LeftOut(kind, name, reason))
+
+
+class WorkspaceImport:
+    """One export on its way in.
+
+    Args:
+        files: Of the zip.
+        load_manifest: How a manifest is read.
+
+    Raises:
+        UnknownSchema: a newer program made it.
+    """
+
+    def __init__(self, files: Sequence[ZipFile], *, load_manifest: ManifestLoader) -> None:
+        self._files = {file.path: file for file in files}
+        self._load = load_manifest
+        self.report = ImportReport()
+        _check_schema(self._files.pop(SUMMARY, None))
+
+    def commit(
+        self, workspace: Workspace, author: Author, trailers: Mapping[str, str]
+    ) -> ImportReport:
+        """Take over what can be, by one commit, and return what that was."""
+        workspace.commit(self.change, SUBJECT, author, trailers=trailers)
+        return self.report
+
+    def change(self, tip: TreeView) -> list[Edit]:
+        """Return the edits for a tree; `report` tells of them."""
+        plan = _Plan(tip, self._files, self._load)
+        edits = plan.edits()
+        self.report = plan.report
+        return edits
+
+
+class _Plan:
+    """What is taken over into one tree."""
+
+    def __init__(
+        self, tip: TreeView, files: Mapping[str, ZipFile], load_manifest: ManifestLoader
+    ) -> None:
+        self._tip = tip
+        self._load = load_manifest
+        self._units = _by_unit(files)
+        self._edits: list[Edit] = []
+        self.report = ImportReport()
+
+    def edits(self) -> list[Edit]:
+        for name, files in self._of("workers"):
+            self._worker(name, files)
+        for name, files in self._of("contexts"):
+            self._context(name, files)
+        for _, files in self._of("issues"):  # after the workers, which may have other ids now
+            self._issues(files)
+        for _, files in self._of(""):
+            self._others(files)
+        self._warn()
+        return self._edits
+
+    def _of(self, top: str) -> list[tuple[str, list[ZipFile]]]:
+        return [(name, files) for (kind, name), files in self._units.items() if kind == top]
+
+    def _worker(self, name: str, files: list[ZipFile]) -> None:
+        taken = {*(here for here, _ in self._tip.names("workers")), *self.report.workers}
+        sources = [
+            SourceFile(_below(file.path, 2), file.data, file.is_executable) for file in files
+        ]
+        worker = receive(name, sources, taken=taken, load_manifest=self._load)
+        if not isinstance(worker, Incoming):
+            self.report.skip("worker", name, worker)
+            return
+        for path, reason in worker.denied:
+            self.report.skip("file", f"workers/{name}/{path}", reason)
+        if worker.id != name:
+            self.report.id_remaps[name] = worker.id
+        manifest = worker.loaded.manifest
+        self.report.workers.append(worker.id)
+        self.report.required_secrets.update(manifest.secrets if manifest else ())
+        self.report.required_connections.update(apps_of(manifest))
+        self._edits.extend(worker.edits())
+
+    def _context(self, name: str, files: list[ZipFile]) -> None:
+        if not _CONTEXT.match(name):
+            self.report.skip("context", name, "its folder's name cannot be a context's")
+        elif self._tip.find(f"contexts/{name}") is not None:
+            self.report.skip("context", name, "exists")
+        elif sum(self._put(file) for file in files):
+            self.report.contexts.append(name)
+
+    def _others(self, files: list[ZipFile]) -> None:
+        for file in files:
+            if file.path == INSTRUCTIONS:
+                self._instructions(file)
+            else:
+                self.report.skip("file", file.path, NO_PART)
+
+    def _instructions(self, file: ZipFile) -> None:
+        self.report.workspace_md_present = True
+        if self._tip.find(INSTRUCTIONS) is None:
+            self._put(file)
+        else:
+            self.report.skip("workspace_md", INSTRUCTIONS, "exists")
+
+    def _put(self, file: ZipFile) -> bool:
+        reason = is_denied(file.path)
+        if reason is not None:
+            self.report.skip("file", file.path, reason)
+            return False
+        self._edits.append(Put(file.path, file.data, EXECUTABLE if file.is_executable else FILE))
+        return True
+
+    def _issues(self, files: list[ZipFile]) -> None:
+        documents, logs = {}, {}
+        for file in files:
+            name = _below(file.path, 1)
+            number, of_log = names.document_number(name), names.comments_number(name)
+            if number is not None:
+                documents[number] = file
+            elif of_log is not None:
+                logs[of_log] = file
+            else:
+                self.report.skip("file", file.path, NO_PART)
+        taken = [number for number in sorted(documents) if self._issue(number, documents[number])]
+        for number, file in sorted(logs.items()):
+            self._log(number, file, is_taken=number in taken)
+        if taken:
+            following = max(names.next_number(self._tip), taken[-1] + 1)
+            self._edits.append(Put(names.COUNTER, b"%d\n" % following))
+
+    def _issue(self, number: int, file: ZipFile) -> bool:
+        issue_id = names.issue_id(number)
+        if names.find_document(self._tip, number) is not None:
+            self.report.skip("issue", issue_id, "exists")
+            return False
+        try:
+            document = decode(file.data, issue_id=issue_id)
+        except BadIssueFile as ex:
+            self.report.skip("issue", issue_id, str(ex))
+            return False
+        moved = self._moved(document)
+        data = file.data if moved is document else encode(moved)
+        self._edits.append(Put(names.document_path(number), data))
+        self.report.issues.append(issue_id)
+        return True
+
+    def _moved(self, document: Document) -> Document:
+        """Return an issue about a worker that has another id here as one about that."""
+        new_id = self.report.id_remaps.get(document.asset_id or "")
+        if document.asset_type != "worker" or new_id is None:
+            return document
+        return replace(document, asset_id=new_id)
+
+    def _log(self, number: int, file: ZipFile, *, is_taken: bool) -> None:
+        name = _below(file.path, 1)
+        path = names.comments_path(names.document_path(number))
+        if not is_taken:
+            self.report.skip("comments", name, "its issue is not imported")
+        elif len(comments.decode(file.data)) != len([*filter(bytes.strip, file.data.split(b"\n"))]):
+            self.report.skip("comments", name, "has lines that are no comments")
+        elif self._tip.find(path) is not None:
+            self.report.skip("comments", name, "exists")
+        else:
+            self._edits.append(Put(path, file.data))
+
+    def _warn(self) -> None:
+        found = (
+            each.warning
+            for edit in self._edits
+            if isinstance(edit, Put)
+            for each in scan(edit.path, edit.data)
+        )
+        self.report.warnings = [
+            warning for warning, _ in zip(found, range(MAX_WARNINGS), strict=False)
+        ]
+
+
+def _by_unit(files: Mapping[str, ZipFile]) -> dict[tuple[str, str], list[ZipFile]]:
+    """Group the files of each worker and context; what is neither has a group by its top."""
+    units: dict[tuple[str, str], list[ZipFile]] = {}
+    for path in sorted(files):
+        parts = path.split("/")
+        is_inside = parts[0] in {"workers", "contexts"} and len(parts) > 2
+        is_issue = parts[0] == "issues" and len(parts) == 2
+        top = parts[0] if is_inside or is_issue else ""
+        units.setdefault((top, parts[1] if is_inside else ""), []).append(files[path])
+    return units
+
+
+def _below(path: str, count: int) -> str:
+    return path.split("/", count)[count]
+
+
+def _check_schema(summary: ZipFile | None) -> None:
+    if summary is None:
+        return
+    try:
+        value: Any = json.loads(summary.data)
+    except (ValueError, RecursionError):
+        value = None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if isinstance(version, bool) or not isinstance(version, int) or version != SCHEMA_VERSION:
+        raise UnknownSchema(
+            f"{SUMMARY} has schema_version {shorten(repr(version), 40)}; this program reads "
+            f"{SCHEMA_VERSION}."
+        )
