@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from handlers.authors import author_of
 from handlers.idempotency import once_in_git
+from handlers.warnings import warning_headers
 from lib.bootstrap import Services, lambda_handler
 from lib.web.call import Call, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
@@ -24,6 +25,7 @@ from lib.workspace.issues.document import (
     is_plain_line,
 )
 from lib.workspace.issues.issue import AssetType, IssueStatus
+from lib.workspace.secret_scan import scan
 
 TAG: Final = "Issues"
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -233,7 +235,7 @@ class WorkspaceIssues:
         responses={200: IssueView},
         errors=["issue_not_found", "issue_broken", "validation_failed", "workspace_conflict"],
     )
-    async def on_patch_item(self, call: Call[None, ChangeIssue], issue_id: str) -> IssueView:
+    async def on_patch_item(self, call: Call[None, ChangeIssue], issue_id: str) -> Reply:
         """What is not sent stays. Where nothing changes there is no commit."""
         return await blocking(self._update, call, issue_id)
 
@@ -248,7 +250,7 @@ class WorkspaceIssues:
 
         return once_in_git(call, (), self._services, effect=effect, repeat=repeat)
 
-    def _update(self, call: Call[None, ChangeIssue], issue_id: str) -> IssueView:
+    def _update(self, call: Call[None, ChangeIssue], issue_id: str) -> Reply:
         change = call.body
         wanted = IssueChange(
             title=change.title,
@@ -258,7 +260,8 @@ class WorkspaceIssues:
             asset=_asset(change.asset_type, change.asset_id),
             clear_asset=change.clear_asset,
         )
-        return _view(self._issues.update(issue_id, wanted, **_who(call)))
+        changed = _view(self._issues.update(issue_id, wanted, **_who(call)))
+        return Reply(changed, 200, _warnings(change.title or "", change.body or ""))
 
 
 class IssueComments:
@@ -283,10 +286,10 @@ class IssueComments:
     def _create(self, call: Call[None, NewComment], issue_id: str) -> Reply:
         def effect(trailers: Mapping[str, str]) -> Reply:
             made = self._issues.comment(issue_id, call.body.body, trailers=trailers, **_who(call))
-            return Reply(_comment_view(made), 201)
+            return _said(made)
 
         def repeat(commit: str) -> Reply:
-            return Reply(_comment_view(self._issues.commented_in(commit)), 201)
+            return _said(self._issues.commented_in(commit))
 
         return once_in_git(call, (issue_id,), self._services, effect=effect, repeat=repeat)
 
@@ -310,7 +313,14 @@ def _asset(asset_type: str | None, asset_id: str | None) -> Asset | None:
 
 
 def _made(issue: Issue) -> Reply:
-    return Reply(_view(issue), 201, {"location": f"/workspace/issues/{issue.id}"})
+    headers = {"location": f"/workspace/issues/{issue.id}", **_warnings(issue.title, issue.body)}
+    return Reply(_view(issue), 201, headers)
+
+
+def _warnings(*texts: str) -> dict[str, str]:
+    """Return the header that tells of what looks like a live credential, if anything does."""
+    findings = [found for text in texts for found in scan("text", text.encode())]
+    return warning_headers(findings)
 
 
 def _fields(issue: Issue) -> dict[str, Any]:
@@ -319,6 +329,10 @@ def _fields(issue: Issue) -> dict[str, Any]:
 
 def _view(issue: Issue) -> IssueView:
     return IssueView.model_validate(issue)
+
+
+def _said(comment: Comment) -> Reply:
+    return Reply(_comment_view(comment), 201, _warnings(comment.body))
 
 
 def _comment_view(comment: Comment) -> CommentView:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from handlers.authors import writer_of
+from handlers.uploaded_zip import uploaded_zip
+from handlers.warnings import warning_headers
 from handlers.worker_views import WorkerView, load_worker_view
 from lib.bootstrap import Services, lambda_handler
 from lib.errors import FieldError, Invalid
@@ -18,7 +20,10 @@ from lib.web.operation import operation
 from lib.web.paging import PageQuery, decode_cursor, encode_cursor
 from lib.web.route import Route
 from lib.web.threads import blocking
+from lib.workspace.registry import MANIFEST
+from lib.workspace.secret_scan import scan
 from lib.workspace.worker_source import (
+    MAX_BYTES,
     MAX_FILES,
     Expected,
     Source,
@@ -26,9 +31,13 @@ from lib.workspace.worker_source import (
     WorkerNotFound,
 )
 from lib.workspace.workspace import WorkerVersion
+from lib.workspace.zip_reader import ZipLimits, read_zip
 
 TAG: Final = "Workers"
 BODY_CAP_BYTES: Final = 28 * 1024 * 1024
+ZIP_LIMITS: Final = ZipLimits(
+    packed_bytes=MAX_BYTES, entries=2 * MAX_FILES, unpacked_bytes=MAX_BYTES
+)
 Sha = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 WRITE_ERRORS: Final = [
     "worker_not_found", "worker_conflict", "workspace_conflict", "capability_requires_admin",
@@ -115,7 +124,13 @@ class WorkerFiles:
         body=FilesChange,
         body_cap_bytes=BODY_CAP_BYTES,
         responses={200: WorkerView, 201: WorkerView},
-        errors=[*WRITE_ERRORS, "validation_failed", "upload_not_found", "payload_too_large"],
+        errors=[
+            *WRITE_ERRORS,
+            "validation_failed",
+            "upload_not_found",
+            "bad_bundle",
+            "payload_too_large",
+        ],
     )
     async def on_put(self, call: Call[None, FilesChange], worker_id: str) -> Reply:
         """One commit: these files and no others are the worker's from then on.
@@ -123,17 +138,42 @@ class WorkerFiles:
         Creates the worker where there is none (201). The manifest is judged
         strictly, and nothing is saved where it does not hold. A worker that
         declares secrets, connections, calls or egress, before or after, needs an
-        administrator.
+        administrator. What looks like a live credential in a file is named in
+        `x-floom-warning`.
         """
-        files = _files(call.body)
-        expected = _expected(call.body)
-        writer = writer_of(call.principal)
-        is_new = await blocking(
-            self._source.replace, worker_id, files, writer=writer, expected=expected
-        )
+        return await blocking(self._put, call, worker_id)
+
+    def _put(self, call: Call[None, FilesChange], worker_id: str) -> Reply:
+        change = call.body
+        files = _files(change) if change.upload_id is None else self._unzipped(change)
+        try:
+            is_new = self._source.replace(
+                worker_id, files, writer=writer_of(call.principal), expected=_expected(change)
+            )
+        except Invalid as ex:
+            if change.upload_id is None:
+                raise
+            raise _of_upload(ex) from ex
         self._services.early_installs.request([worker_id])
-        view = await blocking(load_worker_view, self._services, worker_id)
-        return Reply(view, 201 if is_new else 200)
+        findings = [found for file in files for found in scan(file.path, file.data)]
+        view = load_worker_view(self._services, worker_id)
+        return Reply(view, 201 if is_new else 200, warning_headers(findings))
+
+    def _unzipped(self, change: FilesChange) -> list[SourceFile]:
+        if change.files is not None:
+            detail = "Send files, or the id of a zip that was uploaded, not both."
+            raise Invalid(detail, [FieldError("/upload_id", detail)])
+        data = uploaded_zip(self._services, change.upload_id or "", ZIP_LIMITS)
+        found = read_zip(data, ZIP_LIMITS)
+        # A zip of the folder itself, as file managers make it.
+        top = {file.path.partition("/")[0] + "/" for file in found}
+        prefix = top.pop() if len(top) == 1 else ""
+        if prefix + MANIFEST not in {file.path for file in found}:
+            prefix = ""
+        return [
+            SourceFile(file.path.removeprefix(prefix), file.data, file.is_executable)
+            for file in found
+        ]
 
 
 class WorkerVersions:
@@ -194,9 +234,15 @@ def _expected(change: FilesChange) -> Expected | None:
     return Expected(change.expected_sha) if "expected_sha" in change.model_fields_set else None
 
 
+def _of_upload(refused: Invalid) -> Invalid:
+    """Return a refusal whose pointers lead to the upload: the files are not in the body."""
+    errors = [FieldError("/upload_id", each.detail) for each in refused.errors]
+    return type(refused)(str(refused), errors)
+
+
 def _files(change: FilesChange) -> list[SourceFile]:
     if change.files is None:
-        detail = "Send files."
+        detail = "Send files, or the id of a zip that was uploaded."
         raise Invalid(detail, [FieldError("/files", detail)])
     return [_file(index, each) for index, each in enumerate(change.files)]
 

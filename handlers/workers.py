@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import Field
@@ -34,9 +35,11 @@ from lib.web.preferences import Wait, wait_preference
 from lib.web.route import Route
 from lib.web.threads import blocking
 from lib.workspace.registry import QUARANTINE
+from lib.workspace.secret_scan import scan
 from lib.workspace.workspace import Author, Delete
 
 TAG: Final = "Workers"
+MAX_WARNINGS: Final = 100
 START_ERRORS: Final = [
     "worker_not_found", "worker_broken", "worker_disabled", "validation_failed", "missing_secret",
     "missing_connection", "concurrency_conflict", "idempotency_key_reused", "secret_unreadable",
@@ -90,6 +93,7 @@ class ReloadView(ResponseModel):
     changed: list[str]
     removed: list[str]
     skipped: list[SkippedView]
+    warnings: list[str] = Field(description="What looks like a live credential.")
     errors: list[ReloadError]
 
 
@@ -289,6 +293,13 @@ class WorkerReload:
         """
         return await blocking(self._reload, author_of(call.principal), call.body.force)
 
+    def _warnings(self, commit: str | None) -> list[str]:
+        if commit is None:
+            return []
+        files = self._services.workspace.changed_files(commit)
+        found = (each.warning for path, data in files for each in scan(path, data))
+        return [*islice(found, MAX_WARNINGS)]
+
     def _reload(self, author: Author, force: bool) -> ReloadView:
         result = self._services.workspace.reload(author, force=force)
         self._services.early_installs.request(result.changed)
@@ -299,6 +310,7 @@ class WorkerReload:
             changed=list(result.changed),
             removed=list(result.removed),
             skipped=[SkippedView(path=each.path, reason=each.reason) for each in result.skipped],
+            warnings=self._warnings(result.commit),
             errors=[
                 ReloadError(worker_id=worker.id, **dict(finding(worker.id, problem)))
                 for worker in workers

@@ -13,11 +13,11 @@ from pydantic import AwareDatetime, Field
 
 from handlers.authors import author_of
 from handlers.idempotency import once_in_git
+from handlers.uploaded_zip import uploaded_zip
 from handlers.warnings import warning_headers
 from lib.auth.principal import Role
 from lib.bootstrap import Services, lambda_handler
 from lib.errors import MalformedRequest
-from lib.storage.ports import UploadNotFound
 from lib.web import body as json_body
 from lib.web.call import Call, Reply
 from lib.web.media import JSON, Media, essence
@@ -154,12 +154,7 @@ class WorkspaceImports:
 
     def _uploaded(self, body: bytes) -> bytes:
         named = json_body.validate(UploadedBundle, body, json_body.parse(body))
-        upload = self._services.uploads.get(named.upload_id)
-        if upload.received_at is None:
-            raise UploadNotFound(f"The bytes of upload {upload.id} were not sent.")
-        if upload.size > LIMITS.packed_bytes:
-            raise BadBundle(f"The zip has more than {LIMITS.packed_bytes // 2**20} MiB.")
-        return self._services.content.get(upload.sha256)
+        return uploaded_zip(self._services, named.upload_id, LIMITS)
 
     def _import(self, call: Call[ImportQuery, None], data: bytes) -> Reply:
         workspace = self._services.workspace

@@ -28,7 +28,7 @@ from lib.workspace.scan import Scanner, Skipped
 from lib.workspace.stat_cache import StatCache
 from lib.workspace.tree_edits import Delete, Edit, Put, PutTree
 from lib.workspace.tree_objects import EMPTY_TREE
-from lib.workspace.tree_view import FileEntry, TreeView
+from lib.workspace.tree_view import FileEntry, TreeView, changes
 from lib.workspace.write_out import WorkTree
 
 __all__ = [
@@ -288,6 +288,18 @@ class Workspace:
             info = self.commit_info(at)
             yield at, info
             at = info.parents[0] if info.parents else None
+
+    def changed_files(self, commit: str) -> Iterator[tuple[str, bytes]]:
+        """Yield path and bytes of every regular file that a commit added or changed.
+
+        Raises:
+            ObjectNotFound: there is no such commit.
+        """
+        info = self.commit_info(commit)
+        before = self.view(info.parents[0]).id if info.parents else EMPTY_TREE
+        for path, _, new in changes(self._repository.store, before, info.tree):
+            if new is not None and new.is_file:
+                yield path, self._repository.store.read(new.id, "blob")
 
     def versions(
         self, worker_id: str, *, below: int | None = None, limit: int

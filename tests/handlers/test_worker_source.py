@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,3 +202,60 @@ def test_a_worker_that_never_was_is_not_found(call: Call) -> None:
     ):
         answer = call(method, path, body)
         assert (answer.status_code, answer.json["error_code"]) == (404, "worker_not_found")
+
+
+def zipped(**files: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("folder", ["", "notes/", "anything/"])
+def test_a_zip_of_the_folder_will_do(world: World, call: Call, folder: str) -> None:
+    data = zipped(**{f"{folder}worker.yml": MANIFEST, f"{folder}run.py": "", f"{folder}a/b": "x"})
+
+    saved = call("PUT", "/workers/notes/files", {"upload_id": world.upload(data, "n.zip").id})
+
+    assert saved.status_code == 201, saved.text
+    assert [each["path"] for each in saved.json["files"]] == ["a/b", "run.py", "worker.yml"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        (b"hello", 400, "bad_bundle"),
+        (zipped(**{"run.py": ""}), 422, "validation_failed"),
+        (zipped(**{"worker.yml": "name: [", "run.py": ""}), 422, "validation_failed"),
+        (zipped(**{"worker.yml": MANIFEST, "run.py": "", ".env": ""}), 422, "secret_path"),
+        (zipped(**{"worker.yml": MANIFEST, "../run.py": ""}), 400, "bad_bundle"),
+    ],
+)
+def test_a_zip_that_does_not_hold_saves_nothing(
+    world: World, call: Call, data: bytes, status: int, code: str
+) -> None:
+    tip = world.workspace.tip()
+    body = {"upload_id": world.upload(data, "n.zip").id}
+
+    answer = call("PUT", "/workers/notes/files", body)
+
+    assert (answer.status_code, answer.json["error_code"]) == (status, code), answer.text
+    if status == 422:
+        assert {each["pointer"] for each in answer.json["errors"]} == {"/upload_id"}
+    assert call("PUT", "/workers/notes/files", {**body, "files": FILES}).status_code == 422
+    assert world.workspace.tip() == tip
+
+
+def test_a_credential_in_a_file_is_named_and_saved(world: World, call: Call) -> None:
+    leak = "npm_" + "aB3dE6gH9j" * 3 + "aB3dE6"
+    files = [FILES[0], {"path": "run.py", "content": f"\nK = '{leak}'\n"}]
+
+    saved = call("PUT", "/workers/notes/files", {"files": files})
+
+    assert saved.status_code == 201
+    assert "run.py:2 npm token" in saved.headers["x-floom-warning"]
+    assert leak not in str(saved.headers)
+    world.write_worker("notes", run_py=f"K = '{leak}'\n")
+    reloaded = call("POST", "/workers/reload", {})
+    assert ["workers/notes/run.py, line 1" in each for each in reloaded.json["warnings"]] == [True]
