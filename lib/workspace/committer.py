@@ -137,13 +137,12 @@ class Committer:
     def _process(self, requests: list[Request]) -> None:
         """Publish a group, again and again while others move the branch."""
         deadline = time.monotonic() + self._deadline_seconds
-        with self._repository.turnstile.held():
+        with explained("The workspace cannot be written"), self._repository.turnstile.held():
             # from here on a caller can no longer give up
             live = [each for each in requests if each.answer.set_running_or_notify_cancel()]
-            with explained("The workspace cannot be written"):
-                while live and time.monotonic() < deadline:
-                    if self._try(live):
-                        return
+            while live and time.monotonic() < deadline:
+                if self._try(live):
+                    return
         _fail(live, WorkspaceConflict("Others kept moving main; try again in a moment."))
 
     def _try(self, live: list[Request]) -> bool:
@@ -200,7 +199,7 @@ class Committer:
 
     def _refuse_edited(self, draft: Draft, tree: str, base: Base) -> None:
         assert self._work_tree is not None  # noqa: S101  # base comes from it
-        differing = ((path, new) for path, _, new in changes(draft.source, draft.tree, tree))
+        differing = changes(draft.source, draft.tree, tree)
         edited = self._work_tree.edited(base, differing)
         if edited:
             raise WorkspaceConflict(_edited_message(edited))

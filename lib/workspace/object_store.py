@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from dulwich.errors import ApplyDeltaError
+from dulwich.errors import ApplyDeltaError, FileFormatException
 from dulwich.object_store import DiskObjectStore
 
 from lib.workspace.commit_objects import CommitInfo, parse_commit
 from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.object_cache import ByteCache, TreeCache
-from lib.workspace.tree_objects import EMPTY_TREE, Kind, TreeEntry, parse_entries
+from lib.workspace.tree_objects import EMPTY_TREE, Kind, TreeEntry, object_id, parse_entries
 
 CACHE_BYTES: Final = 32 * 1024 * 1024
 MAX_CACHED_ENTRIES: Final = 100_000  # about 20 MB
@@ -136,13 +136,20 @@ class ObjectStore:
             name = bytes.fromhex(sha).hex().encode()
             with self._lock:
                 number, data = self._disk.get_raw(name)  # type: ignore[arg-type]
-            return _KINDS[number], bytes(data)
+            kind, content = _KINDS[number], bytes(data)
         except (KeyError, ValueError, AssertionError) as ex:
             raise ObjectNotFound(f"The workspace has no object {sha[:64]}.") from ex
-        except (OSError, zlib.error, ApplyDeltaError) as ex:
-            raise WorkspaceUnavailable(
-                f"The workspace's object {sha} cannot be read; check the disk and `git fsck`."
-            ) from ex
+        except (OSError, zlib.error, ApplyDeltaError, FileFormatException) as ex:
+            raise _damaged(sha) from ex
+        if object_id(kind, content) != sha:  # dulwich takes a file that ends early for whole
+            raise _damaged(sha)
+        return kind, content
+
+
+def _damaged(sha: str) -> WorkspaceUnavailable:
+    return WorkspaceUnavailable(
+        f"The workspace's object {sha} cannot be read; check the disk and `git fsck`."
+    )
 
 
 class Overlay:

@@ -16,7 +16,7 @@ from lib.ids import is_worker_id
 from lib.log import event
 from lib.manifest.loader import LoadedManifest, load_manifest
 from lib.manifest.report import Problem
-from lib.workspace.errors import ObjectNotFound
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.git_paths import shown
 from lib.workspace.tree_objects import FILE
 from lib.workspace.tree_view import FileEntry, TreeView
@@ -138,12 +138,19 @@ class Registry:
         times = self._times(tip, fresh, previous.commit if previous else None)
         workers = {}
         for name, sha in sorted(trees.items()):
-            parsed = self._parse(name, sha) if name in fresh else _Parsed.of(known[name])
+            parsed = self._parse_any(name, sha) if name in fresh else _Parsed.of(known[name])
             updated_at = times[name] if name in fresh else known[name].updated_at
             workers[shown(name)] = Worker(
                 shown(name), sha, parsed.loaded, parsed.files, updated_at, name in quarantined
             )
         return Snapshot(tip, MappingProxyType(workers))
+
+    def _parse_any(self, name: str, sha: str) -> _Parsed:
+        """Parse a worker of the tip; one whose objects are damaged is broken, and hides no other."""
+        try:
+            return self._parse(name, sha)
+        except (ObjectNotFound, WorkspaceUnavailable) as ex:
+            return _Parsed(_broken(shown(name), None, "unreadable", str(ex)), ())
 
     def _parse(self, name: str, sha: str) -> _Parsed:
         found = self._parsed.get((name, sha))

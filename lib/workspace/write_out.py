@@ -10,6 +10,7 @@ from typing import Final
 
 from lib.log import event
 from lib.workspace import materialised
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.folder import Folder, IsFolder, NotRegular
 from lib.workspace.git_paths import refusal, shown
 from lib.workspace.materialised import Materialised
@@ -91,14 +92,18 @@ class WorkTree:
                 self._bring(path, on_disk(path, old), on_disk(path, new), torn=True)
         materialised.save(self._state_path, replace(before, checked=before.tree, boot=boot))
 
-    def edited(self, base: Base, paths: Iterable[tuple[str, TreeEntry | None]]) -> list[str]:
-        """Return paths whose file is neither as in `base` nor what is to come.
+    def edited(
+        self, base: Base, paths: Iterable[tuple[str, TreeEntry | None, TreeEntry | None]]
+    ) -> list[str]:
+        """Return paths whose file is neither as in `base`, nor as in the tip, nor what is to come.
+
+        The tip's is there where a disk that is full now stopped a write-out half way.
 
         Args:
             base: As `base()` returned it, the turnstile held since.
-            paths: Each with the entry that is about to be committed.
+            paths: Each with the tip's entry and the one that is about to be committed.
         """
-        return [path for path, new in paths if not self._may_write(base, path, new)]
+        return [path for path, at_tip, new in paths if not self._may_write(base, path, at_tip, new)]
 
     def base(self) -> Base:
         """Return what the disk is to be compared with."""
@@ -120,10 +125,14 @@ class WorkTree:
         ]
         return sorted(planned, key=lambda step: step[2] is not None)
 
-    def _may_write(self, base: Base, path: str, new: TreeEntry | None) -> bool:
+    def _may_write(
+        self, base: Base, path: str, at_tip: TreeEntry | None, new: TreeEntry | None
+    ) -> bool:
         old, new = base.find(path), on_disk(path, new)
+        is_held = path in base.held
         try:
-            return self._present(path) in (old, new)
+            known = (old, new) if is_held else (old, new, on_disk(path, at_tip))
+            return self._present(path) in known
         except IsFolder:  # its files are differences of their own, if it is ours
             return base.has_folder(path)
         except OSError:
@@ -143,6 +152,9 @@ class WorkTree:
                 return False
             self._put(path, new)
         except NotRegular:
+            return False
+        except (ObjectNotFound, WorkspaceUnavailable) as ex:  # one damaged file stops no other
+            event(_log, logging.ERROR, "workspace_object_damaged", path=shown(path), error=str(ex))
             return False
         return True
 

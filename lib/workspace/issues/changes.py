@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from lib.workspace.errors import ObjectNotFound
 from lib.workspace.issues import comments, names
 from lib.workspace.issues.comments import Comment
 from lib.workspace.issues.document import BadIssueFile, Document, decode, encode
@@ -98,6 +99,8 @@ def load(tree: TreeView, issue_id: str) -> tuple[str, Document]:
         return path, decode(tree.read(path), issue_id=issue_id)
     except BadIssueFile as ex:
         raise IssueBroken(f"{path} {ex}. Correct it, then reload or push it.") from ex
+    except ObjectNotFound as ex:
+        raise IssueBroken(f"{path} cannot be read: {ex}") from ex
 
 
 def load_comments(tree: TreeView, issue_id: str) -> tuple[Comment, ...]:

@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.issues import comments, names
 from lib.workspace.issues.document import BadIssueFile, decode
 from lib.workspace.issues.issue import Issue, encode
 from lib.workspace.scan import Skipped
 from lib.workspace.tree_view import TreeView
 
+DAMAGED: Final = "cannot be read: its object in the repository is damaged; see `git fsck`"
 ELSEWHERE: Final = "is not read: the same issue is there in another folder"
 MISPLACED: Final = "is not read: an issue lies in .floom/issues or in the folder of its hundred"
 
@@ -46,9 +48,12 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One issue's file, as it was read: by the ids of its blob and its comments'."""
+    """One issue's file, as it was read: by the ids of its blob and its comments'.
 
-    ids: tuple[str, str | None]
+    Without ids it could not be read.
+    """
+
+    ids: tuple[str, str | None] | None
     found: Row | Skipped
 
 
@@ -99,7 +104,7 @@ class IssueIndex:
             ids = inside[each].id, beside.id if beside is not None else None
             old = before.get(each)
             path = f"{place}/{each}"
-            files[each] = old if old and old.ids == ids else _File(ids, _parse(tree, path, number))
+            files[each] = old if old and old.ids == ids else _read(tree, path, number, ids)
         return _Folder(tree_id, files)
 
 
@@ -120,6 +125,13 @@ def _merged(folders: Mapping[str, _Folder]) -> Listing:
                 rows[found.number] = found
     ordered = sorted(rows.values(), key=lambda row: row.number)
     return Listing(tuple(ordered), tuple(sorted(skipped, key=lambda each: each.path)))
+
+
+def _read(tree: TreeView, path: str, number: int, ids: tuple[str, str | None]) -> _File:
+    try:
+        return _File(ids, _parse(tree, path, number))
+    except (ObjectNotFound, WorkspaceUnavailable):  # looked at again the next time
+        return _File(None, Skipped(path, DAMAGED))
 
 
 def _parse(tree: TreeView, path: str, number: int) -> Row | Skipped:

@@ -15,7 +15,7 @@ from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import Launch, LiveRun, SandboxMode, Signal
 from lib.sandbox.runtimes import base_python
 from lib.sandbox.wire import EXIT_FILE, LOG_FILE, STARTED_FILE, ExitRecord
-from tests.lib.sandbox.small_disk import small_disk
+from tests.lib.small_disk import small_disk
 
 __all__ = ["small_disk"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lib.sandbox.log_keeper import MAX_LINE_BYTES, STDERR_TAIL_BYTES, LogKeeper
 from lib.secrets.mask import Mask
-from tests.lib.sandbox.small_disk import SmallDisk
+from tests.lib.small_disk import SmallDisk
 
 LINES = st.lists(st.text(st.characters(exclude_characters="\r\n", codec="utf-8")), max_size=30)
 

@@ -24,7 +24,7 @@ from lib.sandbox.wire import (
     reserve,
     write_whole,
 )
-from tests.lib.sandbox.small_disk import SmallDisk
+from tests.lib.small_disk import SmallDisk
 
 LIMITS = ProcessLimits(
     timeout_seconds=1.5, memory_bytes=1, processes=2, file_bytes=3, log_bytes=4, cpu_seconds=None

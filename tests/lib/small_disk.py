@@ -1,4 +1,4 @@
-"""A disk that is soon full: a tmpfs in a mount namespace that only one process is in."""
+"""A disk that is soon full, or cannot be written: a tmpfs in a mount namespace that only one process is in."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class SmallDisk:
 
     path: Path
     descriptor: int
+    keeper: subprocess.Popen[bytes]
 
     def fill(self, *, spare_bytes: int = 0) -> None:
         """Leave no room, or only so much, in whole pages."""
@@ -30,17 +31,31 @@ class SmallDisk:
                     pass
             file.truncate(file.tell() - spare_bytes)
 
+    def remount(self, options: str) -> None:
+        """Mount it anew: `ro`, or `rw`."""
+        assert self.keeper.stdin is not None
+        assert self.keeper.stdout is not None
+        self.keeper.stdin.write(options.encode() + b"\n")
+        self.keeper.stdin.flush()
+        assert self.keeper.stdout.readline() == b"done\n"
+
     def clear(self) -> None:
         """Give the room back."""
         (self.path / "filler").unlink()
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
     """Mount one where this process may; it is reached by way of the process that is there."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("mounting takes root and unshare(1)")
-    script = f'mount -t tmpfs -o size={SIZE_BYTES} disk "$0" && echo ready && exec cat'
+    size = getattr(request, "param", SIZE_BYTES)
+    script = (
+        f'mount -t tmpfs -o size={size} disk "$0" && echo ready && '
+        # busy while somebody has a file open for writing
+        'while read how; do until mount -o "remount,$how" "$0" 2>/dev/null; do sleep 0.02; done; '
+        "echo done; done"
+    )
     there = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", script, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -52,5 +67,5 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
             pytest.skip("this host does not let root mount")
         path = Path(f"/proc/{there.pid}/root{tmp_path}")
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        yield SmallDisk(path, descriptor)
+        yield SmallDisk(path, descriptor, there)
         os.close(descriptor)
