@@ -67,6 +67,18 @@ class AttentionView(ResponseModel):
     worker_id: str | None
 
 
+class GitRemoteView(ResponseModel):
+    """How the workspace and its git remote stand."""
+
+    url: str = Field(description="Without credentials.")
+    ahead: int | None = Field(description="Commits that the remote's main has not.")
+    last_error: str | None
+    last_pushed_at: Timestamp | None
+    diverged_branch: str | None = Field(
+        description="The remote's branch with our commits, while its main went another way."
+    )
+
+
 class OverviewView(ResponseModel):
     """The workspace at a glance."""
 
@@ -76,6 +88,7 @@ class OverviewView(ResponseModel):
         description="In order; the next slot of every schedule, and further ones as there is room."
     )
     needs_attention: list[AttentionView]
+    git_remote: GitRemoteView | None = Field(description="Null where none is set.")
     generated_at: Timestamp
 
 
@@ -168,6 +181,7 @@ def _view(overview: Overview, now: datetime) -> OverviewView:
         stats=_stats(overview),
         recent_runs=[run_summary(run) for run in overview.recent_runs],
         scheduled_next_24h=[ScheduledView.model_validate(each) for each in overview.scheduled],
+        git_remote=overview.git_remote and GitRemoteView.model_validate(overview.git_remote),
         needs_attention=[AttentionView.model_validate(each) for each in overview.attention],
         generated_at=now,
     )

@@ -25,6 +25,7 @@ from lib.environments.environments import Environments
 from lib.environments.installer_settings import InstallerSettings
 from lib.environments.installers import find_installers
 from lib.environments.store import EnvironmentStore
+from lib.git_address import parse_address
 from lib.ids import Ids
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
@@ -59,6 +60,9 @@ from lib.web.shutdown import Shutdown
 from lib.workspace.issues import Issues
 from lib.workspace.once import Once
 from lib.workspace.registry import ManifestLoader, Registry
+from lib.workspace.remote.git_command import GitCommand
+from lib.workspace.remote.origin import RemoteOrigin
+from lib.workspace.remote.remote_sync import RemoteSync
 from lib.workspace.sharing import Sharing
 from lib.workspace.worker_source import WorkerSource
 from lib.workspace.workspace import Workspace
@@ -112,6 +116,8 @@ class Local:
             parts = _LocalParts(settings, clock or SystemClock(), self._exit)
             self.services = parts.services()
             self.engine = parts.engine()
+            if parts.remote is not None:
+                parts.remote.start()
             self.api_socket = parts.folder.api_socket
         except BaseException:
             self._exit.close()
@@ -177,8 +183,12 @@ class _LocalParts:
         on_exit.callback(self.folder.close)
         self.stores = _LocalStores(settings, self.folder, clock, on_exit)
         self.runtimes = Runtimes.find()
+        self.git = self._git()
         self.workspace = self._open_workspace()
         on_exit.callback(self.workspace.close)
+        self.remote = self._remote()
+        if self.remote is not None:
+            on_exit.callback(self.remote.close)
         self.load_manifest = functools.partial(load_manifest, runtimes=self.runtimes.names)
         self.registry = Registry(self.workspace, load_manifest=self.load_manifest)
         self.sandbox = self._sandbox()
@@ -305,6 +315,27 @@ class _LocalParts:
             engine_root=ENGINE_ROOT,
             seed=SHIPPED_WORKERS,
             clock=self.clock,
+            origin=RemoteOrigin(self.git) if self.git is not None else None,
+        )
+
+    def _git(self) -> GitCommand | None:
+        remote = self.settings.git_remote
+        if remote is None:
+            return None
+        return GitCommand(
+            self.settings.workspace_path / ".git",
+            parse_address(remote.get_secret_value()),
+            variables=self.settings.git_variables,
+        )
+
+    def _remote(self) -> RemoteSync | None:
+        if self.git is None:
+            return None
+        return RemoteSync(
+            workspace=self.workspace,
+            git=self.git,
+            branch=f"floom/{self.settings.workspace_id}",
+            clock=self.clock,
         )
 
     def _sandbox(self) -> LocalSandbox:
@@ -389,6 +420,7 @@ class _LocalParts:
             runs=self.stores.runs,
             clock=self.clock,
             sandbox=self.sandbox,
+            remote=self.remote.state if self.remote is not None else lambda: None,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -15,6 +15,7 @@ from lib.runs.catalogue import Catalogue, Entry
 from lib.sandbox.port import HostReport, Sandbox
 from lib.storage.ports import RunStore
 from lib.storage.records import RunQuery, RunSummary, RunTotals
+from lib.workspace.remote.remote_sync import RemoteState
 
 RECENT_RUNS: Final = 10
 MAX_SCHEDULED: Final = 200  # unless there are more schedules: the next slot of each is shown
@@ -23,7 +24,7 @@ HORIZON: Final = timedelta(hours=24)
 
 AttentionKind = Literal[
     "failing", "missing_secret", "missing_connection", "blocked", "disabled", "manifest_error",
-    "sandbox_degraded",
+    "sandbox_degraded", "git_remote",
 ]  # fmt: skip
 
 
@@ -57,6 +58,7 @@ class Overview:
     recent_runs: tuple[RunSummary, ...]
     scheduled: tuple[Scheduled, ...]
     attention: tuple[Attention, ...]
+    git_remote: RemoteState | None = None
 
     @property
     def next_fire_at(self) -> datetime | None:
@@ -68,16 +70,24 @@ class OverviewReader:
     """Reads an overview from counters and the registry; never scans runs."""
 
     def __init__(
-        self, *, catalogue: Catalogue, runs: RunStore, clock: Clock, sandbox: Sandbox
+        self,
+        *,
+        catalogue: Catalogue,
+        runs: RunStore,
+        clock: Clock,
+        sandbox: Sandbox,
+        remote: Callable[[], RemoteState | None] = lambda: None,
     ) -> None:
         self._catalogue = catalogue
         self._runs = runs
         self._clock = clock
         self._sandbox = sandbox
+        self._remote = remote
 
     def read(self) -> Overview:
         """Return the workspace as it is now."""
         now = self._clock.now()
+        remote = self._remote()
         entries = self._catalogue.list()
         attention = [each for entry in entries for each in _attention(entry)]
         return Overview(
@@ -85,7 +95,12 @@ class OverviewReader:
             active_workers=sum(entry.is_active for entry in entries),
             recent_runs=self._runs.list(RunQuery(), limit=RECENT_RUNS).rows,
             scheduled=_scheduled(entries, now),
-            attention=(*_sandbox_attention(self._sandbox.inspect()), *attention),
+            attention=(
+                *_sandbox_attention(self._sandbox.inspect()),
+                *_remote_attention(remote),
+                *attention,
+            ),
+            git_remote=remote,
         )
 
 
@@ -151,6 +166,19 @@ def _attention(entry: Entry) -> Iterator[Attention]:
         case "needs_attention":
             count = entry.facts.failure_streak
             yield attention("failing", f"The last {count} runs of {worker_id} failed.")
+
+
+def _remote_attention(remote: RemoteState | None) -> Iterator[Attention]:
+    if remote is None:
+        return
+    if remote.last_error is not None:
+        yield Attention("git_remote", remote.last_error, "/system/overview")
+    if remote.diverged_branch is not None:
+        message = (
+            f"The workspace and main of {remote.url} went different ways. Merge its branch "
+            f"{remote.diverged_branch} into main there, with git."
+        )
+        yield Attention("git_remote", message, "/system/overview")
 
 
 def _sandbox_attention(report: HostReport) -> Iterator[Attention]:

@@ -27,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 
+from lib.git_address import BadAddress, parse_address
+
 MIN_SECRET_CHARACTERS: Final = 16
 
 _SECRETS_KEY: Final = re.compile(r"[0-9A-Fa-f]{64}\Z")
@@ -36,6 +38,11 @@ _OF_INSTALLERS: Final = re.compile(
     r"|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS)\Z",
     re.IGNORECASE,
 )
+# What the git command needs to reach a remote as the operator's own would.
+_OF_GIT: Final = frozenset({
+    "PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO",
+    "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
+})  # fmt: skip
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])\Z")
 
 SandboxMode = Literal["require", "best_effort", "off"]
@@ -89,7 +96,11 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] | None = Field(None, alias="FLOOM_LOG_FORMAT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="FLOOM_LOG_LEVEL")
     backend: Literal["local", "aws"] = Field("local", alias="FLOOM_BACKEND")
+    git_remote: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(
+        None, alias="WORKEROS_GIT_REMOTE"
+    )
     installer_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    git_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -98,6 +109,7 @@ class Settings(BaseModel):
         if self.secret and len(self.secret.get_secret_value()) < MIN_SECRET_CHARACTERS:
             raise ValueError(f"FLOOM_SECRET: must have {MIN_SECRET_CHARACTERS} characters or more")
         _check_secrets_key(self.secrets_key)
+        _check_git_remote(self.git_remote)
         if self.backend == "aws":
             raise ValueError("FLOOM_BACKEND=aws: this version has the local backend only")
         _check_url(self.base_url)
@@ -157,8 +169,10 @@ def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> 
     given = {**dotenv_values(dotenv), **(os.environ if environ is None else environ)}
     chosen = {name: value for name, value in given.items() if name in VARIABLES and value}
     of_installers = {n: v for n, v in given.items() if _OF_INSTALLERS.match(n) and v}
+    of_git = {n: v for n, v in given.items() if n in _OF_GIT and v}
+    others = {"installer_variables": of_installers, "git_variables": of_git}
     try:
-        return Settings.model_validate({**chosen, "installer_variables": of_installers})
+        return Settings.model_validate({**chosen, **others})
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
 
@@ -194,6 +208,15 @@ def _check_secrets_key(key: SecretStr | None) -> None:
             "FLOOM_SECRETS_KEY: must be 32 bytes as 64 hexadecimal digits, such as "
             "`openssl rand -hex 32` prints"
         )
+
+
+def _check_git_remote(remote: SecretStr | None) -> None:
+    if remote is None:
+        return
+    try:
+        parse_address(remote.get_secret_value())
+    except BadAddress as ex:
+        raise ValueError(f"WORKEROS_GIT_REMOTE: {ex}") from None  # it may hold a password
 
 
 def _check_networks(networks: tuple[str, ...]) -> None:

@@ -254,6 +254,12 @@ _TABLE: Final = (
         "made it, or a newer one.",
     ),
     Problem(
+        "git_remote_failed",
+        503,
+        "The git remote did not answer",
+        "Git could not reach the remote, or was refused; the detail has its words.",
+    ),
+    Problem(
         "issue_broken",
         409,
         "The issue's file cannot be read",

@@ -125,6 +125,21 @@ class Repository:
         self.syncer.sync([self.packs])
         return value
 
+    def point(self, old: str | None, new: str) -> bool:
+        """Move main to a commit that is there, on disk; False where it is not at `old`.
+
+        The caller holds the turnstile.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        value = self.ref.stage(new)
+        self.syncer.sync([value])
+        moved = self.ref.move(old, value)
+        value.unlink(missing_ok=True)
+        self.syncer.sync([self.ref.folder])
+        return moved
+
     def discard(self, pack: Pack, tip: str) -> None:
         """Take away what `install` left of a pack whose tip did not become main's."""
         try:

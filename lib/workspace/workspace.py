@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from lib.clock import Clock
 from lib.log import event
@@ -19,6 +19,7 @@ from lib.workspace.bundles import BundleCache, BundleFile
 from lib.workspace.commit_objects import FLOOM, Author, CommitInfo
 from lib.workspace.committer import Committer
 from lib.workspace.draft import Change, CommitResult, Publisher, Request
+from lib.workspace.errors import WorkspaceUnavailable
 from lib.workspace.folder import Folder
 from lib.workspace.git_paths import shown
 from lib.workspace.history import History
@@ -71,6 +72,20 @@ class ReloadResult:
     skipped: tuple[Skipped, ...]
 
 
+class Origin(Protocol):
+    """Where a workspace that is new on this machine may come from."""
+
+    def find(self) -> str | None:
+        """Return the commit that main is to begin with, all of it in the repository by now.
+
+        None: there is nothing, so the workspace begins here.
+
+        Raises:
+            WorkspaceUnavailable: that cannot be known now.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class WorkerVersion:
     """One commit that changed a worker.
@@ -105,6 +120,7 @@ class Workspace:
         self._bundles = BundleCache(repository.store)
         self._history = History(repository.store, repository.git_dir / "floom")
         self._written_tip: str | None = None
+        self._listeners: list[Callable[[], None]] = []
         self._committer = Committer(
             repository,
             work_tree=self._work_tree,
@@ -123,6 +139,7 @@ class Workspace:
         seed: Path | None,
         clock: Clock,
         publisher: Publisher | None = None,
+        origin: Origin | None = None,
     ) -> Workspace:
         """Open the workspace of a folder, making it on first use.
 
@@ -137,6 +154,7 @@ class Workspace:
             seed: Folder of shipped workers for a new workspace without any.
             clock: Dates the commits.
             publisher: Makes commits durable elsewhere before they count.
+            origin: Where a workspace that is new here may come from.
 
         Raises:
             WorkspaceUnavailable: the folder is refused, or cannot be used; the
@@ -151,7 +169,7 @@ class Workspace:
             repository, folder=folder, state_dir=state_dir, clock=clock, publisher=publisher
         )
         try:
-            workspace._start(seed)
+            workspace._start(seed, origin)
         except BaseException:
             workspace.close()
             raise
@@ -214,7 +232,24 @@ class Workspace:
             InvalidPath: an edit that no tree may hold.
             Exception: whatever `change` raises, which fails nobody else.
         """
-        return self._committer.commit(Request(change, message, author, trailers, from_disk=False))
+        request = Request(change, message, author, trailers, from_disk=False)
+        return self._committed(self._committer.commit(request))
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, which returns at once, after each commit of this process."""
+        self._listeners.append(listener)
+
+    def fast_forward(self, tip: str, commit: str) -> bool:
+        """Move main from `tip` to a commit that comes of it; False where main is elsewhere.
+
+        Raises:
+            WorkspaceUnavailable: the repository cannot be written.
+        """
+        with explained("The workspace cannot be written"), self._repository.turnstile.held():
+            if not self._repository.point(tip, commit):
+                return False
+            self._bring_to(commit)
+            return True
 
     def reload(self, author: Author, force: bool = False) -> ReloadResult:
         """Commit what people changed in the folder since it was last written.
@@ -333,13 +368,21 @@ class Workspace:
         """
         return tuple(sorted(shown(path) for path in self._work_tree.base().held))
 
+    def _committed(self, result: CommitResult) -> CommitResult:
+        if result.created:
+            for listener in self._listeners:
+                listener()
+        return result
+
     def _version(self, worker_id: str, commit: str) -> WorkerVersion:
         info = self.commit_info(commit)
         return WorkerVersion(commit, self.tree(info.tree).tree_id(f"workers/{worker_id}"), info)
 
-    def _start(self, seed: Path | None) -> None:
+    def _start(self, seed: Path | None, origin: Origin | None) -> None:
         outcome = explained("The workspace folder cannot be brought up to date")
         with outcome, self._repository.turnstile.held():
+            if origin is not None and self._is_new():
+                self._come_from(origin)
             if self.tip() is None:
                 seeding.plant(self._repository, None if self._has_workers() else seed)
             self._work_tree.begin()
@@ -348,6 +391,16 @@ class Workspace:
             event(
                 _log, logging.WARNING, "workspace_path_skipped", path=each.path, reason=each.reason
             )
+
+    def _is_new(self) -> bool:
+        tip = self.tip()
+        return tip is None or seeding.is_seed(self.commit_info(tip))
+
+    def _come_from(self, origin: Origin) -> None:
+        """Begin with what is elsewhere, instead of a seed of our own."""
+        commit = origin.find()
+        if commit is not None and not self._repository.point(self.tip(), commit):
+            raise WorkspaceUnavailable("Somebody pushed to the new workspace; start again.")
 
     def _has_workers(self) -> bool:
         return (self._folder.root / "workers").exists()
@@ -371,7 +424,7 @@ class Workspace:
             scan = self._scanner.scan()
         reload = Reload(self._folder, scan, base, force=force, additions_only=additions_only)
         request = Request(reload.change, reload.subject, author, None, from_disk=True)
-        result = self._committer.commit(request)
+        result = self._committed(self._committer.commit(request))
         skipped = (*scan.skipped, *self._held(reload))
         if not result.created or result.commit is None:
             return ReloadResult(None, (), (), skipped)

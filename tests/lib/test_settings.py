@@ -25,6 +25,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("FLOOM_PUBLIC_URL", "https://floom.example.com/base/", "https://floom.example.com/base/"),
     ("FLOOM_SECRET", f"  {SECRET} ", SecretStr(SECRET)),
     ("FLOOM_SECRETS_KEY", "0aF3" * 16, SecretStr("0aF3" * 16)),
+    ("WORKEROS_GIT_REMOTE", "git@example.org:ws.git", SecretStr("git@example.org:ws.git")),
     ("WORKEROS_SHARED_SECRET_ROLE", "admin", "admin"),
     ("FLOOM_ALLOW_OPEN", "1", True),
     ("FLOOM_ALLOWED_HOSTS", "a.example,10.0.0.5,", ("a.example", "10.0.0.5")),
@@ -49,6 +50,7 @@ INVALID: list[tuple[str, str]] = [
     ("FLOOM_PUBLIC_URL", "https:///path"),
     ("FLOOM_SECRET", "hunter2"),
     ("FLOOM_SECRETS_KEY", "xyz" * 20),
+    ("WORKEROS_GIT_REMOTE", "ext::sh -c id"),
     ("FLOOM_SECRETS_KEY", "0a" * 31),
     ("WORKEROS_SHARED_SECRET_ROLE", "owner"),
     ("FLOOM_ALLOW_OPEN", "perhaps"),
@@ -86,7 +88,9 @@ def test_a_refusal_is_one_line_that_names_the_variable(name: str, text: str) -> 
     assert message.startswith(name)
     assert len(message) > len(name) + 10
     assert "\n" not in message
-    assert (text in message) != (name in {"FLOOM_SECRET", "FLOOM_SECRETS_KEY"})
+    assert (text in message) != (
+        name in {"FLOOM_SECRET", "FLOOM_SECRETS_KEY", "WORKEROS_GIT_REMOTE"}
+    )
 
 
 def test_every_variable_is_tried_both_ways() -> None:

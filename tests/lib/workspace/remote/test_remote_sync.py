@@ -1,0 +1,306 @@
+"""A workspace and its remote, over each way that git can go."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lib.clock import ManualClock
+from lib.git_address import parse_address
+from lib.workspace.errors import WorkspaceUnavailable
+from lib.workspace.remote.git_command import GitCommand, RemoteFailed
+from lib.workspace.remote.origin import RemoteOrigin
+from lib.workspace.remote.remote_sync import RemoteState, RemoteSync, Unrelated
+from lib.workspace.workspace import Workspace
+from tests.lib.workspace.place import Place, put, wait_for, write
+from tests.lib.workspace.remote import servers
+
+VARIABLES = {"PATH": os.defpath + ":/usr/local/bin", "HOME": "/nonexistent"}
+BRANCH = "floom/default"
+
+
+@dataclass
+class Pair:
+    """A workspace on its way, the remote's folder, and a person's clone of it."""
+
+    place: Place
+    folder: Path
+    address: str
+    exit: ExitStack
+
+    def git(self) -> GitCommand:
+        git_dir = self.place.root / ".git"
+        return GitCommand(
+            git_dir, parse_address(self.address), variables=VARIABLES, timeout_seconds=30
+        )
+
+    def open(self) -> Workspace:
+        workspace = Workspace.open(
+            self.place.root,
+            state_dir=self.place.state,
+            engine_root=self.place.engine,
+            seed=self.place.seed,
+            clock=ManualClock(),
+            origin=RemoteOrigin(self.git()),
+        )
+        self.exit.callback(self.place.fsck)
+        self.exit.callback(workspace.close)
+        return workspace
+
+    def sync(self, workspace: Workspace, *, poll_seconds: float = 3600) -> RemoteSync:
+        sync = RemoteSync(
+            workspace=workspace,
+            git=self.git(),
+            branch=BRANCH,
+            clock=ManualClock(),
+            poll_seconds=poll_seconds,
+        )
+        self.exit.callback(sync.close)
+        return sync
+
+    def head(self, branch: str = "main") -> str:
+        return self.place.git("rev-parse", branch, cwd=self.folder).strip()
+
+    def person(self) -> Path:
+        """Clone the remote as a person would."""
+        target = self.place.base / f"person-{len([*self.place.base.iterdir()])}"
+        self.place.git("clone", "-q", str(self.folder), str(target), cwd=self.place.base)
+        return target
+
+    def commit(self, clone: Path, name: str, text: str = "x") -> str:
+        write(clone / f"contexts/{name}/x.md", text.encode())
+        self.place.git("add", "-A", cwd=clone)
+        self.place.git("commit", "-qm", f"by hand: {name}", cwd=clone)
+        self.place.git("push", "-q", "origin", "HEAD:main", cwd=clone)
+        return self.place.git("rev-parse", "HEAD", cwd=clone).strip()
+
+
+@pytest.fixture(params=["file", "daemon", "http"])
+def pair(request: pytest.FixtureRequest, place: Place) -> Iterator[Pair]:
+    base = place.base / "served"
+    base.mkdir()
+    folder = servers.bare(base / "ws.git")
+    with ExitStack() as held, ExitStack() as opened:
+        match request.param:
+            case "file":
+                address = f"file://{base}"
+            case "daemon":
+                address = held.enter_context(servers.daemon(base))
+            case _:
+                address = held.enter_context(servers.http_backend(base))
+        yield Pair(place, folder, f"{address}/ws.git", opened)
+
+
+@pytest.fixture
+def files(place: Place) -> Iterator[Pair]:
+    """The same over a folder, for what does not depend on the way."""
+    folder = servers.bare(place.base / "ws.git")
+    with ExitStack() as opened:
+        yield Pair(place, folder, f"file://{folder}", opened)
+
+
+def test_an_empty_remote_gets_the_seed_and_every_commit(pair: Pair) -> None:
+    workspace = pair.open()
+    sync = pair.sync(workspace)
+    sync.start()
+    wait_for(lambda: sync.state().last_pushed_at)
+    assert pair.head() == workspace.tip()
+
+    for number in range(3):
+        put(workspace, ("contexts/a/n", b"%d" % number))
+    wait_for(lambda: pair.head() == workspace.tip())
+    wait_for(lambda: sync.state().ahead == 0)
+    state = sync.state()
+    assert (state.last_error, state.diverged_branch) == (None, None)
+    assert servers.PASSWORD not in repr(state)
+
+
+def test_a_new_workspace_begins_with_what_the_remote_holds(pair: Pair) -> None:
+    first = pair.open()
+    put(first, ("contexts/a/x", b"1"))
+    sync = pair.sync(first)
+    sync.step()
+    pushed = pair.head()
+    pair.exit.close()
+    pair.place = Place(pair.place.base / "second")
+    pair.place.base.mkdir()
+    pair.place.make_seed()
+    (pair.place.seed / "hello/run.py").write_text("print('another seed')\n")
+
+    second = pair.open()
+
+    assert second.tip() == pushed
+    assert pair.place.on_disk() == pair.place.in_git()
+    assert pair.place.on_disk()["workers/hello/run.py"] == b"print('hello')\n"
+
+
+def test_what_a_person_pushes_there_is_followed(pair: Pair) -> None:
+    workspace = pair.open()
+    sync = pair.sync(workspace)
+    sync.step()
+
+    pushed = pair.commit(pair.person(), "theirs")
+    sync.step()
+
+    assert workspace.tip() == pushed
+    assert pair.place.on_disk() == pair.place.in_git()
+    assert sync.state().ahead == 0
+    put(workspace, ("contexts/a/x", b"1"))
+    sync.step()
+    assert pair.head() == workspace.tip()
+
+
+def test_both_sides_went_on_and_a_person_merges(pair: Pair) -> None:
+    workspace = pair.open()
+    sync = pair.sync(workspace)
+    sync.step()
+    clone = pair.person()
+    theirs = pair.commit(clone, "theirs")
+    ours = put(workspace, ("contexts/ours/x", b"1")).commit
+
+    sync.step()
+
+    assert (pair.head(), pair.head(BRANCH), workspace.tip()) == (theirs, ours, ours)
+    assert (sync.state().diverged_branch, sync.state().ahead) == (BRANCH, 1)
+    put(workspace, ("contexts/ours/x", b"2"))
+    sync.step()
+    assert pair.head(BRANCH) == workspace.tip()
+
+    pair.place.git("fetch", "-q", "origin", cwd=clone)
+    pair.place.git("merge", "-q", "-m", "merge", f"origin/{BRANCH}", cwd=clone)
+    pair.place.git("push", "-q", "origin", "HEAD:main", cwd=clone)
+    sync.step()
+
+    assert workspace.tip() == pair.head()
+    assert sync.state().diverged_branch is None
+    assert {"contexts/ours/x", "contexts/theirs/x.md"} <= pair.place.on_disk().keys()
+
+
+def test_a_remote_that_was_rewound_by_force_changes_nothing_here(files: Pair) -> None:
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    clone = files.person()
+    files.commit(clone, "one")
+    sync.step()
+    ours = workspace.tip()
+    files.place.git("commit", "-q", "--amend", "-m", "rewritten", cwd=clone)
+    files.place.git("push", "-qf", "origin", "HEAD:main", cwd=clone)
+
+    sync.step()
+
+    assert workspace.tip() == ours
+    assert files.head(BRANCH) == ours
+    assert sync.state().diverged_branch == BRANCH
+
+
+def test_another_history_is_refused(files: Pair) -> None:
+    other = Place(files.place.base / "other")
+    other.base.mkdir()
+    other.make_seed()
+    (other.seed / "hello/run.py").write_text("print('another')\n")
+    workspace = other.open()
+    put(workspace, ("contexts/a/x", b"1"))
+    other.git("push", "-q", str(files.folder), "main")
+    workspace.close()
+    mine = files.place.open()
+    put(mine, ("contexts/mine/x", b"1"))
+    before = files.head()
+    with pytest.raises(Unrelated, match="another history"):
+        files.sync(mine).step()
+    assert files.head() == before
+    mine.close()
+
+
+def test_a_fresh_start_needs_the_remote(files: Pair) -> None:
+    files.address = f"file://{files.place.base}/none.git"
+    with pytest.raises(WorkspaceUnavailable, match="WORKEROS_GIT_REMOTE cannot be read"):
+        files.open()
+    servers.bare(files.place.base / "none.git")
+    workspace = files.open()
+    assert files.place.subjects() == ["workspace: seed"]
+    assert workspace.tip()
+
+
+def test_a_remote_that_is_down_holds_nothing_up_and_is_caught_up_with(files: Pair) -> None:
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    away = files.folder.rename(files.folder.with_name("away.git"))
+    sync.start()
+    put(workspace, ("contexts/a/x", b"1"))
+    wait_for(lambda: sync.state().last_error)
+    put(workspace, ("contexts/a/x", b"2"))
+    assert not files.folder.exists()
+
+    away.rename(files.folder)
+    wait_for(lambda: files.head() == workspace.tip())
+    wait_for(lambda: sync.state().last_error is None)
+
+
+def test_a_push_that_is_refused_is_told(files: Pair) -> None:
+    hook = files.folder / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho 'the branch is protected' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    workspace = files.open()
+    with pytest.raises(RemoteFailed, match="the branch is protected"):
+        files.sync(workspace).step()
+
+
+def test_a_wrong_password_is_told_and_not_shown(pair: Pair) -> None:
+    if not pair.address.startswith("http"):
+        return
+    pair.address = pair.address.replace(servers.PASSWORD, "wrong-" + servers.PASSWORD)
+    with pytest.raises(RemoteFailed) as failed:
+        pair.git().list_main()
+    assert servers.PASSWORD not in str(failed.value)
+    assert "127.0.0.1" in str(failed.value)
+
+
+def test_a_stop_does_not_wait_for_a_remote_that_hangs(files: Pair) -> None:
+    workspace = files.open()
+    with servers.silent() as address:
+        files.address = f"{address}/ws.git"
+        sync = files.sync(workspace)
+        sync.start()
+        closed = threading.Thread(target=sync.close)
+        closed.start()
+        closed.join(servers.DEADLINE_SECONDS)
+        assert not closed.is_alive()
+        assert not any(thread.name == "git-remote" for thread in threading.enumerate())
+
+
+def test_a_hostile_object_is_not_taken(files: Pair) -> None:
+    """What a push to us would be refused for: here a tree with a file named .git."""
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    clone = files.person()
+    blob = files.place.git("hash-object", "-w", "workers/hello/run.py", cwd=clone).strip()
+    path = str(hostile_tree(clone, blob))
+    made = files.place.git("hash-object", "-t", "tree", "--literally", "-w", path, cwd=clone)
+    commit = files.place.git(
+        "commit-tree", "-p", "HEAD", "-m", "x", made.strip(), cwd=clone
+    ).strip()
+    files.place.git("push", "-q", "origin", f"{commit}:main", cwd=clone)
+    before = workspace.tip()
+
+    with pytest.raises(RemoteFailed):
+        sync.step()
+    assert workspace.tip() == before
+
+
+def hostile_tree(clone: Path, blob: str) -> Path:
+    path = clone.parent / "hostile-tree"
+    path.write_bytes(b"100644 .git\0" + bytes.fromhex(blob))
+    return path
+
+
+def test_the_state_has_no_secret() -> None:
+    assert "p" * 9 not in repr(RemoteState(parse_address(f"https://a:{'p' * 9}@x.org/y").shown))
