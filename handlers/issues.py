@@ -197,7 +197,11 @@ class WorkspaceIssues:
             after=after,
             limit=query.limit,
         )
-        found = await blocking(self._issues.list, wanted)
+        return await blocking(self._list, wanted)
+
+    def _list(self, wanted: IssueQuery) -> Reply:
+        """Put the answer together of what was rendered when each issue was read."""
+        found = self._issues.list(wanted)
         skipped = [SkippedFile.model_validate(each).model_dump_json() for each in found.skipped]
         rows = ",".join([row.json for row in found.rows])
         body = f'{{"issues":[{rows}],"skipped":[{",".join(skipped)}]}}'.encode()

@@ -14,6 +14,7 @@ from handlers.warnings import warning_headers
 from handlers.worker_views import WorkerView, load_worker_view
 from lib.bootstrap import Services, lambda_handler
 from lib.errors import FieldError, Invalid
+from lib.web.answer import render
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
@@ -113,10 +114,12 @@ class WorkerFiles:
         responses={200: FilesView},
         errors=["worker_not_found"],
     )
-    async def on_get(self, _call: Call[None, None], worker_id: str) -> FilesView:
+    async def on_get(self, _call: Call[None, None], worker_id: str) -> Reply:
         """Every file with its exact content: as text where it is UTF-8, else as base64."""
-        source = await blocking(self._source.read, worker_id)
-        return _files_view(source)
+        return await blocking(self._get, worker_id)
+
+    def _get(self, worker_id: str) -> Reply:
+        return Reply(render(_files_view(self._source.read(worker_id))))
 
     @operation(
         "putWorkerFiles",

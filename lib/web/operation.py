@@ -33,11 +33,13 @@ from lib.web.call import Call, idempotency_key
 from lib.web.explanations import Problem
 from lib.web.media import JSON, Media
 from lib.web.request import Request
+from lib.web.threads import blocking
 
 Responder = Callable[..., Awaitable[Any]]
 Response = Any  # a model, list[model], anything pydantic adapts, Media or None
 
 _ATTRIBUTE: Final = "operation"
+_LARGE_BYTES: Final = json_body.DEFAULT_CAP_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,9 +229,17 @@ async def _read_body(spec: Operation, call: Call[Any, Any]) -> None:
     raw = await call.request.read(spec.body_cap_bytes)
     if raw:
         json_body.check_is_json(content_type)
-        call.body_value = json_body.parse(raw)
     elif spec.body_required:
         raise MalformedRequest("Send a JSON body.")
-    if spec.body is not None:
-        value = call.body_value if raw else {}
-        call.body = json_body.validate(spec.body, raw or b"{}", value)
+    if len(raw) > _LARGE_BYTES:  # the loop serves others meanwhile
+        call.body_value, call.body = await blocking(_parse, spec.body, raw)
+    else:
+        call.body_value, call.body = _parse(spec.body, raw)
+
+
+def _parse(model: type[BaseModel] | None, raw: bytes) -> tuple[Any, Any]:
+    """Return the JSON value of a body, ABSENT without one, and the model of it."""
+    value = json_body.parse(raw) if raw else json_body.ABSENT
+    if model is None:
+        return value, None
+    return value, json_body.validate(model, raw or b"{}", value if raw else {})

@@ -76,6 +76,7 @@ class RemoteSync:
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._state = RemoteState(git.address.shown)
+        self._aside: str | None = None  # what was last pushed to our own branch
         self._changed = threading.Condition()
         self._is_due = True
         self._is_closed = False
@@ -132,7 +133,9 @@ class RemoteSync:
                 "empty repository or at this workspace's own."
             )
         else:
-            self._push(ours, self._branch)
+            if self._aside != ours:
+                self._push(ours, self._branch)
+                self._aside = ours
             self._settle(ours, theirs, diverged=self._branch)
 
     def _push(self, commit: str, branch: str) -> None:
