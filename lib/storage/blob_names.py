@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lib.storage.records import RunChange, RunRecord, Stored
+from lib.storage.records import Feedback, RunChange, RunRecord, Stored
 
 RUN_ITEM = "run"
 
@@ -26,6 +26,11 @@ def named_by_belongings(change: RunChange) -> Iterator[tuple[str, set[str]]]:
     if change.approval is not None:
         approval = change.approval
         yield f"approval/{approval.id}", hashes_of(approval.preview, approval.proposal)
+
+
+def feedback_item(feedback: Feedback) -> str:
+    """Return the part of its run under which feedback names its blob."""
+    return f"feedback/{feedback.id}"
 
 
 def claim_owner(key: str) -> str:

@@ -18,6 +18,7 @@ from lib.clock import from_milliseconds, rfc3339, to_milliseconds
 from lib.storage.records import (
     Approval,
     Artifact,
+    Feedback,
     LogLine,
     RunEvent,
     RunRecord,
@@ -65,6 +66,7 @@ ANSWERS: Final = Codec[StoredAnswer](StoredAnswer)
 APPROVALS: Final = Codec[Approval](Approval)
 ARTIFACTS: Final = Codec[Artifact](Artifact)
 EVENTS: Final = Codec[RunEvent](RunEvent)
+FEEDBACK: Final = Codec[Feedback](Feedback)
 LOG_LINES: Final = Codec[tuple[LogLine, ...]](tuple[LogLine, ...])
 SHARES: Final = Codec[Share](Share)
 UPLOADS: Final = Codec[Upload](Upload)

@@ -110,12 +110,17 @@ class SandboxReport:
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
-    """What the manifest said when the run was created; later edits do not apply."""
+    """What the manifest said when the run was created; later edits do not apply.
+
+    Attributes:
+        issue_on_failure: Whether the run's failure for good is to be reported.
+    """
 
     limits: Limits
     retry: Retry
     concurrency: Concurrency
     approvals: Approvals | None = None
+    issue_on_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +278,45 @@ class Approval:
     reason: str | None = None
 
 
+Rating = Literal["up", "down"] | int
+"""A thumb, or 1 to 5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What somebody says of a run; it goes with the run.
+
+    Attributes:
+        feedback_id: The caller's name for it, unique in the run; `id` where none was given.
+        content: A JSON string.
+        promotion_began_at: When somebody first tried to make an issue of it: the
+            issue may be in git since, though it is not known here.
+        issue_id: The issue that was made of it.
+    """
+
+    id: str
+    run_id: str
+    feedback_id: str
+    content: Stored
+    rating: Rating | None = None
+    created_by: str
+    created_at: datetime
+    promotion_began_at: datetime | None = None
+    issue_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """A failed run of which an issue is due, unless there is one like it.
+
+    Attributes:
+        tried_since: When somebody first tried to make the issue: it may be in git since.
+    """
+
+    run_id: str
+    tried_since: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """The first answer to a request with an idempotency key."""
@@ -333,12 +377,17 @@ class KeyTaking:
 
 @dataclass(frozen=True, slots=True)
 class RunChange:
-    """A run as it should be now, and what comes into being with it, as one unit."""
+    """A run as it should be now, and what comes into being with it, as one unit.
+
+    Attributes:
+        reports_failure: Whether a FailureReport of the run comes into being.
+    """
 
     run: RunRecord
     events: tuple[RunEvent, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     approval: Approval | None = None
+    reports_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from lib.storage.ports import (
     BlobReferences,
     BlobStore,
     ClaimStore,
+    FailureReportStore,
+    FeedbackStore,
     LogStore,
     RunStore,
     SecretStore,
@@ -45,6 +47,16 @@ def runs(stores: Stores) -> RunStore:
 @pytest.fixture
 def claims(stores: Stores) -> ClaimStore:
     return stores.claims
+
+
+@pytest.fixture
+def feedback(stores: Stores) -> FeedbackStore:
+    return stores.feedback
+
+
+@pytest.fixture
+def reports(stores: Stores) -> FailureReportStore:
+    return stores.reports
 
 
 @pytest.fixture

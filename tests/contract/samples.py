@@ -14,6 +14,7 @@ from lib.storage.records import (
     Approval,
     ApprovalStatus,
     Artifact,
+    Feedback,
     IdempotencyClaim,
     PendingClaim,
     RunChange,
@@ -101,6 +102,19 @@ class Samples:
             "expires_at": self.now + timedelta(days=1),
         }
         return PendingClaim(**{**defaults, **fields})
+
+    def feedback(self, run_id: str, feedback_id: str | None = None, **fields: Any) -> Feedback:
+        """Return feedback that nobody has promoted."""
+        own_id = self.id("fb")
+        defaults: dict[str, Any] = {
+            "id": own_id,
+            "run_id": run_id,
+            "feedback_id": feedback_id or own_id,
+            "content": Stored(6, text='"Good"'),
+            "created_by": "usr_1",
+            "created_at": self.now,
+        }
+        return Feedback(**{**defaults, **fields})
 
     def artifact(self, run_id: str, name: str, sha256: str = "e" * 64) -> Artifact:
         """Return a text artifact."""

@@ -17,6 +17,8 @@ from lib.storage.memory import (
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
+    MemoryFailureReportStore,
+    MemoryFeedbackStore,
     MemoryLogStore,
     MemoryRunStore,
     MemorySecretStore,
@@ -28,6 +30,8 @@ from lib.storage.ports import (
     BlobReferences,
     BlobStore,
     ClaimStore,
+    FailureReportStore,
+    FeedbackStore,
     LogStore,
     RunStore,
     SecretStore,
@@ -39,6 +43,8 @@ from lib.storage.sqlite import (
     SqliteBlobReferences,
     SqliteClaimStore,
     SqliteDatabase,
+    SqliteFailureReportStore,
+    SqliteFeedbackStore,
     SqliteLogStore,
     SqliteRunStore,
     SqliteSealedSecretStore,
@@ -57,6 +63,8 @@ class Stores:
 
     runs: RunStore
     claims: ClaimStore
+    feedback: FeedbackStore
+    reports: FailureReportStore
     logs: LogStore
     uploads: UploadStore
     shares: ShareStore
@@ -83,9 +91,13 @@ def _in_memory(clock: Clock) -> Stores:
     references = MemoryBlobReferences()
     uploads = MemoryUploadStore(references)
     claims = MemoryClaimStore(references)
+    feedback = MemoryFeedbackStore(references, claims)
+    reports = MemoryFailureReportStore()
     return Stores(
-        runs=MemoryRunStore(references, uploads, claims),
+        runs=MemoryRunStore(references, uploads, claims, feedback, reports),
         claims=claims,
+        feedback=feedback,
+        reports=reports,
         logs=MemoryLogStore(),
         uploads=uploads,
         shares=MemoryShareStore(),
@@ -100,6 +112,8 @@ def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
     return Stores(
         runs=SqliteRunStore(database),
         claims=SqliteClaimStore(database),
+        feedback=SqliteFeedbackStore(database),
+        reports=SqliteFailureReportStore(database),
         logs=SqliteLogStore(database),
         uploads=SqliteUploadStore(database),
         shares=SqliteShareStore(database),

@@ -117,6 +117,18 @@ class Machine(RuleBasedStateMachine):
                 change = replace(end(run), artifacts=(artifact,), approval=approval)
                 self._change(run, change)
 
+    @rule(text=texts, answer=texts, key=st.sampled_from(KEYS), fuse=fuses)
+    def say_something(self, text: str, answer: str, key: str, fuse: Fuse) -> None:
+        """Leave long feedback on a run, and a large answer under an idempotency key."""
+        content = self._content(fuse)
+        for run in self._runs()[:1]:
+            with suppress(Killed):
+                claim = replace(
+                    self.samples.claim(key), answer=StoredAnswer(201, content.store_json(answer))
+                )
+                row = self.samples.feedback(run.id, content=content.store_json(text))
+                self.stores.feedback.add(row, now=self.samples.now, claim=claim)
+
     @rule()
     def end_what_was_interrupted(self) -> None:
         for run in self._runs():
@@ -200,6 +212,8 @@ class Machine(RuleBasedStateMachine):
             values = [run.inputs, run.outputs, *(each.proposal for each in approvals)]
             yield from (value.sha256 for value in values if value and value.sha256)
             yield from (each.sha256 for each in self.stores.runs.list_artifacts(run.id))
+            said = self.stores.feedback.list(run.id, limit=1_000).rows
+            yield from (each.content.sha256 for each in said if each.content.sha256)
 
     def _named_by_answers(self) -> Iterator[str]:
         for key in KEYS:

@@ -8,6 +8,8 @@ everything.
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.memory.claims import MemoryClaimStore
+from lib.storage.memory.failure_reports import MemoryFailureReportStore
+from lib.storage.memory.feedback import MemoryFeedbackStore
 from lib.storage.memory.logs import MemoryLogStore
 from lib.storage.memory.runs import MemoryRunStore
 from lib.storage.memory.secrets import MemorySecretStore
@@ -19,6 +21,8 @@ __all__ = [
     "MemoryBlobReferences",
     "MemoryBlobStore",
     "MemoryClaimStore",
+    "MemoryFailureReportStore",
+    "MemoryFeedbackStore",
     "MemoryLogStore",
     "MemoryRunStore",
     "MemorySecretStore",

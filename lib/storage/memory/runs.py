@@ -17,6 +17,8 @@ from lib.storage.documents import encode_summary
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.claims import MemoryClaimStore
 from lib.storage.memory.counters import MemoryCounters
+from lib.storage.memory.failure_reports import MemoryFailureReportStore
+from lib.storage.memory.feedback import MemoryFeedbackStore
 from lib.storage.memory.queue import Choice, choose, is_claimable, turn
 from lib.storage.memory.run_lists import page_of
 from lib.storage.memory.uploads import MemoryUploadStore
@@ -51,6 +53,8 @@ class MemoryRunStore:
         refs: Shared with the other stores whose records name blobs.
         uploads: What runs may name.
         claims: Where keys of starts are settled.
+        feedback: What is said of these runs.
+        reports: Takes up failures that are to be reported.
     """
 
     def __init__(
@@ -58,6 +62,8 @@ class MemoryRunStore:
         refs: MemoryBlobReferences | None = None,
         uploads: MemoryUploadStore | None = None,
         claims: MemoryClaimStore | None = None,
+        feedback: MemoryFeedbackStore | None = None,
+        reports: MemoryFailureReportStore | None = None,
     ) -> None:
         self._lock = threading.RLock()
         self._refs = refs or MemoryBlobReferences()
@@ -68,6 +74,8 @@ class MemoryRunStore:
         self._artifacts: dict[str, dict[str, Artifact]] = {}
         self._approvals: dict[str, dict[str, Approval]] = {}
         self._claims = claims or MemoryClaimStore(self._refs)
+        self._feedback = feedback or MemoryFeedbackStore(self._refs, self._claims)
+        self._reports = reports or MemoryFailureReportStore()
 
     def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
@@ -82,6 +90,7 @@ class MemoryRunStore:
             if claim:
                 self._claims.put(claim)
             self._keep(change)
+            self._feedback.open(change.run.id)
             self._counters.count_created(change.run)
             return Creation(change.run)
 
@@ -264,6 +273,8 @@ class MemoryRunStore:
             self._artifacts.setdefault(run.id, {})[artifact.name] = artifact
         if change.approval:
             self._approvals.setdefault(run.id, {})[change.approval.id] = change.approval
+        if change.reports_failure:
+            self._reports.add(run.id)
         self._refs.replace(run.id, RUN_ITEM, named_by_run(run))
         for item, named in named_by_belongings(change):
             self._refs.replace(run.id, item, named)
@@ -272,6 +283,8 @@ class MemoryRunStore:
         self._uploads.release(self._runs.pop(run_id))
         for belongings in (self._events, self._artifacts, self._approvals):
             belongings.pop(run_id, None)
+        self._feedback.remove(run_id)
+        self._reports.settle(run_id)
         self._refs.remove(run_id)
 
     def _count_unfinished(self, worker_id: str) -> int:

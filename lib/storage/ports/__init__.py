@@ -8,6 +8,14 @@ durable when the method returns. Each adapter passes the same contract suite in
 from lib.storage.ports.blobs import BlobInfo, BlobNotFound, BlobReferences, BlobStore
 from lib.storage.ports.claims import ClaimStore, IdempotencyKeyInUse, IdempotencyKeyReused
 from lib.storage.ports.errors import PreconditionFailed, StoreUnavailable
+from lib.storage.ports.failure_reports import FailureReportStore
+from lib.storage.ports.feedback import (
+    MAX_FEEDBACK,
+    FeedbackConflict,
+    FeedbackExists,
+    FeedbackNotFound,
+    FeedbackStore,
+)
 from lib.storage.ports.logs import LogStore
 from lib.storage.ports.pages import Page
 from lib.storage.ports.runs import (
@@ -25,6 +33,7 @@ from lib.storage.ports.uploads import UploadNotFound, UploadStore
 from lib.storage.ports.worker_settings import WorkerSettingsStore
 
 __all__ = [
+    "MAX_FEEDBACK",
     "MAX_SCANNED_ROWS",
     "BlobInfo",
     "BlobNotFound",
@@ -33,6 +42,11 @@ __all__ = [
     "ClaimStore",
     "ConcurrencyReached",
     "Creation",
+    "FailureReportStore",
+    "FeedbackConflict",
+    "FeedbackExists",
+    "FeedbackNotFound",
+    "FeedbackStore",
     "IdempotencyKeyInUse",
     "IdempotencyKeyReused",
     "LogStore",

@@ -104,8 +104,9 @@ class RunStore(Protocol):
         claimable in the same transaction (highest priority, then oldest).
         The same when a claimable run stops being that without having run: it
         may be the one that was let out for the cap. Artifacts replace those of
-        the same name; the approval is inserted or replaced by id. An event's
-        `seq` that is taken is a defect and changes nothing.
+        the same name; the approval is inserted or replaced by id. A report of the
+        failure is kept until FailureReportStore.settle. An event's `seq` that is
+        taken is a defect and changes nothing.
 
         Returns:
             The run as it is now.
@@ -192,7 +193,7 @@ class RunStore(Protocol):
     def delete(self, run_ids: Sequence[str], *, before: datetime) -> None:
         """Delete those of these runs that finished before `before`, with all they own.
 
-        Uploads that no other run names go with them. Each run goes as a whole
+        Feedback goes with them, and uploads that no other run names. Each run goes as a whole
         or is still listed; it may take several transactions, so that none of
         them is long. Idempotent.
         """

@@ -3,6 +3,8 @@
 from lib.storage.sqlite.blob_refs import SqliteBlobReferences
 from lib.storage.sqlite.claims import SqliteClaimStore
 from lib.storage.sqlite.database import SqliteDatabase
+from lib.storage.sqlite.failure_reports import SqliteFailureReportStore
+from lib.storage.sqlite.feedback import SqliteFeedbackStore
 from lib.storage.sqlite.logs import SqliteLogStore
 from lib.storage.sqlite.runs import SqliteRunStore
 from lib.storage.sqlite.secrets import SqliteSealedSecretStore
@@ -14,6 +16,8 @@ __all__ = [
     "SqliteBlobReferences",
     "SqliteClaimStore",
     "SqliteDatabase",
+    "SqliteFailureReportStore",
+    "SqliteFeedbackStore",
     "SqliteLogStore",
     "SqliteRunStore",
     "SqliteSealedSecretStore",

@@ -1,4 +1,4 @@
-"""What belongs to a run: its events, artifacts and approvals."""
+"""What belongs to a run: its events, artifacts, approvals, feedback, and its report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlite3
 from lib.storage.blob_names import named_by_belongings
 from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS
 from lib.storage.records import RunChange
-from lib.storage.sqlite import blob_refs
+from lib.storage.sqlite import blob_refs, failure_reports, feedback
 
 _ADD_EVENT = "INSERT INTO run_events (run_id, seq, document) VALUES (?, ?, ?)"
 _PUT_ARTIFACT = "INSERT OR REPLACE INTO artifacts (run_id, name, document) VALUES (?, ?, ?)"
@@ -35,10 +35,12 @@ def add(connection: sqlite3.Connection, change: RunChange) -> None:
         connection.execute(_PUT_ARTIFACT, values)
     if approval := change.approval:
         connection.execute(_PUT_APPROVAL, (run.id, approval.id, APPROVALS.encode(approval)))
+    failure_reports.add(connection, change)
     for item, named in named_by_belongings(change):
         blob_refs.replace(connection, run.id, item, named)
 
 
 def delete(connection: sqlite3.Connection, run_id: str) -> int:
     """Delete all that belongs to a run, but its blobs; return how many rows that was."""
-    return sum(connection.execute(statement, (run_id,)).rowcount for statement in _DELETE)
+    own = sum(connection.execute(statement, (run_id,)).rowcount for statement in _DELETE)
+    return own + feedback.delete(connection, run_id) + failure_reports.delete(connection, run_id)

@@ -12,7 +12,7 @@ import pytest
 
 from lib.storage.documents import encode_detail, encode_summary
 from lib.storage.records import RunError, RunQuery, RunRecord, Stored
-from lib.storage.sqlite import SqliteDatabase, SqliteRunStore
+from lib.storage.sqlite import SqliteDatabase, SqliteFeedbackStore, SqliteRunStore
 from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
 from tests.contract.samples import SMALL, Samples
 from tests.contract.threads import together
@@ -110,6 +110,19 @@ def test_runs_of_an_older_version_keep_their_uploads(
         migrate(other)
         found = other.execute("SELECT upload_id FROM upload_uses WHERE run_id = ''").fetchall()
         assert {*found} == {(used,), (elsewhere,)}
+
+
+def test_runs_of_an_older_version_take_feedback(path: Path, samples: Samples) -> None:
+    run = samples.run()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply(connection, scripts()[:6])
+        _insert_run(connection, run)
+
+    with SqliteDatabase(path) as database:
+        store = SqliteFeedbackStore(database)
+        assert store.count(run.id) == 0
+        store.add(samples.feedback(run.id), now=samples.now)
+        assert store.count(run.id) == 1
 
 
 def _inputs(text: str) -> Stored:

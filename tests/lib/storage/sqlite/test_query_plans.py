@@ -16,6 +16,8 @@ from lib.storage.sqlite import (
     changes,
     claims,
     counters,
+    failure_reports,
+    feedback,
     logs,
     retention,
     run_lists,
@@ -43,6 +45,12 @@ STATEMENTS = {
     "artifacts": (belongings.LIST_ARTIFACTS, "PRIMARY KEY"),
     "artifact": (belongings.FIND_ARTIFACT, "PRIMARY KEY"),
     "approvals": (belongings.LIST_APPROVALS, "sqlite_autoindex_approvals_1"),
+    "feedback": (feedback.LIST, "sqlite_autoindex_feedback_1"),
+    "one feedback": (feedback.FIND, "sqlite_autoindex_feedback_2"),
+    "feedback count": (feedback.COUNT, "runs_by_id"),
+    "one feedback more": (feedback.COUNT_ONE, "runs_by_id"),
+    "failure reports": (failure_reports.LIST, "PRIMARY KEY"),
+    "one failure report": (failure_reports.BEGIN, "PRIMARY KEY"),
     "claim": (claims.FIND, "sqlite_autoindex_claims_1"),
     "expired claims": (claims.LIST_EXPIRED, "claims_by_end"),
     "share": (shares.FIND, "shares_by_token"),
@@ -126,7 +134,7 @@ def test_a_list_goes_by_its_index(database: SqliteDatabase, query: RunQuery) -> 
 
 
 def test_no_list_counts_or_skips_rows() -> None:
-    modules = (run_lists, work, counters, retention, logs, belongings, changes)
+    modules = (run_lists, work, counters, retention, logs, belongings, changes, feedback)
     text = " ".join(
         value for module in modules for value in vars(module).values() if isinstance(value, str)
     )
