@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
 from lib.bootstrap import Services
 from lib.errors import FieldError, Invalid
-from lib.runs.lifecycle import KeyUse
+from lib.runs.key_use import KeyUse
 from lib.storage.content import ContentStore
-from lib.storage.records import RunRecord, StoredAnswer
+from lib.storage.records import StoredAnswer
 from lib.web.body import ABSENT, digest
 from lib.web.call import Call, Reply
 from lib.workspace.once import RequestKey
@@ -21,14 +21,16 @@ from lib.workspace.once import RequestKey
 REPLAYED: Final = {"idempotent-replayed": "true"}
 BODY_FIELD: Final = "idempotency_key"
 
+Made = TypeVar("Made")
+
 
 def key_use(
     call: Call[Any, Any],
     path_ids: Sequence[str],
     *,
-    body_key: str | None,
-    answer: Callable[[RunRecord], StoredAnswer],
-) -> KeyUse | None:
+    body_key: str | None = None,
+    answer: Callable[[Made], StoredAnswer],
+) -> KeyUse[Made] | None:
     """Return the use of the key in the header or the body, None without one.
 
     Raises:
@@ -55,6 +57,12 @@ def stored_answer(
     """Return an answer in the form in which it is kept."""
     body = content.store_json(model.model_dump_json(by_alias=True))
     return StoredAnswer(status, body, tuple(headers.items()), run_id)
+
+
+def repeated(answer: StoredAnswer, content: ContentStore) -> Reply:
+    """Return the first answer again. Blocks."""
+    headers = {**dict(answer.headers), **REPLAYED}
+    return Reply(content.load_json(answer.body).encode(), answer.status, headers)
 
 
 def once_in_git(

@@ -7,6 +7,7 @@ from typing import Final
 from handlers import (
     connections,
     docs,
+    feedback,
     issues,
     runs,
     share,
@@ -24,6 +25,7 @@ GROUPS: Final = (
     worker_source,
     share,
     runs,
+    feedback,
     uploads,
     issues,
     workspace,

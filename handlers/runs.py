@@ -151,7 +151,7 @@ class Runs:
                 for approval in self._store.list_approvals(run_id)
             ],
             artifacts=[artifact_view(artifact) for artifact in artifacts],
-            feedback_count=0,
+            feedback_count=services.feedback.count(run_id),
             can_replay=services.lifecycle.can_replay(run),
         )
 

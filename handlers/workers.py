@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from handlers.authors import author_of, writer_of
-from handlers.idempotency import REPLAYED, key_use, stored_answer
+from handlers.idempotency import REPLAYED, key_use, repeated, stored_answer
 from handlers.run_views import RunView, run_view
 from handlers.worker_views import (
     FindingView,
@@ -243,8 +243,7 @@ class WorkerRuns:
             run = await blocking(self._services.runs.get, first.run_id)
             reply = await self._reply(call, run, wait)
             return Reply(reply.body, reply.status, {**reply.headers, **REPLAYED})
-        body = await blocking(self._services.content.load_json, first.body)
-        return Reply(body.encode(), first.status, {**dict(first.headers), **REPLAYED})
+        return await blocking(repeated, first, self._services.content)
 
     async def _finished(self, call: Call[Any, Any], run: RunRecord, seconds: int) -> RunRecord:
         """Return the run as it is when it has settled or the time is over."""

@@ -36,6 +36,7 @@ from lib.runs.collection import Collection
 from lib.runs.dependencies import EarlyInstalls
 from lib.runs.engine import Engine
 from lib.runs.executor import Executor
+from lib.runs.feedback import FeedbackBook
 from lib.runs.lifecycle import Lifecycle
 from lib.runs.masks import Masks
 from lib.runs.preparation import Preparation
@@ -80,6 +81,7 @@ class Services:
     clock: Clock
     runs: RunStore
     logs: LogStore
+    feedback: FeedbackBook
     content: ContentStore
     uploads: Uploads
     worker_settings: WorkerSettingsStore
@@ -145,6 +147,8 @@ class _LocalStores:
             SqliteBlobReferences,
             SqliteClaimStore,
             SqliteDatabase,
+            SqliteFailureReportStore,
+            SqliteFeedbackStore,
             SqliteLogStore,
             SqliteRunStore,
             SqliteSealedSecretStore,
@@ -158,6 +162,8 @@ class _LocalStores:
         self.runs = SqliteRunStore(self.database)
         self.logs = SqliteLogStore(self.database)
         self.claims = SqliteClaimStore(self.database)
+        self.feedback = SqliteFeedbackStore(self.database)
+        self.failure_reports = SqliteFailureReportStore(self.database)
         self.uploads = SqliteUploadStore(self.database)
         self.shares = SqliteShareStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
@@ -223,6 +229,7 @@ class _LocalParts:
             clock=self.clock,
             runs=self.stores.runs,
             logs=self.stores.logs,
+            feedback=self._feedback(),
             content=self.stores.content,
             uploads=self._uploads(),
             worker_settings=self.stores.worker_settings,
@@ -403,6 +410,15 @@ class _LocalParts:
             bell=self.bell,
             signals=self.signals,
             canceller=self.executor,
+        )
+
+    def _feedback(self) -> FeedbackBook:
+        return FeedbackBook(
+            runs=self.stores.runs,
+            store=self.stores.feedback,
+            content=self.stores.content,
+            clock=self.clock,
+            ids=self.ids,
         )
 
     def _uploads(self) -> Uploads:

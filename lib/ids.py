@@ -18,6 +18,7 @@ PREFIXES: Final = ("run", "apr", "fb", "art", "con", "upl", "cmt", "usr", "tok",
 # Crockford's base 32 has no i, l, o, u; the first character holds two bits only.
 ULID_PATTERN: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 WORKER_ID_PATTERN: Final = "^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"
+FEEDBACK_ID_PATTERN: Final = "^[A-Za-z0-9._:-]{1,55}$"  # a caller's own; a label of 64 holds it
 # What stands below /workers in the API where an id would: nobody could ask for such a worker.
 RESERVED_WORKER_IDS: Final = frozenset({"import-from-share", "reload"})
 _WORKER_ID: Final = re.compile(WORKER_ID_PATTERN.removesuffix("$") + r"\Z")

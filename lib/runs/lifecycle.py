@@ -8,9 +8,8 @@ transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from lib.clock import Clock
@@ -21,25 +20,23 @@ from lib.runs import state
 from lib.runs.catalogue import Catalogue, Entry, WorkerBroken
 from lib.runs.collection import canonical
 from lib.runs.inputs import FileInputs, resolve_inputs
+from lib.runs.key_use import KeyUse
 from lib.runs.signals import Bell, RunSignals
 from lib.storage.content import ContentStore
 from lib.storage.ports import Creation, RunStore, UploadNotFound, UploadStore
 from lib.storage.records import (
     Approval,
     ApprovalStatus,
-    IdempotencyClaim,
     Phase,
     RunChange,
     RunPolicy,
     RunRecord,
     RunStatus,
-    StoredAnswer,
     Trigger,
 )
 from lib.workspace.errors import ObjectNotFound
 from lib.workspace.registry import Registry, Worker
 
-IDEMPOTENCY_LIFETIME: Final = timedelta(hours=24)
 DEFAULT_PRIORITY: Final = 5
 
 
@@ -61,21 +58,6 @@ class ReplayConflict(Conflict):
     code = "replay_conflict"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
-    """One use of an idempotency key.
-
-    Attributes:
-        scope: SHA-256 of principal, route template, path ids and the key.
-        body_digest: SHA-256 of the canonical body.
-        answer: Makes the stored answer of the new run.
-    """
-
-    scope: str
-    body_digest: str
-    answer: Callable[[RunRecord], StoredAnswer]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
     """A run that somebody or something wants."""
@@ -85,7 +67,7 @@ class StartRequest:
     trigger: Trigger
     priority: int = DEFAULT_PRIORITY
     parent_run_id: str | None = None
-    key: KeyUse | None = None
+    key: KeyUse[RunRecord] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,14 +247,19 @@ class Lifecycle:
             effect_key=run_id,
             manifest_digest=frozen.worker.loaded.digest,
             policy=RunPolicy(
-                manifest.limits, manifest.retry, manifest.concurrency, manifest.approvals
+                manifest.limits,
+                manifest.retry,
+                manifest.concurrency,
+                manifest.approvals,
+                manifest.issue_on_failure,
             ),
             uploads=uploads,
         )
 
     def _create(self, request: StartRequest, frozen: _Frozen) -> Creation:
         change = state.first_change(self._new_run(request, frozen))
-        claim = None if request.key is None else _claim(request.key, change.run)
+        key, now = request.key, change.run.created_at
+        claim = None if key is None else key.claim(change.run, now=now)
         try:
             creation = self._store.create(change, claim=claim)
         except UploadNotFound:  # it went since it was checked: say so as the check does
@@ -290,11 +277,6 @@ def _require_nothing_missing(entry: Entry) -> None:
     if entry.missing_connections:
         apps = ", ".join(entry.missing_connections)
         raise MissingConnection(f"Connect the apps that {entry.worker.id} declares first: {apps}.")
-
-
-def _claim(key: KeyUse, run: RunRecord) -> IdempotencyClaim:
-    expires_at = run.created_at + IDEMPOTENCY_LIFETIME
-    return IdempotencyClaim(key.scope, key.body_digest, expires_at, key.answer(run))
 
 
 def _is_reserved(manifest: Manifest, name: str) -> bool:

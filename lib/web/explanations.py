@@ -315,7 +315,14 @@ _TABLE: Final = (
         "No such feedback",
         "The run has no feedback with this id, and the request brings no content to store.",
     ),
-    Problem("feedback_conflict", 409, "The feedback exists", "The feedback id is already used."),
+    Problem(
+        "feedback_conflict",
+        409,
+        "The feedback does not fit",
+        "The run has feedback under this `feedback_id` with another content or rating, or it has "
+        "1,000 pieces of feedback, which is all that one run takes. The same words under the same "
+        "id are no conflict: they are answered with what is there.",
+    ),
     Problem("run_exists", 409, "The run exists", "There is a run with this id already."),
     Problem(
         "replay_conflict",

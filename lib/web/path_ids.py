@@ -16,7 +16,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "worker_id": ids.WORKER_ID_PATTERN,
     "run_id": ids.pattern("run"),
     "approval_id": ids.pattern("apr"),
-    "feedback_id": r"^[A-Za-z0-9._:-]{1,55}$",
+    "feedback_id": ids.FEEDBACK_ID_PATTERN,
     "artifact_id": ids.pattern("art"),
     "secret_name": SECRET_NAME_PATTERN,
     "connection_id": ids.pattern("con"),

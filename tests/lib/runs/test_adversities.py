@@ -12,7 +12,8 @@ import pytest
 from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.runs.event_stream import Position, StreamItem
-from lib.runs.lifecycle import KeyUse, ReplayConflict, StartRequest
+from lib.runs.key_use import KeyUse
+from lib.runs.lifecycle import ReplayConflict, StartRequest
 from lib.storage.ports import ConcurrencyReached
 from lib.storage.records import (
     RunChange,
@@ -143,7 +144,9 @@ def test_an_orphan_that_ends_by_itself_just_then_is_collected(world: World) -> N
 
 def test_a_repetition_is_answered_although_the_worker_was_disabled(world: World) -> None:
     world.add_worker()
-    key = KeyUse("s", "b", lambda run: StoredAnswer(202, Stored(2, text="{}"), run_id=run.id))
+    key: KeyUse[RunRecord] = KeyUse(
+        "s", "b", lambda run: StoredAnswer(202, Stored(2, text="{}"), run_id=run.id)
+    )
     world.start(key=key)
     world.settings.change("plain", lambda now: replace(now, enabled=False))
     request = StartRequest(worker_id="plain", inputs={}, trigger=Trigger("manual"), key=key)

@@ -12,13 +12,15 @@ import pytest
 from lib.errors import FloomError, Invalid
 from lib.ids import Ids
 from lib.runs import state
-from lib.runs.lifecycle import KeyUse, StartRequest
+from lib.runs.key_use import KeyUse
+from lib.runs.lifecycle import StartRequest
 from lib.storage.ports import ConcurrencyReached, IdempotencyKeyReused, RunNotFound
 from lib.storage.records import (
     ApprovalStatus,
     Phase,
     RunChange,
     RunQuery,
+    RunRecord,
     RunStatus,
     Stored,
     StoredAnswer,
@@ -61,7 +63,7 @@ def runs_of(world: World) -> int:
     return len(world.runs.list(RunQuery(), limit=200).rows)
 
 
-def key(body: str = "body", scope: str = "scope") -> KeyUse:
+def key(body: str = "body", scope: str = "scope") -> KeyUse[RunRecord]:
     return KeyUse(scope, body, lambda run: StoredAnswer(202, Stored(2, text="{}"), run_id=run.id))
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from lib.runs import state
-from lib.runs.lifecycle import KeyUse
+from lib.runs.key_use import KeyUse
 from lib.storage.ports import RunNotFound
 from lib.storage.records import (
     LogLine,

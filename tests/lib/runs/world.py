@@ -31,7 +31,9 @@ from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
 from lib.runs.dependencies import EarlyInstalls
 from lib.runs.executor import Executor
-from lib.runs.lifecycle import Canceller, KeyUse, Lifecycle, StartRequest
+from lib.runs.feedback import FeedbackBook
+from lib.runs.key_use import KeyUse
+from lib.runs.lifecycle import Canceller, Lifecycle, StartRequest
 from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, Preparation
 from lib.runs.recovery import Recovery
@@ -48,6 +50,8 @@ from lib.storage.memory import (
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
+    MemoryFailureReportStore,
+    MemoryFeedbackStore,
     MemoryLogStore,
     MemoryRunStore,
     MemorySecretStore,
@@ -126,7 +130,11 @@ class World:
         self.upload_store = MemoryUploadStore(self.references)
         self.shares = MemoryShareStore()
         self.claims = MemoryClaimStore(self.references)
-        self.runs = MemoryRunStore(self.references, self.upload_store, self.claims)
+        self.feedback_store = MemoryFeedbackStore(self.references, self.claims)
+        self.reports = MemoryFailureReportStore()
+        self.runs = MemoryRunStore(
+            self.references, self.upload_store, self.claims, self.feedback_store, self.reports
+        )
         self.logs = MemoryLogStore()
         self.settings = MemoryWorkerSettingsStore()
         self.secrets = MemorySecretStore()
@@ -260,6 +268,16 @@ class World:
         )
 
     @property
+    def feedback(self) -> FeedbackBook:
+        return FeedbackBook(
+            runs=self.runs,
+            store=self.feedback_store,
+            content=self.content,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    @property
     def worker_source(self) -> WorkerSource:
         return WorkerSource(self.workspace, load_manifest=load_manifest)
 
@@ -302,6 +320,7 @@ class World:
             clock=self.clock,
             runs=self.runs,
             logs=self.logs,
+            feedback=self.feedback,
             content=self.content,
             uploads=self.uploads,
             worker_settings=self.settings,
@@ -378,7 +397,7 @@ class World:
         self,
         worker_id: str = "plain",
         *,
-        key: KeyUse | None = None,
+        key: KeyUse[RunRecord] | None = None,
         priority: int = 5,
         **inputs: Any,
     ) -> RunRecord:

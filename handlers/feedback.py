@@ -1,0 +1,152 @@
+"""Feedback on runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from handlers.idempotency import key_use, repeated, stored_answer
+from lib.bootstrap import Services, lambda_handler
+from lib.ids import FEEDBACK_ID_PATTERN
+from lib.runs.feedback import Leaving, NewFeedback
+from lib.secrets.mask import Mask
+from lib.storage.records import Feedback, StoredAnswer
+from lib.web.call import Call, PageReply, Reply
+from lib.web.models import RequestModel, ResponseModel, Timestamp
+from lib.web.operation import operation
+from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.route import Route
+from lib.web.threads import blocking
+
+TAG: Final = "Feedback"
+MAX_CONTENT_CHARACTERS: Final = 10_000
+
+
+def _refuse_boolean(given: Any) -> Any:
+    if isinstance(given, bool):  # equal to 0 or 1, to Python
+        raise PydanticCustomError("rating_type", "Must be 'up', 'down', 1, 2, 3, 4 or 5.")
+    return given
+
+
+Content = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_CONTENT_CHARACTERS, examples=["The second total is wrong."]),
+]
+GivenRating = Annotated[
+    Literal["up", "down", 1, 2, 3, 4, 5],
+    BeforeValidator(_refuse_boolean),
+    Field(description="A thumb, or 1 (worst) to 5 (best)."),
+]
+FeedbackId = Annotated[
+    str,
+    Field(
+        pattern=FEEDBACK_ID_PATTERN,
+        description="A name of your own, unique in the run; without one it gets its id.",
+    ),
+]
+
+
+class LeaveFeedback(RequestModel):
+    """What somebody says of a run."""
+
+    content: Content
+    rating: GivenRating | None = None
+    feedback_id: FeedbackId | None = None
+
+
+class FeedbackView(ResponseModel):
+    """One piece of feedback."""
+
+    id: str
+    feedback_id: str
+    run_id: str
+    content: str
+    rating: GivenRating | None
+    created_by: str
+    created_at: Timestamp
+    issue_id: str | None = Field(description="The workspace issue that was made of it.")
+
+
+class RunFeedback:
+    """What was said of one run."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._book = services.feedback
+
+    @operation(
+        "listRunFeedback",
+        summary="List feedback on a run",
+        query=PageQuery,
+        responses={200: list[FeedbackView]},
+        errors=["run_not_found", "validation_failed", "secret_unreadable"],
+    )
+    async def on_get(self, call: Call[PageQuery, None], run_id: str) -> PageReply:
+        """Newest first."""
+        return await blocking(self._list, call.query, run_id)
+
+    @operation(
+        "leaveRunFeedback",
+        summary="Leave feedback on a run",
+        body=LeaveFeedback,
+        responses={201: FeedbackView, 200: FeedbackView},
+        headers=["Idempotency-Key"],
+        errors=[
+            "run_not_found",
+            "feedback_conflict",
+            "validation_failed",
+            "idempotency_key_reused",
+            "secret_unreadable",
+        ],
+    )
+    async def on_post(self, call: Call[None, LeaveFeedback], run_id: str) -> Reply:
+        """On a run of any status. A signal only: nothing else happens until it is promoted.
+
+        A `feedback_id` that the run knows answers 200 with what is there, if content
+        and rating are the same, and 409 otherwise.
+        """
+        return await blocking(self._leave, call, run_id)
+
+    def _list(self, query: PageQuery, run_id: str) -> PageReply:
+        mask = self._mask(run_id)
+        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
+        page = self._book.list(run_id, limit=query.limit, after=after)
+        cursor = encode_cursor([page.next_key]) if page.next_key else None
+        return PageReply([self._view(row, mask) for row in page.rows], cursor)
+
+    def _leave(self, call: Call[None, LeaveFeedback], run_id: str) -> Reply:
+        content = self._services.content
+
+        def stored(leaving: Leaving) -> StoredAnswer:
+            status, view = self._answer(leaving)
+            return stored_answer(status, view, {}, content=content)
+
+        said = NewFeedback(run_id=run_id, by=call.principal.user_id, **dict(call.body))
+        left = self._book.leave(said, key=key_use(call, (run_id,), answer=stored))
+        if isinstance(left, StoredAnswer):
+            return repeated(left, content)
+        status, view = self._answer(left)
+        return Reply(view, status)
+
+    def _answer(self, leaving: Leaving) -> tuple[int, FeedbackView]:
+        row = leaving.feedback
+        return 201 if leaving.is_new else 200, self._view(row, self._mask(row.run_id))
+
+    def _mask(self, run_id: str) -> Mask:
+        return self._services.masks.of_run(self._services.runs.get(run_id))
+
+    def _view(self, row: Feedback, mask: Mask) -> FeedbackView:
+        """Return a row as the API shows it: without secrets, should somebody have pasted one."""
+        content = mask.text(self._book.words(row))
+        fields = {name: getattr(row, name) for name in FeedbackView.model_fields}
+        return FeedbackView(**(fields | {"content": content}))
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of this group."""
+    return [Route("/runs/{run_id}/feedback", RunFeedback(services), tag=TAG)]
+
+
+handler = lambda_handler(routes)
