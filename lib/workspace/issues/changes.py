@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from lib.workspace.errors import ObjectNotFound
@@ -16,7 +17,7 @@ from lib.workspace.issues import comments, names
 from lib.workspace.issues.comments import Comment
 from lib.workspace.issues.document import BadIssueFile, Document, decode, encode
 from lib.workspace.issues.errors import IssueBroken, IssueFull, IssueNotFound
-from lib.workspace.issues.issue import IssueChange, NewIssue
+from lib.workspace.issues.issue import Issue, IssueChange, NewIssue
 from lib.workspace.tree_edits import Edit, Put
 from lib.workspace.tree_view import TreeView
 
@@ -54,6 +55,35 @@ class Creation:
     def subject(self) -> str:
         """Return the commit's subject."""
         return f"issues: create {self.document.id} {self.document.title}"
+
+
+@dataclass
+class CreationUnless:
+    """Makes an issue unless one like it was made since somebody looked.
+
+    Attributes:
+        is_like: Says of an issue whether it stands for the new one.
+        first: Number of the first issue that nobody has looked at.
+        found: Id of the issue that the last `change` found instead.
+    """
+
+    creation: Creation
+    is_like: Callable[[Issue], bool]
+    first: int
+    found: str | None = None
+
+    def change(self, tip: TreeView) -> list[Edit]:
+        """Return the edits; none where there is such an issue."""
+        made = sorted({*names.numbers_from(tip, self.first)})
+        self.found = next(filter(partial(self._is_like, tip), map(names.issue_id, made)), None)
+        return self.creation.change(tip) if self.found is None else []
+
+    def _is_like(self, tip: TreeView, issue_id: str) -> bool:
+        try:
+            _, document = load(tip, issue_id)
+        except (IssueNotFound, IssueBroken):  # not ours, then
+            return False
+        return self.is_like(Issue.of(document, 0))
 
 
 def update(issue_id: str, wanted: IssueChange, *, by: str, at: datetime) -> Change:

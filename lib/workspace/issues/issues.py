@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,15 @@ from lib.clock import Clock
 from lib.ids import Ids
 from lib.workspace.commit_objects import Author
 from lib.workspace.errors import ObjectNotFound
-from lib.workspace.issues.changes import Creation, comment, load, load_comments, update
+from lib.workspace.issues import names
+from lib.workspace.issues.changes import (
+    Creation,
+    CreationUnless,
+    comment,
+    load,
+    load_comments,
+    update,
+)
 from lib.workspace.issues.comments import Comment
 from lib.workspace.issues.index import IssueIndex, Row
 from lib.workspace.issues.issue import Issue, IssueChange, IssueQuery, NewIssue
@@ -86,6 +94,41 @@ class Issues:
         creation = Creation(new, by, self._clock.now())
         self._workspace.commit(creation.change, creation.subject, author, trailers=trailers)
         return Issue.of(creation.document, 0)
+
+    def find_or_create(
+        self,
+        new: NewIssue,
+        *,
+        is_like: Callable[[Issue], bool],
+        author: Author,
+        by: str,
+        trailers: Mapping[str, str] | None = None,
+    ) -> tuple[Issue, bool]:
+        """Return the issue that is like the new one, or make it; and whether it was made.
+
+        Of any number of callers at once, in any number of processes, one makes
+        it: what was made since the list was looked at is looked at inside the
+        commit.
+
+        Args:
+            new: What it says.
+            is_like: Says of an issue whether it stands for the new one. Called in
+                the committer's thread, too.
+            author: Whose commit it is.
+            by: User id, for the issue itself.
+            trailers: Of the commit.
+        """
+        tree = self._view()
+        rows = self._index.list(tree).rows
+        known = next((row.issue for row in rows if is_like(row.issue)), None)
+        if known is not None:
+            return known, False
+        creation = Creation(new, by, self._clock.now())
+        unless = CreationUnless(creation, is_like, first=names.next_number(tree))
+        result = self._workspace.commit(unless.change, creation.subject, author, trailers=trailers)
+        if unless.found is not None:
+            return _discussed(self._workspace.tree(result.tree), unless.found).issue, False
+        return Issue.of(creation.document, 0), True
 
     def update(self, issue_id: str, wanted: IssueChange, *, author: Author, by: str) -> Issue:
         """Change an issue, by one commit; none where it is so already.

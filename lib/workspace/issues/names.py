@@ -78,6 +78,17 @@ def belongs_in(number: int, subfolder: str) -> bool:
     return subfolder in ("", _subfolder(number))
 
 
+def numbers_from(tree: TreeView, first: int) -> Iterator[int]:
+    """Yield the numbers of issues from `first` on; looks into as few folders as it can."""
+    for name, entry in tree.names(FOLDER):
+        inside = [name]
+        if entry.is_folder and is_subfolder(name):
+            is_below = (int(name) + 1) * PER_FOLDER <= first
+            inside = [] if is_below else [each for each, _ in tree.names(f"{FOLDER}/{name}")]
+        numbers = map(document_number, inside)
+        yield from (number for number in numbers if number is not None and number >= first)
+
+
 def next_number(tree: TreeView) -> int:
     """Return the number of the next issue: one that no issue ever had."""
     counter = (tree.find_bytes(COUNTER) or b"").strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,6 +20,7 @@ from lib.ids import Ids
 from lib.workspace.errors import ObjectNotFound
 from lib.workspace.issues import (
     Asset,
+    Issue,
     IssueBroken,
     IssueChange,
     IssueFull,
@@ -29,6 +31,7 @@ from lib.workspace.issues import (
 )
 from lib.workspace.issues.comments import MAX_FILE_BYTES
 from lib.workspace.workspace import Delete, Workspace
+from tests.contract.fused import Fuse
 from tests.contract.threads import MANY, together
 from tests.lib.workspace.place import ANNA, Place, put, write
 
@@ -94,6 +97,68 @@ def test_many_at_once_have_ids_of_their_own(place: Place, issues: Issues) -> Non
 
     assert sorted(map(str, made)) == [f"ISSUE-{number:04}" for number in range(1, MANY + 1)]
     assert listed(issues) == sorted(map(str, made))
+    place.fsck()
+
+
+def has_label(label: str) -> Callable[[Issue], bool]:
+    return lambda issue: label in issue.labels and issue.status == "open"
+
+
+def test_an_issue_like_it_stands_for_the_new_one(place: Place, issues: Issues) -> None:
+    new = NewIssue(title="x", labels=("a",))
+    other, was_made = issues.find_or_create(new, is_like=has_label("a"), **BY)
+    tip = place.git("rev-parse", "main")
+
+    again = issues.find_or_create(new, is_like=has_label("a"), **BY)
+    assert (again, was_made) == ((other, False), True)
+    assert place.git("rev-parse", "main") == tip
+
+    issues.update(other.id, IssueChange(status="closed"), **BY)
+    assert issues.find_or_create(new, is_like=has_label("a"), **BY)[1]
+
+
+def test_what_was_made_since_the_look_counts_too(
+    place: Place, workspace: Workspace, issues: Issues
+) -> None:
+    """The tree moves between the look and the commit: by issues, broken files and a far id."""
+    for _ in range(3):
+        issues.create(NewIssue(title="old", labels=("b",)), **BY)
+    new = NewIssue(title="x", labels=("a",))
+
+    def somebody(step: str) -> None:
+        if step == "before commit":
+            put(
+                workspace,
+                (".floom/issues/ISSUE-0004.md", b"no issue"),
+                (".floom/issues/90/ISSUE-9000.md", FRONT_MATTER),
+            )
+
+    clock = ManualClock()
+    late = Issues(Fuse(between=somebody).protect(workspace), clock=clock, ids=Ids(clock))
+    found, was_made = late.find_or_create(new, is_like=has_label("a"), **BY)
+
+    assert (found.id, found.title, was_made) == ("ISSUE-9000", "by hand", False)
+    assert not place.subjects()[0].startswith("issues: create")
+
+
+FRONT_MATTER = b"---\nid: ISSUE-9000\ntitle: by hand\nlabels: [a]\n---\n\n"
+
+
+def test_of_many_at_once_one_makes_it(place: Place, workspace: Workspace) -> None:
+    """Half of the callers have a workspace of their own, as another process has."""
+    other, clock = place.open(), ManualClock()
+    both = [Issues(each, clock=clock, ids=Ids(clock)) for each in (workspace, other)]
+    new = NewIssue(title="x", labels=("a",))
+
+    found = together(
+        lambda number: both[number % 2].find_or_create(new, is_like=has_label("a"), **BY)
+    )
+    other.close()
+
+    assert [each for each in found if isinstance(each, Exception)] == []
+    assert sum(each[1] for each in found if isinstance(each, tuple)) == 1
+    assert {each[0].id for each in found if isinstance(each, tuple)} == {"ISSUE-0001"}
+    assert listed(both[0]) == ["ISSUE-0001"]
     place.fsck()
 
 

@@ -57,3 +57,24 @@ def test_no_number_is_given_twice(
     if files:
         put(workspace, *((f".floom/issues/{name}", data) for name, data in files.items()))
     assert names.next_number(workspace.view()) == expected
+
+
+def test_numbers_from_one_on_are_found_in_either_place(workspace: Workspace) -> None:
+    paths = [
+        ".floom/issues/ISSUE-0007.md",
+        ".floom/issues/ISSUE-0250.md",
+        ".floom/issues/ISSUE-0250.comments.ndjson",
+        ".floom/issues/1/ISSUE-0199.md",
+        ".floom/issues/2/ISSUE-0201.md",
+        ".floom/issues/2/notes.md",
+        ".floom/issues/other/ISSUE-0300.md",
+    ]
+    put(workspace, *((path, b"x") for path in paths))
+
+    def found(first: int) -> list[int]:
+        return sorted(names.numbers_from(workspace.view(), first))
+
+    assert found(1) == [7, 199, 201, 250]
+    assert found(199) == [199, 201, 250]
+    assert found(200) == [201, 250]
+    assert found(251) == []
