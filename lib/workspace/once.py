@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from lib.clock import Clock
@@ -61,7 +61,7 @@ class Once:
         self._clock = clock
         self._owner = owner
 
-    def answer(self, key: RequestKey, *, effect: Effect, repeat: Repeat) -> Answered:
+    def answer(self, key: RequestKey, *, effect: Effect, repeat: Repeat | None) -> Answered:
         """Return the answer to a request; its effect happens at most once a key.
 
         Args:
@@ -69,7 +69,8 @@ class Once:
             effect: Makes one commit with the trailers that it is given, and
                 returns its answer; or commits nothing, and raises or returns.
             repeat: Returns the answer again from the commit, where a server was
-                killed between the commit and its answer.
+                killed between the commit and its answer. None: the effect finds
+                out by itself what happened of it, so it is simply tried again.
 
         Raises:
             IdempotencyKeyReused: the key lives with another body.
@@ -88,13 +89,18 @@ class Once:
         if taking.answer is not None:
             return Answered(taking.answer, replayed=True)
         try:
-            commit = None
-            if taking.tried_since is not None:
-                commit = self._workspace.find_request(key.scope, since=taking.tried_since)
-            answer = effect({REQUEST_TRAILER: key.scope}) if commit is None else repeat(commit)
+            answer = None
+            if taking.tried_since is not None and repeat is not None:
+                answer = self._find_lost(key, taking.tried_since, repeat)
+            is_replayed = answer is not None
+            answer = answer or effect({REQUEST_TRAILER: key.scope})
             self._claims.settle(claim, answer)
         except BaseException:
             # also where the commit may stand: whoever comes next looks for it
             self._claims.give_up(claim)
             raise
-        return Answered(answer, replayed=commit is not None)
+        return Answered(answer, replayed=is_replayed)
+
+    def _find_lost(self, key: RequestKey, since: datetime, repeat: Repeat) -> StoredAnswer | None:
+        commit = self._workspace.find_request(key.scope, since=since)
+        return None if commit is None else repeat(commit)

@@ -134,3 +134,19 @@ def test_a_server_killed_at_any_step_makes_one_effect(world: World, length: int)
     assert world.count == (before if answered.replayed else before + 1)
     assert answered.answer.body.text == ("1" if answered.replayed else str(before + 1))
     assert world.count == 4
+
+
+def test_an_effect_that_finds_out_by_itself_is_tried_again(world: World) -> None:
+    def die(step: str) -> None:
+        if step == "before settle":
+            raise Killed
+
+    with suppress(Killed):
+        world.once("an earlier life", Fuse(between=die)).answer(
+            KEY, effect=world.effect(), repeat=None
+        )
+
+    again = world.once().answer(KEY, effect=world.effect(), repeat=None)
+
+    assert (again.answer.body.text, again.replayed) == ("2", False)
+    assert world.once().answer(KEY, effect=world.effect(), repeat=None).replayed
