@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from handlers.authors import author_of
 from handlers.idempotency import once_in_git
-from handlers.warnings import warning_headers
+from handlers.issue_views import IssueView, Title, issue_view, plain_line
+from handlers.warnings import text_warnings
 from lib.bootstrap import Services, lambda_handler
 from lib.web.call import Call, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
@@ -21,11 +22,8 @@ from lib.workspace.issues import Asset, Comment, Issue, IssueChange, IssueQuery,
 from lib.workspace.issues.document import (
     MAX_LABEL_CHARACTERS,
     MAX_LABELS,
-    MAX_TITLE_CHARACTERS,
-    is_plain_line,
 )
 from lib.workspace.issues.issue import AssetType, IssueStatus
-from lib.workspace.secret_scan import scan
 
 TAG: Final = "Issues"
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -38,25 +36,18 @@ WRITE_ERRORS: Final = [
 ASSET: Final = "asset_type and asset_id come together"
 
 
-def _plain(text: str) -> str:
-    if not is_plain_line(text):
-        raise ValueError("must be one line without control characters")
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
-
 def _short(text: str) -> str:
     if len(text.encode()) > MAX_BODY_BYTES:
         raise ValueError(f"must have at most {MAX_BODY_BYTES // 1024} KiB")
     return text
 
 
-Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE_CHARACTERS), AfterValidator(_plain)]
 Body = Annotated[str, Field(max_length=MAX_BODY_BYTES), AfterValidator(_short)]
-Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS), AfterValidator(_plain)]
+Label = Annotated[
+    str, Field(min_length=1, max_length=MAX_LABEL_CHARACTERS), AfterValidator(plain_line)
+]
 Labels = Annotated[list[Label], Field(max_length=MAX_LABELS)]
-AssetId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_plain)]
+AssetId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_line)]
 
 
 class IssuesQuery(RequestModel):
@@ -74,24 +65,6 @@ class IssuesQuery(RequestModel):
         max_length=MAX_CURSOR_CHARS,
         description="Where the page starts, as `x-next-cursor` gave it.",
     )
-
-
-class IssueView(ResponseModel):
-    """An issue."""
-
-    id: str = Field(examples=["ISSUE-0001"])
-    status: Literal["open", "closed"]
-    title: str
-    body: str
-    asset_type: str | None
-    asset_id: str | None
-    source: str | None
-    labels: list[str]
-    created_by: str | None
-    created_at: Timestamp | None
-    updated_by: str | None
-    updated_at: Timestamp | None
-    comment_count: int
 
 
 class CommentView(ResponseModel):
@@ -264,8 +237,8 @@ class WorkspaceIssues:
             asset=_asset(change.asset_type, change.asset_id),
             clear_asset=change.clear_asset,
         )
-        changed = _view(self._issues.update(issue_id, wanted, **_who(call)))
-        return Reply(changed, 200, _warnings(change.title or "", change.body or ""))
+        changed = issue_view(self._issues.update(issue_id, wanted, **_who(call)))
+        return Reply(changed, 200, text_warnings(change.title or "", change.body or ""))
 
 
 class IssueComments:
@@ -317,26 +290,19 @@ def _asset(asset_type: str | None, asset_id: str | None) -> Asset | None:
 
 
 def _made(issue: Issue) -> Reply:
-    headers = {"location": f"/workspace/issues/{issue.id}", **_warnings(issue.title, issue.body)}
-    return Reply(_view(issue), 201, headers)
-
-
-def _warnings(*texts: str) -> dict[str, str]:
-    """Return the header that tells of what looks like a live credential, if anything does."""
-    findings = [found for text in texts for found in scan("text", text.encode())]
-    return warning_headers(findings)
+    headers = {
+        "location": f"/workspace/issues/{issue.id}",
+        **text_warnings(issue.title, issue.body),
+    }
+    return Reply(issue_view(issue), 201, headers)
 
 
 def _fields(issue: Issue) -> dict[str, Any]:
-    return dict(_view(issue))
-
-
-def _view(issue: Issue) -> IssueView:
-    return IssueView.model_validate(issue)
+    return dict(issue_view(issue))
 
 
 def _said(comment: Comment) -> Reply:
-    return Reply(_comment_view(comment), 201, _warnings(comment.body))
+    return Reply(_comment_view(comment), 201, text_warnings(comment.body))
 
 
 def _comment_view(comment: Comment) -> CommentView:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
-from lib.workspace.secret_scan import Finding
+from lib.workspace.secret_scan import Finding, scan
 
 WARNING: Final = "x-floom-warning"
 _MAX_SHOWN: Final = 20
@@ -23,6 +23,11 @@ def warning_headers(findings: Sequence[Finding]) -> dict[str, str]:
     shown = [f"{_path(each.path)}:{each.line} {each.kind}" for each in findings[:_MAX_SHOWN]]
     more = [f"and {len(findings) - _MAX_SHOWN} more"] if len(findings) > _MAX_SHOWN else []
     return {WARNING: f"looks like a live credential: {', '.join([*shown, *more])}"}
+
+
+def text_warnings(*texts: str) -> dict[str, str]:
+    """Return the header for texts that are saved in no file of the caller's; none for none."""
+    return warning_headers([found for text in texts for found in scan("text", text.encode())])
 
 
 def _path(path: str) -> str:
