@@ -51,6 +51,11 @@ def _measured(folder: Path, size: int) -> dict[str, float]:
     new = NewIssue(title="Totals are off", body=BODY, labels=("billing",))
     found = {
         "create an issue": _median(lambda: issues.create(new, author=AUTHOR, by="bench")),
+        "create unless one is like it": _median(
+            lambda: issues.find_or_create(
+                new, is_like=lambda each: "none" in each.labels, author=AUTHOR, by="bench"
+            )
+        ),
         "comment on one": _median(
             lambda: issues.comment("ISSUE-0005", "So it is.", author=AUTHOR, by="bench")
         ),

@@ -1,16 +1,22 @@
-"""Feedback on runs."""
+"""Feedback on runs, and its promotion to issues of the workspace."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from handlers.idempotency import key_use, repeated, stored_answer
+from handlers.authors import author_of
+from handlers.idempotency import key_use, once_in_git, repeated, scope_of, stored_answer
+from handlers.issue_views import IssueView, Title, issue_view
+from handlers.warnings import text_warnings
 from lib.bootstrap import Services, lambda_handler
+from lib.errors import FieldError, Invalid
 from lib.ids import FEEDBACK_ID_PATTERN
 from lib.runs.feedback import Leaving, NewFeedback
+from lib.runs.promotion import Promoted, Wanted
 from lib.secrets.mask import Mask
 from lib.storage.records import Feedback, StoredAnswer
 from lib.web.call import Call, PageReply, Reply
@@ -67,6 +73,27 @@ class FeedbackView(ResponseModel):
     created_by: str
     created_at: Timestamp
     issue_id: str | None = Field(description="The workspace issue that was made of it.")
+
+
+class PromoteFeedback(RequestModel):
+    """Feedback that is to become an issue: some that is there, or some to leave first."""
+
+    feedback_id: FeedbackId | None = None
+    content: Content | None = Field(
+        None, description="What is said, where the run does not know the `feedback_id`."
+    )
+    rating: GivenRating | None = None
+    title: Title | None = Field(None, description="Of the issue; else made of the content.")
+
+
+class PromotionView(ResponseModel):
+    """What became of the feedback."""
+
+    issue_id: str = Field(examples=["ISSUE-0001"])
+    created: bool = Field(description="Whether this request made the issue.")
+    issue: IssueView | None = Field(
+        description="As it is now; null where somebody has deleted its file, or damaged it."
+    )
 
 
 class RunFeedback:
@@ -144,9 +171,82 @@ class RunFeedback:
         return FeedbackView(**(fields | {"content": content}))
 
 
+class FeedbackPromotion:
+    """Issues that are made of feedback."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @operation(
+        "promoteRunFeedback",
+        summary="Make an issue of feedback",
+        body=PromoteFeedback,
+        responses={201: PromotionView, 200: PromotionView},
+        headers=["Idempotency-Key"],
+        errors=[
+            "run_not_found",
+            "feedback_not_found",
+            "feedback_conflict",
+            "validation_failed",
+            "workspace_conflict",
+            "idempotency_key_reused",
+            "idempotency_key_in_use",
+            "secret_unreadable",
+        ],
+    )
+    async def on_post(self, call: Call[None, PromoteFeedback], run_id: str) -> Reply:
+        """One commit, and only one: the same `feedback_id` again answers 200 and the same issue.
+
+        Whatever its status, and whoever else asks at the same time. `content` is
+        left as feedback first where the run does not know the `feedback_id`, or
+        none is sent; where it knows it, what is there counts. Stored secrets are
+        masked; what else looks like a live credential is named in `x-floom-warning`.
+        """
+        if call.body.feedback_id is None and call.body.content is None:
+            detail = "Send a feedback_id, or content."
+            raise Invalid(detail, [FieldError("/feedback_id", detail)])
+        return await blocking(self._promote, call, run_id)
+
+    def _promote(self, call: Call[None, PromoteFeedback], run_id: str) -> Reply:
+        wanted = Wanted(
+            run_id=run_id,
+            author=author_of(call.principal),
+            by=call.principal.user_id,
+            **{**dict(call.body), "feedback_id": _feedback_id(call, run_id)},
+        )
+
+        def effect(_: Mapping[str, str]) -> Reply:
+            return _promoted(self._services.promotions.promote(wanted))
+
+        return once_in_git(call, (run_id,), self._services, effect=effect, repeat=None)
+
+
+def _feedback_id(call: Call[None, PromoteFeedback], run_id: str) -> str | None:
+    """Return the name that makes a repeated request find what the first one left."""
+    if call.body.feedback_id is not None or call.idempotency_key is None:
+        return call.body.feedback_id
+    return f"key-{scope_of(call, (run_id,), call.idempotency_key)[:40]}"
+
+
+def _promoted(promoted: Promoted) -> Reply:
+    issue = promoted.issue
+    view = PromotionView(
+        issue_id=promoted.issue_id,
+        created=promoted.created,
+        issue=None if issue is None else issue_view(issue),
+    )
+    headers = {"location": f"/workspace/issues/{promoted.issue_id}"}
+    if issue is not None and promoted.created:
+        headers |= text_warnings(issue.title, issue.body)
+    return Reply(view, 201 if promoted.created else 200, headers)
+
+
 def routes(services: Services) -> list[Route]:
     """Return the routes of this group."""
-    return [Route("/runs/{run_id}/feedback", RunFeedback(services), tag=TAG)]
+    return [
+        Route("/runs/{run_id}/feedback", RunFeedback(services), tag=TAG),
+        Route("/runs/{run_id}/feedback/issue", FeedbackPromotion(services), tag=TAG),
+    ]
 
 
 handler = lambda_handler(routes)

@@ -43,7 +43,7 @@ def key_use(
     key = header_key or body_key
     if key is None:
         return None
-    return KeyUse(_scope(call, path_ids, key), _body_digest(call), answer)
+    return KeyUse(scope_of(call, path_ids, key), _body_digest(call), answer)
 
 
 def stored_answer(
@@ -71,7 +71,7 @@ def once_in_git(
     services: Services,
     *,
     effect: Callable[[Mapping[str, str]], Reply],
-    repeat: Callable[[str], Reply],
+    repeat: Callable[[str], Reply] | None,
     body_digest: str | None = None,
 ) -> Reply:
     """Answer a request whose effect is one commit, at most once for its key. Blocks.
@@ -81,7 +81,8 @@ def once_in_git(
         path_ids: Ids of the path, which are part of what the key is good for.
         services: Where keys and their answers are kept.
         effect: Commits with the trailers that it is given, and replies with a model.
-        repeat: Makes the same reply of the commit, where its answer got lost.
+        repeat: Makes the same reply of the commit, where its answer got lost; None
+            where `effect` itself finds out what happened, and needs no trailer.
         body_digest: SHA-256 in hex of a body that is not JSON.
     """
     if call.idempotency_key is None:
@@ -92,20 +93,19 @@ def once_in_git(
         assert isinstance(reply.body, BaseModel)  # noqa: S101  # what is kept is JSON
         return stored_answer(reply.status, reply.body, reply.headers, content=content)
 
-    key = RequestKey(
-        _scope(call, path_ids, call.idempotency_key), body_digest or _body_digest(call)
-    )
+    scope = scope_of(call, path_ids, call.idempotency_key)
+    key = RequestKey(scope, body_digest or _body_digest(call))
     answered = services.once.answer(
         key,
         effect=lambda trailers: stored(effect(trailers)),
-        repeat=lambda commit: stored(repeat(commit)),
+        repeat=None if repeat is None else lambda commit: stored(repeat(commit)),
     )
     answer = answered.answer
     headers = {**dict(answer.headers), **(REPLAYED if answered.replayed else {})}
     return Reply(content.load_json(answer.body).encode(), answer.status, headers)
 
 
-def _scope(call: Call[Any, Any], path_ids: Sequence[str], key: str) -> str:
+def scope_of(call: Call[Any, Any], path_ids: Sequence[str], key: str) -> str:
     """Return what names one use of a key: by whom, where, of what."""
     scope = json.dumps([call.principal.user_id, call.route_template, *path_ids, key])
     return hashlib.sha256(scope.encode()).hexdigest()

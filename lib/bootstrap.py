@@ -40,6 +40,7 @@ from lib.runs.feedback import FeedbackBook
 from lib.runs.lifecycle import Lifecycle
 from lib.runs.masks import Masks
 from lib.runs.preparation import Preparation
+from lib.runs.promotion import Promotions
 from lib.runs.recovery import Recovery
 from lib.runs.removal import WorkerRemoval
 from lib.runs.retention import Retention
@@ -82,6 +83,7 @@ class Services:
     runs: RunStore
     logs: LogStore
     feedback: FeedbackBook
+    promotions: Promotions
     content: ContentStore
     uploads: Uploads
     worker_settings: WorkerSettingsStore
@@ -214,6 +216,7 @@ class _LocalParts:
         self.lifecycle = self._lifecycle()
         self.worker_source = WorkerSource(self.workspace, load_manifest=self.load_manifest)
         self.issues = Issues(self.workspace, clock=clock, ids=self.ids)
+        self.feedback = self._feedback()
         self.removal = WorkerRemoval(
             source=self.worker_source,
             workspace=self.workspace,
@@ -229,7 +232,8 @@ class _LocalParts:
             clock=self.clock,
             runs=self.stores.runs,
             logs=self.stores.logs,
-            feedback=self._feedback(),
+            feedback=self.feedback,
+            promotions=self._promotions(),
             content=self.stores.content,
             uploads=self._uploads(),
             worker_settings=self.stores.worker_settings,
@@ -419,6 +423,17 @@ class _LocalParts:
             content=self.stores.content,
             clock=self.clock,
             ids=self.ids,
+        )
+
+    def _promotions(self) -> Promotions:
+        return Promotions(
+            book=self.feedback,
+            store=self.stores.feedback,
+            runs=self.stores.runs,
+            issues=self.issues,
+            workspace=self.workspace,
+            masks=self.masks,
+            clock=self.clock,
         )
 
     def _uploads(self) -> Uploads:

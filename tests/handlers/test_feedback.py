@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from falcon import testing
 
-from handlers import feedback, runs
+from handlers import feedback, issues, runs
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown
-from tests.lib.runs.world import World, open_world
+from lib.workspace.once import Once
+from lib.workspace.workspace import Delete
+from tests.contract.fused import Fuse, Killed
+from tests.lib.runs.world import AUTHOR, World, open_world
 
 Call = Callable[..., testing.Result]
 ULID = "01m84zzzzzzzzzzzzzzzzzzzzz"
@@ -27,11 +32,14 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-@pytest.fixture
-def call(world: World) -> Call:
-    services = world.services()
+def caller(world: World, life: str = "a life") -> Call:
+    """Return a way to call one life of a server."""
+    services = replace(
+        world.services(),
+        once=Once(claims=world.claims, workspace=world.workspace, clock=world.clock, owner=life),
+    )
     app = create_app(
-        [route for group in (runs, feedback) for route in group.routes(services)],
+        [route for group in (runs, feedback, issues) for route in group.routes(services)],
         authenticator=Authenticator(secret=None, shared_secret_role=Role.MEMBER),
         clock=world.clock,
         public_url="http://localhost:8000",
@@ -52,6 +60,11 @@ def call(world: World) -> Call:
         )
 
     return call
+
+
+@pytest.fixture
+def call(world: World) -> Call:
+    return caller(world)
 
 
 @pytest.fixture
@@ -162,3 +175,127 @@ def test_a_secret_that_somebody_pasted_is_not_shown(world: World, call: Call) ->
 
     assert left.json["content"] == "It printed ***."
     assert call("GET", f"/runs/{run_id}/feedback").json == [left.json]
+
+
+def test_feedback_is_promoted_once(call: Call, run_id: str) -> None:
+    path = f"/runs/{run_id}/feedback"
+    call("POST", path, {"content": "Wrong", "rating": "down", "feedback_id": "a"})
+
+    first = call("POST", f"{path}/issue", {"feedback_id": "a"})
+    again = call("POST", f"{path}/issue", {"feedback_id": "a"})
+
+    assert first.status_code == 201, first.text
+    issue = call("GET", "/workspace/issues/ISSUE-0001").json
+    comments = issue.pop("comments")
+    assert first.json == {"issue_id": "ISSUE-0001", "created": True, "issue": issue}
+    assert comments == []
+    assert first.headers["location"] == "/workspace/issues/ISSUE-0001"
+    assert (again.status_code, again.json) == (200, {**first.json, "created": False})
+    assert (issue["asset_type"], issue["asset_id"]) == ("run", run_id)
+    assert (issue["source"], issue["labels"]) == ("run_feedback", ["run-feedback", "feedback:a"])
+    assert call("GET", path).json[0]["issue_id"] == "ISSUE-0001"
+
+
+def test_content_alone_is_left_and_promoted(call: Call, run_id: str) -> None:
+    body = {"content": "Wrong", "rating": 1, "title": "Totals are off"}
+
+    made = call("POST", f"/runs/{run_id}/feedback/issue", body)
+
+    assert (made.status_code, made.json["issue"]["title"]) == (201, "Totals are off")
+    (row,) = call("GET", f"/runs/{run_id}/feedback").json
+    assert (row["content"], row["rating"], row["feedback_id"]) == ("Wrong", 1, row["id"])
+    assert made.json["issue"]["labels"] == ["run-feedback", f"feedback:{row['id']}"]
+
+
+@pytest.mark.parametrize("name", [{}, {"feedback_id": "a"}])
+def test_a_key_makes_two_promotions_one(call: Call, run_id: str, name: dict[str, str]) -> None:
+    path, body = f"/runs/{run_id}/feedback/issue", {"content": "Wrong", **name}
+
+    first = call("POST", path, body, idempotency_key="k")
+    again = call("POST", path, body, idempotency_key="k")
+    misused = call("POST", path, {**body, "title": "t"}, idempotency_key="k")
+
+    assert first.status_code == 201
+    assert (again.status_code, again.json) == (201, first.json)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["location"] == first.headers["location"]
+    assert misused.json["error_code"] == "idempotency_key_reused"
+    assert len(call("GET", "/workspace/issues").json["issues"]) == 1
+    assert len(call("GET", f"/runs/{run_id}/feedback").json) == 1
+
+
+@pytest.mark.parametrize("step", ["before settle", "after settle"])
+def test_a_key_makes_one_issue_across_lives_of_the_server(
+    world: World, run_id: str, step: str
+) -> None:
+    """The first life is killed when the issue stands and the answer is not sent."""
+    path, body = f"/runs/{run_id}/feedback/issue", {"content": "Wrong"}
+
+    def die(at: str) -> None:
+        if at == step:
+            raise Killed
+
+    claims, world.claims = world.claims, Fuse(between=die).protect(world.claims)
+    with suppress(Killed):
+        caller(world, "an earlier life")("POST", path, body, idempotency_key="k")
+    world.claims = claims
+
+    again = caller(world, "this life")("POST", path, body, idempotency_key="k")
+
+    assert again.status_code == (200 if step == "before settle" else 201)
+    assert again.json["issue_id"] == "ISSUE-0001"
+    assert world.feedback.count(run_id) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/feedback_id"),
+        ({"rating": 1}, "/feedback_id"),
+        ({"feedback_id": "a b"}, "/feedback_id"),
+        ({"content": ""}, "/content"),
+        ({"content": "x", "title": ""}, "/title"),
+        ({"content": "x", "title": "x" * 301}, "/title"),
+        ({"content": "x", "title": "a\nb"}, "/title"),
+        ({"content": "x", "labels": []}, "/labels"),
+    ],
+)
+def test_a_promotion_that_does_not_hold_is_refused(
+    call: Call, run_id: str, body: Any, pointer: str
+) -> None:
+    answer = call("POST", f"/runs/{run_id}/feedback/issue", body)
+
+    assert (answer.status_code, answer.json["error_code"]) == (422, "validation_failed")
+    assert [each["pointer"] for each in answer.json["errors"]] == [pointer]
+    assert call("GET", "/workspace/issues").json["issues"] == []
+
+
+def test_what_is_not_there_is_not_promoted(call: Call, run_id: str) -> None:
+    unknown = call("POST", f"/runs/{run_id}/feedback/issue", {"feedback_id": "a"})
+    nowhere = call("POST", f"/runs/run_{ULID}/feedback/issue", {"content": "x"})
+
+    assert (unknown.status_code, unknown.json["error_code"]) == (404, "feedback_not_found")
+    assert (nowhere.status_code, nowhere.json["error_code"]) == (404, "run_not_found")
+
+
+def test_an_issue_whose_file_is_gone_is_null(world: World, call: Call, run_id: str) -> None:
+    path = f"/runs/{run_id}/feedback/issue"
+    call("POST", path, {"content": "x", "feedback_id": "a"})
+    world.workspace.commit(lambda _: [Delete(".floom/issues/ISSUE-0001.md")], "x", AUTHOR)
+
+    again = call("POST", path, {"feedback_id": "a"})
+
+    assert again.status_code == 200
+    assert again.json == {"issue_id": "ISSUE-0001", "created": False, "issue": None}
+
+
+def test_what_looks_like_a_credential_is_named_to_who_promotes_it(call: Call, run_id: str) -> None:
+    key = "npm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
+    path = f"/runs/{run_id}/feedback/issue"
+
+    made = call("POST", path, {"content": f"It printed\n{key}", "feedback_id": "a"})
+    again = call("POST", path, {"feedback_id": "a"})
+
+    assert "npm token" in made.headers["x-floom-warning"]
+    assert key not in made.headers["x-floom-warning"]
+    assert "x-floom-warning" not in again.headers

@@ -36,6 +36,7 @@ from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import Canceller, Lifecycle, StartRequest
 from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, Preparation
+from lib.runs.promotion import Promotions
 from lib.runs.recovery import Recovery
 from lib.runs.removal import WorkerRemoval
 from lib.runs.retention import Retention
@@ -278,6 +279,21 @@ class World:
         )
 
     @property
+    def issues(self) -> Issues:
+        return Issues(self.workspace, clock=self.clock, ids=self.ids)
+
+    def promotions(self) -> Promotions:
+        return Promotions(
+            book=self.feedback,
+            store=self.feedback_store,
+            runs=self.runs,
+            issues=self.issues,
+            workspace=self.workspace,
+            masks=self.masks,
+            clock=self.clock,
+        )
+
+    @property
     def worker_source(self) -> WorkerSource:
         return WorkerSource(self.workspace, load_manifest=load_manifest)
 
@@ -321,6 +337,7 @@ class World:
             runs=self.runs,
             logs=self.logs,
             feedback=self.feedback,
+            promotions=self.promotions(),
             content=self.content,
             uploads=self.uploads,
             worker_settings=self.settings,
@@ -338,7 +355,7 @@ class World:
                 clock=self.clock,
             ),
             load_manifest=load_manifest,
-            issues=Issues(self.workspace, clock=self.clock, ids=self.ids),
+            issues=self.issues,
             once=Once(
                 claims=self.claims, workspace=self.workspace, clock=self.clock, owner="a life"
             ),
