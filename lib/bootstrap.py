@@ -36,6 +36,7 @@ from lib.runs.collection import Collection
 from lib.runs.dependencies import EarlyInstalls
 from lib.runs.engine import Engine
 from lib.runs.executor import Executor
+from lib.runs.failure_issues import FailureIssues
 from lib.runs.feedback import FeedbackBook
 from lib.runs.lifecycle import Lifecycle
 from lib.runs.masks import Masks
@@ -209,6 +210,7 @@ class _LocalParts:
         on_exit.callback(self.early_installs.close)
         self.masks = Masks(registry=self.registry, secrets=self.stores.secrets)
         self.bell = Bell()
+        self.failures = Bell()
         self.signals = RunSignals()
         self.catalogue = self._catalogue()
         self.collection = self._collection()
@@ -278,6 +280,7 @@ class _LocalParts:
             clock=self.clock,
             signals=self.signals,
             bell=self.bell,
+            failures=self.failures,
             runs_folder=self.folder.runs,
             same_boot=self.folder.same_boot,
         )
@@ -299,6 +302,7 @@ class _LocalParts:
             recovery=recovery,
             retention=retention,
             removal=self.removal,
+            failures=self._failure_issues(),
         )
 
     def _catalogue(self) -> Catalogue:
@@ -390,6 +394,7 @@ class _LocalParts:
             signals=self.signals,
             clock=self.clock,
             runs_folder=self.folder.runs,
+            failures=self.failures,
         )
         return Executor(
             store=self.stores.runs,
@@ -434,6 +439,17 @@ class _LocalParts:
             workspace=self.workspace,
             masks=self.masks,
             clock=self.clock,
+        )
+
+    def _failure_issues(self) -> FailureIssues:
+        return FailureIssues(
+            runs=self.stores.runs,
+            reports=self.stores.failure_reports,
+            issues=self.issues,
+            workspace=self.workspace,
+            masks=self.masks,
+            clock=self.clock,
+            bell=self.failures,
         )
 
     def _uploads(self) -> Uploads:

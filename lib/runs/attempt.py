@@ -22,11 +22,11 @@ from lib.runs.collection import Collection
 from lib.runs.live_log import LiveLog
 from lib.runs.masks import mask_error
 from lib.runs.preparation import AttemptFolder, Preparation, PreparationError, SecretMissing
-from lib.runs.signals import RunSignals
+from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
-from lib.storage.records import LogLevel, LogLine, RunError, RunRecord
+from lib.storage.records import LogLevel, LogLine, RunError, RunRecord, RunStatus
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Collaborators:
     """What every attempt works with.
 
     Attributes:
+        failures: Rung when a run has left a report of its failure.
         record_seconds: How long to try again while the store is down.
     """
 
@@ -59,6 +60,7 @@ class Collaborators:
     signals: RunSignals
     clock: Clock
     runs_folder: Path
+    failures: Bell
     record_seconds: float = RECORD_SECONDS
 
 
@@ -359,6 +361,8 @@ class Attempt:
             self._run.id, lambda current: state.transition(current, outcome, now)
         )
         self._with.signals.notify(run.id)
+        if run.status is RunStatus.FAILED and run.policy.issue_on_failure:
+            self._with.failures.ring()
         event(
             log, logging.INFO, "run_ended", run_id=run.id, worker_id=run.worker_id,
             status=run.status.value, code=run.error.code if run.error else None,

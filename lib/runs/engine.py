@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from lib.log import event
 from lib.runs.executor import Executor
+from lib.runs.failure_issues import FailureIssues
 from lib.runs.recovery import Recovery
 from lib.runs.removal import WorkerRemoval
 from lib.runs.retention import Retention
@@ -17,6 +19,7 @@ log: Final = logging.getLogger(__name__)
 
 RECOVER_SECONDS: Final = 10.0  # an expired lease is settled within 30 s
 SWEEP_SECONDS: Final = 3600.0
+REPORT_SECONDS: Final = 60.0  # where nobody rang, or the last try failed
 GRACE_SECONDS: Final = 0.5  # what is nearly done need not be handed over
 
 
@@ -35,19 +38,22 @@ class Engine:
         recovery: Recovery,
         retention: Retention,
         removal: WorkerRemoval,
+        failures: FailureIssues,
     ) -> None:
         self._owner = owner
         self._executor = executor
         self._recovery = recovery
         self._retention = retention
         self._removal = removal
+        self._failures = failures
         self._stopping = threading.Event()
         self._housekeepers = [
             threading.Thread(target=self._repeat, args=each, name=f"housekeeper-{number}")
             for number, each in enumerate(
                 (
-                    (self._recover_expired, RECOVER_SECONDS),
-                    (self._sweep, SWEEP_SECONDS),
+                    (self._recover_expired, partial(self._stopping.wait, RECOVER_SECONDS)),
+                    (self._sweep, partial(self._stopping.wait, SWEEP_SECONDS)),
+                    (self._report_failures, partial(failures.bell.wait, REPORT_SECONDS)),
                 )
             )
         ]
@@ -70,6 +76,7 @@ class Engine:
     def stop(self) -> None:
         """Take no more work; what still runs goes on, and the next life adopts it."""
         self._stopping.set()
+        self._failures.bell.ring()
         for run in self._executor.stop(grace_seconds=GRACE_SECONDS):
             event(log, logging.WARNING, "run_goes_on", run_id=run.id, worker_id=run.worker_id)
         for thread in self._housekeepers:
@@ -87,10 +94,13 @@ class Engine:
     def _sweep(self) -> None:
         self._retention.sweep(should_stop=self._stopping.is_set)
 
-    def _repeat(self, work: Callable[[], object], seconds: float) -> None:
+    def _report_failures(self) -> None:
+        self._failures.work_off(should_stop=self._stopping.is_set)
+
+    def _repeat(self, work: Callable[[], object], pause: Callable[[], object]) -> None:
         while not self._stopping.is_set():
             try:
                 work()
             except Exception:  # a store that is down must not end the housekeeping
                 log.exception("housekeeping_failed")
-            self._stopping.wait(seconds)
+            pause()

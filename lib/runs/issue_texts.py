@@ -13,6 +13,7 @@ from lib.clock import rfc3339
 from lib.secrets.mask import Mask
 from lib.storage.records import Feedback, Rating, RunError, RunRecord
 from lib.workspace.issues import Asset, Issue, NewIssue
+from lib.workspace.secret_scan import scan
 
 FEEDBACK_SOURCE: Final = "run_feedback"
 FEEDBACK_LABEL: Final = "run-feedback"
@@ -22,6 +23,7 @@ FAILURE_LABEL: Final = "run-failure"
 MAX_HEADLINE_CHARACTERS: Final = 80
 MAX_MESSAGE_CHARACTERS: Final = 2_000
 MAX_DETAIL_CHARACTERS: Final = 8_000
+LEFT_OUT: Final = "What the run said is left out: it looks like a live credential ({})."
 _MAX_LABEL_CHARACTERS: Final = 64
 # Git takes a file with NUL for a binary one, and no reader shows the others.
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -124,12 +126,17 @@ class FailureIssue:
         )
 
     def _said(self) -> str:
+        """Return what the run said, in blocks; nothing where that must not get into git."""
         if self.mask is None:
             return ""
         said = [(self.error.message, MAX_MESSAGE_CHARACTERS)]
         if self.error.detail:
             said.append((self.error.detail, MAX_DETAIL_CHARACTERS))
         texts = [_cut(_clean(self.mask.text(text)), most) for text, most in said]
+        # Nobody reads it before it is committed, so nobody could be warned.
+        kinds = {found.kind for text in texts for found in scan("", text.encode())}
+        if kinds:
+            return f"{LEFT_OUT.format(', '.join(sorted(kinds)))}\n\n"
         return "".join(f"{_fenced(text)}\n\n" for text in texts)
 
 

@@ -45,6 +45,8 @@ class Recovery:
     """Settles runs that nobody executes any more.
 
     Args:
+        bell: Rung when a run may be claimed.
+        failures: Rung when a run has left a report of its failure.
         runs_folder: Where attempt folders are.
         same_boot: Whether the host has run without interruption since this
             server last wrote: only then does a mark, or its absence, prove
@@ -63,6 +65,7 @@ class Recovery:
         clock: Clock,
         signals: RunSignals,
         bell: Bell,
+        failures: Bell,
         runs_folder: Path,
         same_boot: bool,
     ) -> None:
@@ -75,6 +78,7 @@ class Recovery:
         self._clock = clock
         self._signals = signals
         self._bell = bell
+        self._failures = failures
         self._runs_folder = runs_folder
         self._same_boot = same_boot
 
@@ -237,6 +241,8 @@ class Recovery:
         self._signals.notify(run.id)
         if settled.status is RunStatus.QUEUED:
             self._bell.ring()
+        if settled.status is RunStatus.FAILED and settled.policy.issue_on_failure:
+            self._failures.ring()
         event(
             log, logging.WARNING, "run_recovered", run_id=run.id,
             verdict=type(verdict).__name__, status=settled.status.value,

@@ -212,7 +212,8 @@ def _failed(run: RunRecord, event: Failed, now: datetime) -> RunChange:
     if run.cancel_requested_at is None and _may_retry(run, event.error.code):
         return _queued_again(run, event.error, now, event.left)
     ended = replace(_ended(run, now), error=event.error, outputs=event.outputs)
-    return _changed(ended, RunStatus.FAILED, now, event.left)
+    change = _changed(ended, RunStatus.FAILED, now, event.left)
+    return replace(change, reports_failure=run.policy.issue_on_failure)
 
 
 def _interrupted(run: RunRecord, event: Interrupted, now: datetime) -> RunChange:

@@ -22,6 +22,7 @@ def engine_of(world: World) -> Engine:
         recovery=world.recovery(),
         retention=world.retention(),
         removal=world.removal(),
+        failures=world.failure_issues(),
     )
 
 

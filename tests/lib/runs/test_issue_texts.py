@@ -142,6 +142,18 @@ def test_where_nobody_knows_the_secrets_the_run_has_no_say() -> None:
     assert "`timeout`" in made.body
 
 
+@pytest.mark.parametrize("place", ["message", "detail"])
+def test_what_looks_like_a_credential_is_left_out(place: str) -> None:
+    """Nobody sees the text of a failure before it is in git, so nobody could be warned."""
+    key = "npm_" + "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5"
+    error = RunError("timeout", "words", "more")
+    body = FailureIssue(RUN, replace(error, **{place: f"a {key}"}), NO_MASK).compose().body
+
+    assert key not in body
+    assert body.startswith("What the run said is left out")
+    assert "npm token" in body
+
+
 def test_words_cannot_leave_their_block() -> None:
     error = RunError("timeout", "```\n# not a heading\n````")
     body = FailureIssue(RUN, error, NO_MASK).compose().body

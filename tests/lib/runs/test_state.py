@@ -33,7 +33,8 @@ class Runs(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = ManualClock()
-        self.run = queued_run(self.clock.now(), policy=retrying(attempts=3))
+        policy = replace(retrying(attempts=3), issue_on_failure=True)
+        self.run = queued_run(self.clock.now(), policy=policy)
         self.events = list(state.first_change(self.run).events)
         self.run = state.first_change(self.run).run
         self.fences = [0]
@@ -49,6 +50,7 @@ class Runs(RuleBasedStateMachine):
             return
         assert allowed
         assert not stale
+        assert change.reports_failure is (change.run.status is RunStatus.FAILED)
         self.run = change.run
         self.events += change.events
         self.fences.append(change.run.fence)

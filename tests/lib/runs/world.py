@@ -31,6 +31,7 @@ from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
 from lib.runs.dependencies import EarlyInstalls
 from lib.runs.executor import Executor
+from lib.runs.failure_issues import FailureIssues
 from lib.runs.feedback import FeedbackBook
 from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import Canceller, Lifecycle, StartRequest
@@ -142,6 +143,7 @@ class World:
         self.blobs = MemoryBlobStore(clock)
         self.content = ContentStore(self.blobs)
         self.bell = CountedBell()
+        self.failures = CountedBell()
         self.signals = HeardSignals()
         self.sandbox = FakeSandbox()
         self.cancels = RecordedCancels()
@@ -219,6 +221,7 @@ class World:
             signals=self.signals,
             clock=self.clock,
             runs_folder=self.runs_folder,
+            failures=self.failures,
             record_seconds=self.record_seconds,
         )
 
@@ -251,6 +254,7 @@ class World:
             clock=self.clock,
             signals=self.signals,
             bell=self.bell,
+            failures=self.failures,
             runs_folder=self.runs_folder,
             same_boot=same_boot,
         )
@@ -291,6 +295,17 @@ class World:
             workspace=self.workspace,
             masks=self.masks,
             clock=self.clock,
+        )
+
+    def failure_issues(self) -> FailureIssues:
+        return FailureIssues(
+            runs=self.runs,
+            reports=self.reports,
+            issues=self.issues,
+            workspace=self.workspace,
+            masks=self.masks,
+            clock=self.clock,
+            bell=self.failures,
         )
 
     @property
