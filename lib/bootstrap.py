@@ -63,7 +63,8 @@ from lib.web.shutdown import Shutdown
 from lib.workspace.issues import Issues
 from lib.workspace.once import Once
 from lib.workspace.registry import ManifestLoader, Registry
-from lib.workspace.remote.git_command import GitCommand
+from lib.workspace.remote.git_command import OWN_BRANCHES, GitCommand
+from lib.workspace.remote.memory import Memory
 from lib.workspace.remote.origin import RemoteOrigin
 from lib.workspace.remote.remote_sync import RemoteSync
 from lib.workspace.sharing import Sharing
@@ -330,8 +331,11 @@ class _LocalParts:
             engine_root=ENGINE_ROOT,
             seed=SHIPPED_WORKERS,
             clock=self.clock,
-            origin=RemoteOrigin(self.git) if self.git is not None else None,
+            origin=RemoteOrigin(self.git, self._memory(self.git)) if self.git else None,
         )
+
+    def _memory(self, git: GitCommand) -> Memory:
+        return Memory(self.settings.workspace_path / ".git/floom/remote.json", git.address.url)
 
     def _git(self) -> GitCommand | None:
         remote = self.settings.git_remote
@@ -349,7 +353,8 @@ class _LocalParts:
         return RemoteSync(
             workspace=self.workspace,
             git=self.git,
-            branch=f"floom/{self.settings.workspace_id}",
+            memory=self._memory(self.git),
+            branch=f"{OWN_BRANCHES}{self.settings.workspace_id}",
             clock=self.clock,
         )
 

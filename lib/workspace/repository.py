@@ -140,6 +140,16 @@ class Repository:
         self.syncer.sync([self.ref.folder])
         return moved
 
+    def keep(self, commit: str) -> None:
+        """Keep a commit that no branch leads to any more from being collected.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        kept = self.git_dir / "refs/floom/kept" / commit
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, commit.encode() + b"\n")
+
     def discard(self, pack: Pack, tip: str) -> None:
         """Take away what `install` left of a pack whose tip did not become main's."""
         try:

@@ -75,9 +75,10 @@ class ReloadResult:
 class Origin(Protocol):
     """Where a workspace that is new on this machine may come from."""
 
-    def find(self) -> str | None:
+    def find(self, tip: str | None) -> str | None:
         """Return the commit that main is to begin with, all of it in the repository by now.
 
+        `tip` is what main has: nothing, or a seed.
         None: there is nothing, so the workspace begins here.
 
         Raises:
@@ -398,8 +399,11 @@ class Workspace:
 
     def _come_from(self, origin: Origin) -> None:
         """Begin with what is elsewhere, instead of a seed of our own."""
-        commit = origin.find()
-        if commit is not None and not self._repository.point(self.tip(), commit):
+        tip = self.tip()
+        commit = origin.find(tip)
+        if commit is not None and tip is not None and commit != tip:
+            self._repository.keep(tip)  # a seed, but runs may be frozen at it
+        if commit is not None and not self._repository.point(tip, commit):
             raise WorkspaceUnavailable("Somebody pushed to the new workspace; start again.")
 
     def _has_workers(self) -> bool:

@@ -6,10 +6,9 @@ certificates. Commits are never made by it.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import re
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,17 +16,25 @@ from typing import Final
 
 from lib.errors import Unavailable
 from lib.git_address import RemoteAddress
+from lib.workspace.remote import process
 
-TIMEOUT_SECONDS: Final = 120.0
+LIST_SECONDS: Final = 30.0
+TRANSFER_SECONDS: Final = 600.0
+STALE_LOCK_SECONDS: Final = 60.0  # git holds a ref's lock for milliseconds
 MAX_MESSAGE_CHARACTERS: Final = 500
 REMOTE: Final = "floom"
 TRACKING: Final = "refs/floom/remote/main"
 MAIN: Final = "refs/heads/main"
+OWN_BRANCHES: Final = "floom/"  # of workspaces that went another way than main
+
+_HEAD: Final = re.compile(r"([0-9a-f]{40})\trefs/heads/(.+)\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 _CONFIG: Final = {
     "core.hooksPath": "/dev/null",
     "fetch.fsckObjects": "true",
-    "fetch.unpackLimit": "1",  # a pack stays a pack
+    "fetch.unpackLimit": "1",  # a pack stays a pack, and is forced to disk
+    "repack.useDeltaBaseOffset": "false",  # nor does the sender use it: our merge copies entries
     "gc.auto": "0",
     "maintenance.auto": "false",
     "protocol.allow": "never",
@@ -55,7 +62,7 @@ class GitCommand:
         git_dir: The repository.
         address: The remote's.
         variables: Of the environment, what git may have: PATH, HOME, SSH_AUTH_SOCK, ...
-        timeout_seconds: For each command.
+        timeout_seconds: For a transfer.
     """
 
     def __init__(
@@ -64,96 +71,109 @@ class GitCommand:
         address: RemoteAddress,
         *,
         variables: Mapping[str, str],
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        timeout_seconds: float = TRANSFER_SECONDS,
     ) -> None:
         self.address = address
         self._git_dir = git_dir
         self._environment = {**variables, **_environment(address)}
         self._timeout_seconds = timeout_seconds
-        self._lock = threading.Lock()
-        self._running: subprocess.Popen[bytes] | None = None
-        self._is_closed = False
+        self._closing = threading.Event()
 
     def close(self) -> None:
         """End what runs, at once; nothing starts after it."""
-        with self._lock:
-            self._is_closed = True
-            if self._running is not None:
-                _kill(self._running)
+        self._closing.set()
 
-    def list_main(self) -> str | None:
-        """Return the remote's main; None where it has none. Raises RemoteFailed."""
-        out = self._run("ls-remote", REMOTE, MAIN)
-        rows = [line.split() for line in out.splitlines()]
-        return next((sha for sha, name in rows if name == MAIN), None)
+    def list_heads(self) -> dict[str, str]:
+        """Return the remote's branches with their tips. Raises RemoteFailed."""
+        out = self._run("ls-remote", "--heads", "--refs", REMOTE, seconds=LIST_SECONDS)
+        rows = (_HEAD.match(line) for line in out.splitlines())
+        return {row[2]: row[1] for row in rows if row}
+
+    def main_of(self, heads: Mapping[str, str]) -> str | None:
+        """Return main's tip among the remote's branches; None for a remote that is empty.
+
+        Raises:
+            RemoteFailed: it has branches, but no main: what is it for?
+        """
+        main = heads.get("main")
+        others = sorted(name for name in heads if not name.startswith(OWN_BRANCHES))
+        if main is None and others:
+            named = _CONTROL.sub(" ", ", ".join(others[:3]))
+            raise RemoteFailed(
+                f"{self.address.url} has branches ({named}), but no main. Name one of them so, or "
+                "take an empty repository."
+            )
+        return main
 
     def fetch_main(self) -> None:
         """Bring the remote's main, and all that it needs, to TRACKING. Raises RemoteFailed."""
-        self._run("fetch", "--no-tags", "--no-write-fetch-head", REMOTE, f"+{MAIN}:{TRACKING}")
+        self._remove_stale_lock()
+        self._run(
+            "fetch", "--quiet", "--no-tags", "--no-prune", "--no-recurse-submodules",
+            "--no-write-fetch-head", REMOTE, f"+{MAIN}:{TRACKING}",
+            seconds=self._timeout_seconds,
+        )  # fmt: skip
 
     def push(self, commit: str, branch: str) -> None:
         """Move a branch of the remote ahead to a commit; never back. Raises RemoteFailed."""
-        self._run("push", "--porcelain", REMOTE, f"{commit}:refs/heads/{branch}")
-
-    def record(self, commit: str) -> None:
-        """Remember what the remote's main is. Raises RemoteFailed."""
-        self._run("update-ref", TRACKING, commit)
-
-    def tracked(self) -> str | None:
-        """Return what the remote's main was when it was last heard of."""
-        return self._run("for-each-ref", "--format=%(objectname)", TRACKING).strip() or None
+        self._run(
+            "push", "--quiet", "--porcelain", "--no-follow-tags", "--recurse-submodules=no",
+            REMOTE, f"{commit}:refs/heads/{branch}",
+            seconds=self._timeout_seconds,
+        )  # fmt: skip
 
     def merge_base(self, one: str, other: str) -> str | None:
         """Return the newest commit that both come from; None: they have nothing in common."""
         return self._run("merge-base", one, other, may_fail=True).strip() or None
 
-    def count(self, old: str | None, new: str) -> int:
+    def count(self, old: str, new: str) -> int:
         """Return how many commits `new` has that `old` has not."""
-        return int(self._run("rev-list", "--count", new, *([f"^{old}"] if old else [])))
+        return int(self._run("rev-list", "--count", new, f"^{old}"))
 
-    def _run(self, *arguments: str, may_fail: bool = False) -> str:
-        process = self._start(arguments)
+    def _run(self, *arguments: str, seconds: float = LIST_SECONDS, may_fail: bool = False) -> str:
+        what = arguments[0]
         try:
-            out, err = process.communicate(timeout=self._timeout_seconds)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            process.communicate()
-            raise self._failed(
-                arguments[0], f"no answer within {self._timeout_seconds:.0f} s"
-            ) from None
-        finally:
-            with self._lock:
-                self._running = None
-        if process.returncode and not (may_fail and process.returncode == 1):
-            raise self._failed(arguments[0], (err + b"\n" + out).decode("utf-8", "replace"))
-        return out.decode("utf-8", "replace")
-
-    def _start(self, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._is_closed:
-                raise self._failed(arguments[0], "the server is stopping")
-            try:
-                self._running = subprocess.Popen(
-                    ["git", f"--git-dir={self._git_dir}", *arguments],
-                    env=self._environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    start_new_session=True,  # its own helpers die with it
-                )
-            except OSError as ex:
-                raise self._failed(arguments[0], f"git cannot be started: {ex.strerror}") from ex
-            return self._running
+            output = process.run(
+                ["git", f"--git-dir={self._git_dir}", *arguments],
+                environment=self._environment,
+                seconds=seconds,
+                closing=self._closing,
+            )
+        except process.Closed:
+            raise self._failed(what, "the server is stopping") from None
+        except TimeoutError:
+            raise self._failed(what, f"no answer within {seconds:.0f} s") from None
+        except OSError as ex:
+            raise self._failed(what, f"git cannot be started: {ex.strerror}") from ex
+        if output.status and not (may_fail and output.status == 1):
+            raise self._failed(what, f"{output.errors}\n{output.out}")
+        return output.out
 
     def _failed(self, what: str, said: str) -> RemoteFailed:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        told = " ".join(lines)[:MAX_MESSAGE_CHARACTERS]
-        return RemoteFailed(self.address.redact(f"git {what} ({self.address.shown}): {told}"))
+        lines = (_CONTROL.sub(" ", line).strip() for line in said.splitlines())
+        # redacted before it is cut: half a password is none that is found
+        told = self.address.redact(" ".join(line for line in lines if line))
+        return RemoteFailed(f"git {what} ({self.address.url}): {told[:MAX_MESSAGE_CHARACTERS]}")
+
+    def _remove_stale_lock(self) -> None:
+        """Remove what a git that was killed left behind: it would stand in the way for ever."""
+        lock = self._git_dir / f"{TRACKING}.lock"
+        with suppress(OSError):
+            if time.time() - lock.stat().st_mtime > STALE_LOCK_SECONDS:
+                lock.unlink()
 
 
 def _environment(address: RemoteAddress) -> dict[str, str]:
-    """The address goes in by the environment: the list of processes is for everybody."""
+    """Address and credentials go in by the environment: process lists are for everybody.
+
+    Not the credentials within the address: that git's helper for http gets as an
+    argument.
+    """
     config = {**_CONFIG, f"remote.{REMOTE}.url": address.url}
+    if address.authorization is not None:
+        config[f"http.{address.url}.extraHeader"] = f"Authorization: {address.authorization}"
+    elif address.user is not None:
+        config[f"credential.{address.url}.username"] = address.user
     numbered = {}
     for number, (key, value) in enumerate(config.items()):
         numbered[f"GIT_CONFIG_KEY_{number}"] = key
@@ -167,8 +187,3 @@ def _environment(address: RemoteAddress) -> dict[str, str]:
         "GIT_SSH_COMMAND": _SSH,
         "LC_ALL": "C.UTF-8",
     }
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

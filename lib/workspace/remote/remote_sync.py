@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from lib.clock import Clock
+from lib.clock import Clock, from_milliseconds, to_milliseconds
 from lib.errors import FloomError
 from lib.log import event
 from lib.workspace.remote.git_command import GitCommand, RemoteFailed
+from lib.workspace.remote.memory import Memory
 from lib.workspace.workspace import Workspace
 
 POLL_SECONDS: Final = 30.0
@@ -57,6 +59,7 @@ class RemoteSync:
     Args:
         workspace: Whose main it is.
         git: The command, for this remote.
+        memory: What is known of this remote, kept over restarts.
         branch: Of the remote, for our commits where both sides went on.
         poll_seconds: How often the remote is asked when nothing is committed.
     """
@@ -66,17 +69,18 @@ class RemoteSync:
         *,
         workspace: Workspace,
         git: GitCommand,
+        memory: Memory,
         branch: str,
         clock: Clock,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._workspace = workspace
         self._git = git
+        self._memory = memory
         self._branch = branch
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._state = RemoteState(git.address.shown)
-        self._aside: str | None = None  # what was last pushed to our own branch
+        self._state = RemoteState(git.address.url, last_pushed_at=_pushed_at(memory))
         self._changed = threading.Condition()
         self._is_due = True
         self._is_closed = False
@@ -114,40 +118,78 @@ class RemoteSync:
             RemoteFailed: the remote could not be reached, or refused.
             FloomError: the repository cannot be used.
         """
-        theirs = self._git.list_main()
+        heads = self._git.list_heads()
+        theirs = self._git.main_of(heads)
         ours = self._workspace.refresh()
-        if theirs is not None and theirs != self._git.tracked():
-            self._git.fetch_main()
-        if ours is None or theirs == ours:
-            self._settle(ours, ours)
-        elif theirs is None or (base := self._git.merge_base(ours, theirs)) == theirs:
+        if ours is None:
+            return
+        if theirs is None:
             self._push(ours, "main")
-            self._git.record(ours)
-            self._settle(ours, ours)
-        elif base == ours:
-            self._workspace.fast_forward(ours, theirs)
-            self._settle(theirs, theirs)
-        elif base is None:
+            self._in_step(ours)
+        elif theirs == ours:
+            self._in_step(ours)
+        else:
+            self._join(ours, theirs, known=heads.get(self._branch))
+
+    def _join(self, ours: str, theirs: str, *, known: str | None) -> None:
+        """Bring two tips together that differ; `known` is what our branch there has."""
+        if theirs != self._memory.known.seen:
+            self._git.fetch_main()
+            self._memory.keep(replace(self._memory.known, seen=theirs))
+        base = self._git.merge_base(ours, theirs)
+        if base is None:
             raise Unrelated(
-                f"{self._git.address.shown} holds another history. Point WORKEROS_GIT_REMOTE at an "
+                f"{self._git.address.url} holds another history. Point WORKEROS_GIT_REMOTE at an "
                 "empty repository or at this workspace's own."
             )
+        if base == ours:
+            if self._workspace.fast_forward(ours, theirs):
+                self._in_step(theirs)
+            else:
+                self.notify()  # a commit came first: look again
+        elif base == theirs and not self._was_shortened(theirs):
+            self._push(ours, "main")
+            self._in_step(ours)
         else:
-            if self._aside != ours:
+            if known != ours:
                 self._push(ours, self._branch)
-                self._aside = ours
-            self._settle(ours, theirs, diverged=self._branch)
+            self._tell_of_divergence(self._git.count(theirs, ours))
+
+    def _was_shortened(self, theirs: str) -> bool:
+        """Whether main there has lost commits that both had: not ours to bring back."""
+        synced = self._memory.known.synced
+        return synced is not None and self._git.merge_base(synced, theirs) != synced
 
     def _push(self, commit: str, branch: str) -> None:
         self._git.push(commit, branch)
-        with self._changed:
-            self._state = replace(self._state, last_pushed_at=self._clock.now())
+        now = to_milliseconds(self._clock.now())
+        self._memory.keep(replace(self._memory.known, pushed_at=now))
 
-    def _settle(self, ours: str | None, theirs: str | None, *, diverged: str | None = None) -> None:
-        ahead = self._git.count(theirs, ours) if ours is not None and ours != theirs else 0
+    def _in_step(self, commit: str) -> None:
+        self._memory.keep(replace(self._memory.known, seen=commit, synced=commit))
+        self._change(ahead=0, last_error=None, diverged_branch=None)
+
+    def _tell_of_divergence(self, ahead: int) -> None:
+        if self.state().diverged_branch is None:
+            event(
+                _log,
+                logging.WARNING,
+                "git_remote_diverged",
+                remote=self._git.address.url,
+                branch=self._branch,
+            )
+        self._change(ahead=ahead, last_error=None, diverged_branch=self._branch)
+
+    def _change(
+        self, *, ahead: int | None, last_error: str | None, diverged_branch: str | None
+    ) -> None:
         with self._changed:
-            self._state = replace(
-                self._state, ahead=ahead, last_error=None, diverged_branch=diverged
+            self._state = RemoteState(
+                url=self._git.address.url,
+                ahead=ahead,
+                last_error=last_error,
+                last_pushed_at=_pushed_at(self._memory),
+                diverged_branch=diverged_branch,
             )
 
     def _work(self) -> None:
@@ -155,7 +197,7 @@ class RemoteSync:
         while self._begin():
             try:
                 self.step()
-            except (FloomError, OSError) as ex:
+            except Exception as ex:  # noqa: BLE001  # the thread must live
                 self._tell(ex)
                 self._rest(retry)
                 retry = min(2 * retry, MAX_RETRY_SECONDS)
@@ -164,12 +206,24 @@ class RemoteSync:
                 self._rest_until_due(self._poll_seconds)
 
     def _tell(self, ex: Exception) -> None:
-        error = self._git.address.redact(str(ex))
+        error = self._git.address.redact(str(ex) or type(ex).__name__)
         with self._changed:
             is_closed, is_new = self._is_closed, error != self._state.last_error
-            self._state = replace(self._state, last_error=error)
-        if is_new and not is_closed:
+        if is_closed:
+            return
+        self._change(
+            ahead=self._waiting(), last_error=error, diverged_branch=self.state().diverged_branch
+        )
+        if is_new:
             event(_log, logging.WARNING, "git_remote_failed", error=error)
+
+    def _waiting(self) -> int | None:
+        """Count the commits that the remote had not when it was last heard of."""
+        seen = self._memory.known.seen
+        with suppress(FloomError, ValueError):
+            tip = self._workspace.tip()
+            return None if seen is None or tip is None else self._git.count(seen, tip)
+        return None
 
     def _begin(self) -> bool:
         """Take what is due; False when it is over."""
@@ -184,3 +238,8 @@ class RemoteSync:
     def _rest_until_due(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._is_due or self._is_closed, seconds)
+
+
+def _pushed_at(memory: Memory) -> datetime | None:
+    pushed = memory.known.pushed_at
+    return None if pushed is None else from_milliseconds(pushed)

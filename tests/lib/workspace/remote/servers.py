@@ -128,3 +128,31 @@ def silent() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield f"git://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def answering(status: int, **headers: str) -> Iterator[tuple[str, list[str | None]]]:
+    """Answer every request alike; yields the host and what came as Authorization."""
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("authorization"))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value + (self.path if name == "location" else ""))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

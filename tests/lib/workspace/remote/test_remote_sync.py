@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 
 from lib.clock import ManualClock
 from lib.git_address import parse_address
+from lib.workspace import pack_merge
 from lib.workspace.errors import WorkspaceUnavailable
 from lib.workspace.remote.git_command import GitCommand, RemoteFailed
+from lib.workspace.remote.memory import Memory
 from lib.workspace.remote.origin import RemoteOrigin
 from lib.workspace.remote.remote_sync import RemoteState, RemoteSync, Unrelated
+from lib.workspace.repository import Repository
 from lib.workspace.workspace import Workspace
 from tests.lib.workspace.place import Place, put, wait_for, write
 from tests.lib.workspace.remote import servers
@@ -40,6 +44,10 @@ class Pair:
             git_dir, parse_address(self.address), variables=VARIABLES, timeout_seconds=30
         )
 
+    def memory(self) -> Memory:
+        path = self.place.root / ".git/floom/remote.json"
+        return Memory(path, parse_address(self.address).url)
+
     def open(self) -> Workspace:
         workspace = Workspace.open(
             self.place.root,
@@ -47,7 +55,7 @@ class Pair:
             engine_root=self.place.engine,
             seed=self.place.seed,
             clock=ManualClock(),
-            origin=RemoteOrigin(self.git()),
+            origin=RemoteOrigin(self.git(), self.memory()),
         )
         self.exit.callback(self.place.fsck)
         self.exit.callback(workspace.close)
@@ -57,6 +65,7 @@ class Pair:
         sync = RemoteSync(
             workspace=workspace,
             git=self.git(),
+            memory=self.memory(),
             branch=BRANCH,
             clock=ManualClock(),
             poll_seconds=poll_seconds,
@@ -258,7 +267,7 @@ def test_a_wrong_password_is_told_and_not_shown(pair: Pair) -> None:
         return
     pair.address = pair.address.replace(servers.PASSWORD, "wrong-" + servers.PASSWORD)
     with pytest.raises(RemoteFailed) as failed:
-        pair.git().list_main()
+        pair.git().list_heads()
     assert servers.PASSWORD not in str(failed.value)
     assert "127.0.0.1" in str(failed.value)
 
@@ -303,4 +312,201 @@ def hostile_tree(clone: Path, blob: str) -> Path:
 
 
 def test_the_state_has_no_secret() -> None:
-    assert "p" * 9 not in repr(RemoteState(parse_address(f"https://a:{'p' * 9}@x.org/y").shown))
+    assert "p" * 9 not in repr(RemoteState(parse_address(f"https://a:{'p' * 9}@x.org/y").url))
+
+
+def command_lines() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+def test_no_list_of_processes_shows_credentials(files: Pair) -> None:
+    """Git gives its helper for https the URL as an argument: it must hold none."""
+    workspace = files.open()
+    with servers.silent() as address:
+        host = address.removeprefix("git://")
+        files.address = f"http://{servers.USER}:{servers.PASSWORD}@{host}/ws.git"
+        sync = files.sync(workspace)
+        sync.start()
+        wait_for(
+            lambda: any("git-remote-http" in each and host in each for each in command_lines())
+        )
+        shown = [each for each in command_lines() if host in each]
+        sync.close()
+    assert shown
+    assert not any(servers.PASSWORD in each for each in shown)
+
+
+def test_a_remote_without_main_is_not_taken_for_an_empty_one(files: Pair) -> None:
+    other = files.place.base / "master"
+    files.place.git("init", "-q", "-b", "master", str(other), cwd=files.place.base)
+    write(other / "a", b"1")
+    files.place.git("add", "a", cwd=other)
+    files.place.git("commit", "-qm", "theirs", cwd=other)
+    files.place.git("push", "-q", str(files.folder), "master", cwd=other)
+    with pytest.raises(WorkspaceUnavailable, match=r"branches \(master\), but no main"):
+        files.open()
+    assert files.place.git("for-each-ref") == ""
+
+
+def test_a_remote_that_was_shortened_by_force_is_not_written_over(files: Pair) -> None:
+    """Somebody took commits away there, perhaps for a reason: they are not brought back."""
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    put(workspace, ("contexts/a/x", b"1"))
+    sync.step()
+    clone = files.person()
+    files.place.git("reset", "-q", "--hard", "HEAD~1", cwd=clone)
+    files.place.git("push", "-qf", "origin", "HEAD:main", cwd=clone)
+    shortened = files.head()
+
+    for _ in range(2):
+        sync.step()
+        assert (files.head(), files.head(BRANCH)) == (shortened, workspace.tip())
+        assert sync.state().diverged_branch == BRANCH
+    put(workspace, ("contexts/a/x", b"2"))
+    sync.step()
+    assert (files.head(), files.head(BRANCH)) == (shortened, workspace.tip())
+
+    files.place.git("fetch", "-q", "origin", cwd=clone)
+    files.place.git("merge", "-q", "--ff-only", f"origin/{BRANCH}", cwd=clone)
+    files.place.git("push", "-q", "origin", "HEAD:main", cwd=clone)
+    sync.step()
+    assert sync.state().diverged_branch is None
+    put(workspace, ("contexts/a/x", b"3"))
+    sync.step()
+    assert files.head() == workspace.tip()
+
+
+def test_another_remote_is_a_fresh_start_for_a_seed(files: Pair) -> None:
+    """What is known of the remote before says nothing about the one that is set now."""
+    first = files.open()
+    files.sync(first).step()
+    first.close()
+    files.folder = servers.bare(files.place.base / "other.git")
+    files.address = f"file://{files.folder}"
+    theirs = files.commit(filler(files), "theirs")
+    assert files.open().tip() == theirs
+
+
+def test_a_first_start_that_was_cut_short_after_the_fetch_begins_again(files: Pair) -> None:
+    theirs = files.commit(filler(files), "theirs")
+    repository = Repository.open(files.place.root, engine_root=files.place.engine)
+    assert RemoteOrigin(files.git(), files.memory()).find(None) == theirs
+    repository.close()
+    assert files.open().tip() == theirs
+
+
+def filler(pair: Pair) -> Path:
+    """A clone of the remote while that is still empty."""
+    clone = pair.place.base / "filler"
+    pair.place.git("clone", "-q", str(pair.folder), str(clone), cwd=pair.place.base)
+    return clone
+
+
+def test_runs_of_the_seed_keep_their_tree_when_the_remote_is_taken_over(files: Pair) -> None:
+    alone = files.place.open()
+    seed = alone.tip()
+    alone.close()
+    files.commit(filler(files), "theirs")
+    workspace = files.open()
+    assert workspace.tip() == files.head()
+    files.place.git("gc", "-q", "--prune=now")
+    assert files.place.git("cat-file", "-t", f"{seed}:workers/hello").strip() == "tree"
+
+
+def test_commits_that_wait_are_counted_while_the_remote_is_down(files: Pair) -> None:
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    files.folder.rename(files.folder.with_name("away.git"))
+    for number in range(3):
+        put(workspace, ("contexts/a/x", b"%d" % number))
+    sync.start()
+    wait_for(lambda: sync.state().last_error)
+    assert sync.state().ahead == 3
+
+
+def test_nothing_is_pushed_again_while_both_sides_stand(files: Pair) -> None:
+    workspace = files.open()
+    clock = ManualClock()
+    sync = RemoteSync(
+        workspace=workspace, git=files.git(), memory=files.memory(), branch=BRANCH, clock=clock
+    )
+    sync.step()
+    files.commit(files.person(), "theirs")
+    put(workspace, ("contexts/ours/x", b"1"))
+    sync.step()
+    pushed = sync.state().last_pushed_at
+    assert pushed is not None
+    clock.advance(minutes=1)
+    sync.step()
+    assert sync.state().last_pushed_at == pushed
+
+
+def test_a_lock_that_a_killed_git_left_does_not_stop_the_fetching(files: Pair) -> None:
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    lock = files.place.root / ".git/refs/floom/remote/main.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    os.utime(lock, (0, 0))
+    pushed = files.commit(files.person(), "theirs")
+    sync.step()
+    assert workspace.tip() == pushed
+
+
+def test_what_the_remote_says_is_read_to_a_limit(files: Pair) -> None:
+    files.open()
+    hook = files.folder / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' 'x' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    tracemalloc.start()
+    with pytest.raises(RemoteFailed):
+        files.git().push("main", "main")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_the_thread_outlives_what_nobody_expected(files: Pair) -> None:
+    workspace = files.open()
+
+    class Odd(GitCommand):
+        fails = 2
+
+        def list_heads(self) -> dict[str, str]:
+            if self.fails:
+                self.fails -= 1
+                raise ValueError("odd")
+            return super().list_heads()
+
+    git = Odd(files.place.root / ".git", parse_address(files.address), variables=VARIABLES)
+    sync = RemoteSync(
+        workspace=workspace, git=git, memory=files.memory(), branch=BRANCH, clock=ManualClock()
+    )
+    files.exit.callback(sync.close)
+    sync.start()
+    wait_for(lambda: sync.state().last_pushed_at)
+
+
+def test_packs_that_were_fetched_are_merged_with_ours(files: Pair) -> None:
+    """They come with deltas; those by offset could not be copied, and packs would pile up."""
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    clone = files.person()
+    lines = [f"{number} of many lines\n" for number in range(2000)]
+    for number in range(4):
+        lines[number] = "changed\n"
+        files.commit(clone, "long", "".join(lines))
+    sync.step()
+    packs = [*(files.place.root / ".git/objects/pack").glob("pack-*.pack")]
+    listed = [files.place.git("verify-pack", "-v", str(path)) for path in packs]
+    assert any("chain length" in each for each in listed)
+    assert all(pack_merge._raw_entries(path) is not None for path in packs)
