@@ -17,6 +17,7 @@ from typing import Final
 from lib.clock import Clock, from_milliseconds, to_milliseconds
 from lib.errors import FloomError
 from lib.log import event
+from lib.workspace.errors import ObjectNotFound
 from lib.workspace.remote.git_command import GitCommand, RemoteFailed
 from lib.workspace.remote.memory import Memory
 from lib.workspace.workspace import Workspace
@@ -133,7 +134,7 @@ class RemoteSync:
 
     def _join(self, ours: str, theirs: str, *, known: str | None) -> None:
         """Bring two tips together that differ; `known` is what our branch there has."""
-        if theirs != self._memory.known.seen:
+        if theirs != self._memory.known.seen or not self._has(theirs):
             self._git.fetch_main()
             self._memory.keep(replace(self._memory.known, seen=theirs))
         base = self._git.merge_base(ours, theirs)
@@ -158,7 +159,16 @@ class RemoteSync:
     def _was_shortened(self, theirs: str) -> bool:
         """Whether main there has lost commits that both had: not ours to bring back."""
         synced = self._memory.known.synced
-        return synced is not None and self._git.merge_base(synced, theirs) != synced
+        if synced is None or not self._has(synced):
+            return False
+        return self._git.merge_base(synced, theirs) != synced
+
+    def _has(self, commit: str) -> bool:
+        try:
+            self._workspace.commit_info(commit)
+        except ObjectNotFound:
+            return False
+        return True
 
     def _push(self, commit: str, branch: str) -> None:
         self._git.push(commit, branch)

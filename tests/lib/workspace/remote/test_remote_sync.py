@@ -17,7 +17,7 @@ from lib.git_address import parse_address
 from lib.workspace import pack_merge
 from lib.workspace.errors import WorkspaceUnavailable
 from lib.workspace.remote.git_command import GitCommand, RemoteFailed
-from lib.workspace.remote.memory import Memory
+from lib.workspace.remote.memory import Known, Memory
 from lib.workspace.remote.origin import RemoteOrigin
 from lib.workspace.remote.remote_sync import RemoteState, RemoteSync, Unrelated
 from lib.workspace.repository import Repository
@@ -510,3 +510,37 @@ def test_packs_that_were_fetched_are_merged_with_ours(files: Pair) -> None:
     listed = [files.place.git("verify-pack", "-v", str(path)) for path in packs]
     assert any("chain length" in each for each in listed)
     assert all(pack_merge._raw_entries(path) is not None for path in packs)
+
+
+def test_a_memory_that_is_wrong_stops_nothing(files: Pair) -> None:
+    """Its commits are not here: the repository was put back from elsewhere."""
+    workspace = files.open()
+    files.sync(workspace).step()
+    pushed = files.commit(files.person(), "theirs")
+    files.memory().keep(Known(parse_address(files.address).url, seen=pushed, synced="b" * 40))
+    files.sync(workspace).step()
+    assert workspace.tip() == pushed
+
+    files.memory().keep(Known(parse_address(files.address).url, seen="c" * 40, synced="b" * 40))
+    put(workspace, ("contexts/a/x", b"1"))
+    files.sync(workspace).step()
+    assert files.head() == workspace.tip()
+
+
+def test_a_restart_knows_when_it_last_pushed_and_pushes_nothing_again(files: Pair) -> None:
+    workspace = files.open()
+    sync = files.sync(workspace)
+    sync.step()
+    files.commit(files.person(), "theirs")
+    put(workspace, ("contexts/ours/x", b"1"))
+    sync.step()
+    pushed = sync.state().last_pushed_at
+
+    clock = ManualClock()
+    clock.advance(days=1)
+    later = RemoteSync(
+        workspace=workspace, git=files.git(), memory=files.memory(), branch=BRANCH, clock=clock
+    )
+    assert later.state().last_pushed_at == pushed
+    later.step()
+    assert (later.state().last_pushed_at, later.state().diverged_branch) == (pushed, BRANCH)
