@@ -478,7 +478,7 @@ def test_the_thread_outlives_what_nobody_expected(files: Pair) -> None:
     workspace = files.open()
 
     class Odd(GitCommand):
-        fails = 2
+        fails = 1
 
         def list_heads(self) -> dict[str, str]:
             if self.fails:
