@@ -39,7 +39,8 @@ class OutlineView(ResponseModel):
 
     title: str
     description: str
-    files: list[SharedFile]
+    files: list[SharedFile] = Field(description="The first 500, by path.")
+    has_more_files: bool = Field(description="There are others; it cannot be copied.")
 
 
 class ImportShare(RequestModel):
@@ -143,7 +144,12 @@ class ShareImport:
 
 def _outline_view(outline: Outline) -> OutlineView:
     files = [SharedFile(path=shown(each.path), size=each.size) for each in outline.files]
-    return OutlineView(title=outline.title, description=outline.description, files=files)
+    return OutlineView(
+        title=outline.title,
+        description=outline.description,
+        files=files,
+        has_more_files=outline.has_more,
+    )
 
 
 def _copy_view(made: Copy, url: str) -> CopyView:

@@ -13,7 +13,7 @@ import binascii
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,9 @@ from lib.workspace.git_paths import shown
 
 MAX_SCANNED_BYTES: Final = 4 * 1024 * 1024  # of one file, from its beginning
 MAX_FINDINGS: Final = 20  # of one file
+MAX_TOTAL_BYTES: Final = 64 * 1024 * 1024  # of many files, at a second or so
+MAX_TOTAL_FINDINGS: Final = 100
+MAX_TRIES: Final = 20_000  # beginnings of one form in one file; no honest file has so many
 MIN_DISTINCT: Final = 6  # characters; a random key of 16 has fewer once in 10 million
 
 _WORD_BYTE: Final = re.compile(rb"[A-Za-z0-9]")
@@ -73,8 +76,9 @@ def scan(path: str, data: bytes) -> list[Finding]:
     """Return where a file seems to hold live credentials, by line; pure.
 
     Any bytes are taken, in time that grows with their number alone: of a large
-    file the first MAX_SCANNED_BYTES are looked at, of many findings the first
-    MAX_FINDINGS are returned, one a line and kind.
+    file the first MAX_SCANNED_BYTES are looked at, of text that is all beginnings
+    the first MAX_TRIES, of many findings the first MAX_FINDINGS are returned, one a
+    line and kind.
     """
     text = _plain(data[:MAX_SCANNED_BYTES])
     hits = sorted({hit for form in _FORMS for hit in _hits(form, text)})
@@ -89,6 +93,23 @@ def scan(path: str, data: bytes) -> list[Finding]:
     return [*found]
 
 
+def scan_all(files: Iterable[tuple[str, bytes]]) -> list[Finding]:
+    """Return what `scan` finds in files, by path and bytes.
+
+    Of all together the first MAX_TOTAL_BYTES are looked at, and the first
+    MAX_TOTAL_FINDINGS are returned.
+    """
+    found: list[Finding] = []
+    left = MAX_TOTAL_BYTES
+    for path, data in files:
+        if left <= 0 or len(found) >= MAX_TOTAL_FINDINGS:
+            break
+        looked_at = data[: min(left, MAX_SCANNED_BYTES)]
+        left -= len(looked_at)
+        found.extend(scan(path, looked_at))
+    return found[:MAX_TOTAL_FINDINGS]
+
+
 def _plain(data: bytes) -> bytes:
     """Return UTF-16, which some editors write, as the ASCII that keys consist of."""
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -96,9 +117,10 @@ def _plain(data: bytes) -> bytes:
 
 
 def _hits(form: _Form, text: bytes) -> Iterator[tuple[int, str]]:
-    count = 0
+    count, tries = 0, 0
     at = text.find(form.literal)
-    while at >= 0 and count < MAX_FINDINGS:
+    while at >= 0 and count < MAX_FINDINGS and tries < MAX_TRIES:
+        tries += 1
         rest = at + len(form.literal)
         match = form.rest.match(text, rest) if _begins(text, at) else None
         if match is not None and form.is_live(match[0]):
@@ -211,7 +233,9 @@ _FORMS: Final = (
     _form(
         "signed token (JWT)",
         "eyJ",
-        rf"{_URL_SAFE}{{8,400}}\.eyJ{_URL_SAFE}{{8,4096}}\.{_URL_SAFE}{{20,1024}}",
+        # not inside a longer word, and no step back: text full of beginnings costs no more
+        rf"(?<!{_URL_SAFE}eyJ){_URL_SAFE}{{8,400}}+\.eyJ{_URL_SAFE}{{8,4096}}+\."
+        rf"{_URL_SAFE}{{20,1024}}",
         _is_jwt,
     ),
 )

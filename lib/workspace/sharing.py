@@ -18,7 +18,7 @@ from lib.workspace.git_paths import refusal, shown
 from lib.workspace.incoming import Incoming, receive
 from lib.workspace.registry import MANIFEST, ManifestLoader
 from lib.workspace.scan import Skipped
-from lib.workspace.secret_scan import Finding, scan
+from lib.workspace.secret_scan import Finding, scan_all
 from lib.workspace.tree_edits import Edit
 from lib.workspace.tree_objects import EXECUTABLE, FILE
 from lib.workspace.tree_view import TreeView
@@ -28,6 +28,7 @@ from lib.workspace.workspace import Author, FileEntry, Workspace
 PREFIX: Final = "fls_"
 TOKEN_CHARACTERS: Final = 24
 MAX_FILES: Final = 500
+MAX_LISTED: Final = 2_000  # with those that are not handed on
 MAX_BYTES: Final = 20 * 1024 * 1024
 
 _ALPHABET: Final = string.ascii_letters + string.digits
@@ -55,11 +56,17 @@ class SharedWorkerBroken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What anybody may know of a shared worker: no contents, no paths of secrets."""
+    """What anybody may know of a shared worker: no contents, no paths of secrets.
+
+    Attributes:
+        files: The first MAX_FILES.
+        has_more: There are others, so that no copy can be made.
+    """
 
     title: str
     description: str
     files: tuple[FileEntry, ...]
+    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,38 +102,48 @@ class Sharing:
     def share(self, worker_id: str, *, by: str) -> Share:
         """Return the worker's link, made where there is none, to its present version.
 
+        A worker of the same id that was deleted had a link of its own, which stays dead.
+
         Raises:
             WorkerNotFound: there is no such worker.
         """
-        commit = self._workspace.refresh()
-        sha = self._workspace.view(commit).tree_id(f"workers/{worker_id}")
-        if sha is None or commit is None:
+        self._workspace.refresh()
+        versions, _ = self._workspace.versions(worker_id, limit=1)
+        if not versions or versions[0].sha is None:
             raise _no_worker(worker_id)
         token = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_CHARACTERS))
+        before = self._shares.get(worker_id)
+        if before is not None and not self._workspace.has_stood(worker_id, before.commit):
+            self._shares.delete(worker_id, token=before.token)
         now = self._clock.now()
-        return self._shares.put(Share(token, worker_id, sha, commit, by, now))
+        return self._shares.put(
+            Share(token, worker_id, versions[0].sha, versions[0].commit, by, now)
+        )
 
     def revoke(self, worker_id: str) -> None:
-        """End a worker's link; nothing happens where there is none.
+        """End a worker's link, also that of a worker which is gone; nothing happens without one.
 
         Raises:
-            WorkerNotFound: there is no such worker.
+            WorkerNotFound: there is no such worker, and no link.
         """
+        if self._shares.delete(worker_id):
+            return
         if self._workspace.view(self._workspace.refresh()).find(f"workers/{worker_id}") is None:
             raise _no_worker(worker_id)
-        self._shares.delete(worker_id)
 
     def outline(self, token: str) -> Outline:
         """Return what anybody may know. Raises ShareNotFound."""
         share = self._find(token)
-        files = tuple(each for each in self._list(share) if _reason(each) is None)
+        listed = self._list(share)
+        files = tuple(each for each in listed if _reason(each) is None)
         loaded = self._load(
             self._workspace.tree(share.sha).find_bytes(MANIFEST) or b"",
             worker_id=share.worker_id,
             file_names=tuple(each.path for each in files),
         )
         description = loaded.manifest.description if loaded.manifest else ""
-        return Outline(loaded.title, description, files)
+        has_more = len(files) > MAX_FILES or len(listed) > MAX_LISTED
+        return Outline(loaded.title, description, files[:MAX_FILES], has_more)
 
     def copy(self, token: str, author: Author) -> Copy:
         """Make a worker of this workspace out of a shared one, in quarantine, by one commit.
@@ -156,26 +173,28 @@ class Sharing:
             worker.id,
             share.worker_id if worker.id != share.worker_id else None,
             skipped,
-            tuple(found for file in worker.files for found in scan(file.path, file.data)),
+            tuple(scan_all((file.path, file.data) for file in worker.files)),
         )
 
     def _find(self, token: str) -> Share:
         share = self._shares.find(token) if _TOKEN.match(token) else None
-        tip = self._workspace.view(self._workspace.refresh())
-        if share is None or tip.tree_id(f"workers/{share.worker_id}") is None:
+        self._workspace.refresh()
+        if share is None or not self._workspace.has_stood(share.worker_id, share.commit):
             raise ShareNotFound("There is no such share: the link is wrong, or was revoked.")
         return share
 
     def _list(self, share: Share) -> tuple[FileEntry, ...]:
         try:
-            return self._workspace.list_files(share.sha)
+            return self._workspace.list_files(share.sha, limit=MAX_LISTED + 1)
         except ObjectNotFound:
             raise ShareNotFound("The shared version is not in the repository any more.") from None
 
     def _files(self, share: Share) -> tuple[list[SourceFile], tuple[Skipped, ...]]:
-        listed = {each.path: _reason(each) for each in self._list(share)}
-        kept = [each for each in self._list(share) if listed[each.path] is None]
-        if len(kept) > MAX_FILES or sum(each.size for each in kept) > MAX_BYTES:
+        entries = self._list(share)
+        listed = {each.path: _reason(each) for each in entries}
+        kept = [each for each in entries if listed[each.path] is None]
+        is_long = len(entries) > MAX_LISTED or len(kept) > MAX_FILES
+        if is_long or sum(each.size for each in kept) > MAX_BYTES:
             raise ShareTooLarge(
                 f"The shared worker has more than {MAX_FILES} files or {MAX_BYTES // 2**20} MiB."
             )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -50,6 +51,7 @@ __all__ = [
     "Workspace",
 ]
 
+_VERSIONS_AT_ONCE: Final = 100
 HELD_REASON: Final = "was edited on disk while it changed in git"
 
 _log = logging.getLogger(__name__)
@@ -284,8 +286,12 @@ class Workspace:
         """Return any tree of the repository by its id; reading it may raise ObjectNotFound."""
         return TreeView(self._repository.store, tree_id)
 
-    def list_files(self, tree_id: str) -> tuple[FileEntry, ...]:
-        """Return all that a tree holds, symlinks and gitlinks with their modes.
+    def list_files(self, tree_id: str, *, limit: int | None = None) -> tuple[FileEntry, ...]:
+        """Return all that a tree holds by path, symlinks and gitlinks with their modes.
+
+        Args:
+            tree_id: Of any tree.
+            limit: Most entries; nothing beyond them is read.
 
         Raises:
             ObjectNotFound: there is no such tree.
@@ -295,7 +301,7 @@ class Workspace:
             FileEntry(
                 path, entry.mode, entry.id, store.blob_size(entry.id) if entry.has_blob else 0
             )
-            for path, entry in self.tree(tree_id).walk()
+            for path, entry in islice(self.tree(tree_id).walk(), limit)
         )
 
     def bundle(self, worker_sha: str) -> tuple[BundleFile, ...]:
@@ -351,6 +357,20 @@ class Workspace:
         """
         page = self._history.page(worker_id, self.tip(), below=below, limit=limit)
         return tuple(self._version(worker_id, each) for each in page.commits), page.next_index
+
+    def has_stood(self, worker_id: str, version: str) -> bool:
+        """Return whether a worker was never gone since one of its versions, by its commit.
+
+        False where that is no version of it.
+        """
+        below: int | None = None
+        while True:
+            page, below = self.versions(worker_id, below=below, limit=_VERSIONS_AT_ONCE)
+            for each in page:
+                if each.sha is None or each.commit == version:
+                    return each.sha is not None
+            if below is None:
+                return False
 
     def find_request(self, request: str, *, since: datetime) -> str | None:
         """Return the commit with the trailer `Floom-Request: <request>`, if there is one.

@@ -15,7 +15,7 @@ from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown
-from lib.workspace.sharing import MAX_FILES
+from lib.workspace.sharing import MAX_FILES, MAX_LISTED
 from tests.lib.runs.world import World, open_world
 
 SECRET = "the secret of this server"
@@ -69,7 +69,7 @@ def test_anybody_with_the_link_sees_the_outline(world: World, call: Call) -> Non
 
     assert answer.status_code == 200
     assert answer.json["title"] == "Plain"
-    assert answer.json.keys() == {"title", "description", "files"}
+    assert answer.json.keys() == {"title", "description", "files", "has_more_files"}
     assert [each["path"] for each in answer.json["files"]] == ["run.py", "worker.yml"]
     assert "RECIPE" not in answer.text
 
@@ -104,6 +104,38 @@ def test_a_link_ends(world: World, call: Call, how: str) -> None:
     world.add_worker("plain")
     assert call("GET", f"/share/{token}").status_code == 404
     assert shared(call) != token
+
+
+def test_a_link_ends_with_its_worker_whoever_deletes_it(world: World, call: Call) -> None:
+    """Deleted by hand: the link is dead, can be revoked, and is not that of a new worker."""
+    world.add_worker("plain")
+    token = shared(call)
+    before = (world.root / "workspace/workers/plain/worker.yml").read_bytes()
+    world.remove_worker("plain")
+    assert call("GET", f"/share/{token}", secret=False).status_code == 404
+    world.add_worker("plain")
+    assert (world.root / "workspace/workers/plain/worker.yml").read_bytes() == before
+    for method, path, body in (
+        ("GET", f"/share/{token}", None),
+        ("POST", "/workers/import-from-share", {"token": token}),
+    ):
+        assert call(method, path, body).json["error_code"] == "share_not_found"
+    assert shared(call) != token
+
+    world.remove_worker("plain")
+    assert call("DELETE", "/workers/plain/share").status_code == 204
+    assert call("DELETE", "/workers/plain/share").json["error_code"] == "worker_not_found"
+
+
+def test_a_long_worker_is_shown_in_part(world: World, call: Call) -> None:
+    world.write_worker("many")
+    for number in range(MAX_LISTED):
+        (world.root / f"workspace/workers/many/{number:05}").touch()
+    world.reload()
+    token = shared(call, "many")
+    answer = call("GET", f"/share/{token}", secret=False)
+    assert len(answer.json["files"]) == MAX_FILES
+    assert answer.json["has_more_files"]
 
 
 def test_a_copy_is_another_worker_in_quarantine(world: World, call: Call) -> None:

@@ -28,7 +28,16 @@ class MemoryShareStore:
         with self._lock:
             return next((each for each in self._shares.values() if each.token == token), None)
 
-    def delete(self, worker_id: str) -> bool:
-        """Revoke a worker's link; False when it had none."""
+    def get(self, worker_id: str) -> Share | None:
+        """Return the link of a worker, if it has one."""
         with self._lock:
-            return self._shares.pop(worker_id, None) is not None
+            return self._shares.get(worker_id)
+
+    def delete(self, worker_id: str, *, token: str | None = None) -> bool:
+        """Revoke a worker's link, whatever its token unless one is given; False for none."""
+        with self._lock:
+            known = self._shares.get(worker_id)
+            if known is None or token not in {None, known.token}:
+                return False
+            del self._shares[worker_id]
+            return True

@@ -22,6 +22,10 @@ class ShareStore(Protocol):
         """Return the link with this token, if there is one."""
         ...
 
-    def delete(self, worker_id: str) -> bool:
-        """Revoke a worker's link; False when it had none."""
+    def get(self, worker_id: str) -> Share | None:
+        """Return the link of a worker, if it has one."""
+        ...
+
+    def delete(self, worker_id: str, *, token: str | None = None) -> bool:
+        """Revoke a worker's link, whatever its token unless one is given; False for none."""
         ...

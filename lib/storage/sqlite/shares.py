@@ -10,9 +10,9 @@ from lib.storage.records import Share
 from lib.storage.sqlite.database import SqliteDatabase
 
 FIND = "SELECT document FROM shares INDEXED BY shares_by_token WHERE token = ?"
-_GET = "SELECT token FROM shares WHERE worker_id = ?"
+_GET = "SELECT token, document FROM shares WHERE worker_id = ?"
 _PUT = "INSERT OR REPLACE INTO shares (worker_id, token, document) VALUES (?, ?, ?)"
-_DELETE = "DELETE FROM shares WHERE worker_id = ?"
+_DELETE = "DELETE FROM shares WHERE worker_id = ?1 AND token = coalesce(?2, token)"
 
 
 class SqliteShareStore:
@@ -38,8 +38,13 @@ class SqliteShareStore:
         rows = self._database.read(FIND, (token,))
         return SHARES.decode(rows[0][0]) if rows else None
 
-    def delete(self, worker_id: str) -> bool:
-        """Revoke a worker's link; False when it had none."""
+    def get(self, worker_id: str) -> Share | None:
+        """Return the link of a worker, if it has one."""
+        rows = self._database.read(_GET, (worker_id,))
+        return SHARES.decode(rows[0][1]) if rows else None
+
+    def delete(self, worker_id: str, *, token: str | None = None) -> bool:
+        """Revoke a worker's link, whatever its token unless one is given; False for none."""
         return self._database.write(
-            lambda connection: connection.execute(_DELETE, (worker_id,)).rowcount > 0
+            lambda connection: connection.execute(_DELETE, (worker_id, token)).rowcount > 0
         )

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -399,6 +400,11 @@ class World:
         self.write_worker(worker_id, manifest, **files)
         self.reload()
         return worker_id
+
+    def remove_worker(self, worker_id: str) -> None:
+        """Delete a worker's folder by hand and take that over."""
+        shutil.rmtree(self.root / "workspace/workers" / worker_id)
+        self.reload()
 
     def reload(self) -> None:
         """Take over what is on disk."""

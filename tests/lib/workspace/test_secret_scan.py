@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.workspace.secret_scan import MAX_FINDINGS, MAX_SCANNED_BYTES, Finding, scan
+from lib.workspace.secret_scan import (
+    MAX_FINDINGS,
+    MAX_SCANNED_BYTES,
+    MAX_TOTAL_BYTES,
+    MAX_TOTAL_FINDINGS,
+    Finding,
+    scan,
+    scan_all,
+)
 
 WORD = string.ascii_letters + string.digits
 CHANCE = random.Random(7)
@@ -83,8 +91,20 @@ def test_any_bytes_are_scanned(data: bytes) -> None:
     scan("a", data + SAMPLES["npm token"].encode() + data)
 
 
+def test_many_files_are_bounded_together() -> None:
+    leak = SAMPLES["npm token"].encode()
+    many = [(f"{number}", leak) for number in range(MAX_TOTAL_FINDINGS + 5)]
+    assert [found.path for found in scan_all(many)] == [path for path, _ in many[:-5]]
+    filler = b"\n" * MAX_SCANNED_BYTES
+    fill = [("filler", filler)] * (MAX_TOTAL_BYTES // MAX_SCANNED_BYTES)
+    assert scan_all([*fill[1:], ("a", leak)]) == [Finding("a", 1, "npm token")]
+    assert scan_all([*fill, ("a", leak)]) == []
+
+
 @pytest.mark.parametrize(
-    "piece", [b"eyJ", b"eyJhbGciOiJub25lIn0.eyJ", b"-----BEGIN A ", b"xoxb-a-", b"SG.", b"sk-", b"AKIA"]
+    "piece",
+    [b"eyJ", b"-eyJ", b"eyJhbGciOiJub25lIn0.eyJ", b"-----BEGIN A ", b"xoxb-a-", b"SG.", b"sk-",
+     b"AKIA"],
 )  # fmt: skip
 def test_hostile_text_costs_no_more_than_its_length(piece: bytes) -> None:
     """A megabyte of beginnings: in quadratic time it would outlast the test's limit by far."""
