@@ -123,6 +123,7 @@ class RunFeedback:
         errors=[
             "run_not_found",
             "feedback_conflict",
+            "issue_numbers_used_up",
             "validation_failed",
             "idempotency_key_reused",
             "secret_unreadable",

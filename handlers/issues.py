@@ -187,7 +187,7 @@ class WorkspaceIssues:
         body=CreateIssue,
         responses={201: IssueView},
         headers=["Idempotency-Key"],
-        errors=["validation_failed", *WRITE_ERRORS],
+        errors=["issue_numbers_used_up", "validation_failed", *WRITE_ERRORS],
     )
     async def on_post(self, call: Call[None, CreateIssue]) -> Reply:
         """One commit; the id is one that no issue ever had."""

@@ -22,7 +22,7 @@ from lib.web.paging import PageQuery, decode_cursor, encode_cursor
 from lib.web.route import Route
 from lib.web.threads import blocking
 from lib.workspace.registry import MANIFEST
-from lib.workspace.secret_scan import scan
+from lib.workspace.secret_scan import scan_all
 from lib.workspace.worker_source import (
     MAX_BYTES,
     MAX_FILES,
@@ -158,7 +158,7 @@ class WorkerFiles:
                 raise
             raise _of_upload(ex) from ex
         self._services.early_installs.request([worker_id])
-        findings = [found for file in files for found in scan(file.path, file.data)]
+        findings = scan_all((file.path, file.data) for file in files)
         view = load_worker_view(self._services, worker_id)
         return Reply(view, 201 if is_new else 200, warning_headers(findings))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 from pydantic import Field
@@ -35,11 +34,10 @@ from lib.web.preferences import Wait, wait_preference
 from lib.web.route import Route
 from lib.web.threads import blocking
 from lib.workspace.registry import QUARANTINE
-from lib.workspace.secret_scan import scan
+from lib.workspace.secret_scan import scan_all
 from lib.workspace.workspace import Author, Delete
 
 TAG: Final = "Workers"
-MAX_WARNINGS: Final = 100
 START_ERRORS: Final = [
     "worker_not_found", "worker_broken", "worker_disabled", "validation_failed", "missing_secret",
     "missing_connection", "concurrency_conflict", "idempotency_key_reused", "secret_unreadable",
@@ -296,8 +294,7 @@ class WorkerReload:
         if commit is None:
             return []
         files = self._services.workspace.changed_files(commit)
-        found = (each.warning for path, data in files for each in scan(path, data))
-        return [*islice(found, MAX_WARNINGS)]
+        return [found.warning for found in scan_all(files)]
 
     def _reload(self, author: Author, force: bool) -> ReloadView:
         result = self._services.workspace.reload(author, force=force)

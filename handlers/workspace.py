@@ -162,8 +162,8 @@ class WorkspaceImports:
             read_zip(data, LIMITS), load_manifest=self._services.load_manifest
         )
         if call.query.dry_run:
-            incoming.change(workspace.view(workspace.refresh()))
-            return Reply(_view(incoming.report, dry_run=True))
+            preview = incoming.preview(workspace.view(workspace.refresh()))
+            return Reply(_view(preview, dry_run=True))
 
         def effect(trailers: Mapping[str, str]) -> Reply:
             author = author_of(call.principal)
@@ -171,8 +171,7 @@ class WorkspaceImports:
 
         def repeat(commit: str) -> Reply:
             parents = workspace.commit_info(commit).parents
-            incoming.change(workspace.view(parents[0]))
-            return Reply(_view(incoming.report, dry_run=False))
+            return Reply(_view(incoming.preview(workspace.view(parents[0])), dry_run=False))
 
         digest = hashlib.sha256(data).hexdigest()
         return once_in_git(

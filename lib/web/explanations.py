@@ -267,6 +267,13 @@ _TABLE: Final = (
         "workspace's folder and reload, or push a correction.",
     ),
     Problem(
+        "issue_numbers_used_up",
+        409,
+        "No issue number is left",
+        "A file made by hand has the highest number that an issue may have, or the counter says so. "
+        "Delete the file that the detail names and reload the workspace.",
+    ),
+    Problem(
         "issue_full",
         422,
         "No room for another comment",

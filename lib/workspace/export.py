@@ -19,7 +19,7 @@ from lib.workspace.deny_list import is_denied
 from lib.workspace.git_paths import refusal
 from lib.workspace.issues import names
 from lib.workspace.registry import MANIFEST, ManifestLoader
-from lib.workspace.secret_scan import Finding, scan
+from lib.workspace.secret_scan import Finding, scan_all
 from lib.workspace.tree_objects import TreeEntry
 from lib.workspace.tree_view import TreeView
 from lib.workspace.workspace import Workspace
@@ -64,7 +64,7 @@ def export(
     files = dict(_files(tree))
     summary = _Summary(files, load_manifest).build(at)
     files[SUMMARY] = _File(json.dumps(summary, indent=2, ensure_ascii=False).encode() + b"\n")
-    findings = [found for path in sorted(files) for found in scan(path, files[path].data)]
+    findings = scan_all((path, files[path].data) for path in sorted(files))
     return Export(_packed(files), tuple(findings))
 
 

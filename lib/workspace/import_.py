@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
 from lib.errors import Invalid
@@ -20,7 +21,7 @@ from lib.workspace.incoming import Incoming, receive
 from lib.workspace.issues import comments, names
 from lib.workspace.issues.document import BadIssueFile, Document, decode, encode
 from lib.workspace.registry import ManifestLoader
-from lib.workspace.secret_scan import scan
+from lib.workspace.secret_scan import scan_all
 from lib.workspace.tree_edits import Edit, Put
 from lib.workspace.tree_objects import EXECUTABLE, FILE
 from lib.workspace.tree_view import TreeView
@@ -29,8 +30,8 @@ from lib.workspace.workspace import Author, Workspace
 from lib.workspace.zip_reader import ZipFile
 
 SUBJECT: Final = "workspace: import"
-MAX_WARNINGS: Final = 100
 NO_PART: Final = "is no part of a workspace"
+TOO_HIGH: Final = "its number leaves too few for the issues to come"
 _CONTEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
@@ -81,48 +82,67 @@ class WorkspaceImport:
 
     def __init__(self, files: Sequence[ZipFile], *, load_manifest: ManifestLoader) -> None:
         self._files = {file.path: file for file in files}
-        self._load = load_manifest
-        self.report = ImportReport()
+        self._readers = _Readers(cache(load_manifest), cache(_read_issue), cache(_is_log))
         _check_schema(self._files.pop(SUMMARY, None))
 
     def commit(
         self, workspace: Workspace, author: Author, trailers: Mapping[str, str]
     ) -> ImportReport:
         """Take over what can be, by one commit, and return what that was."""
-        workspace.commit(self.change, SUBJECT, author, trailers=trailers)
-        return self.report
+        planned = [self._plan(workspace.view(workspace.refresh()))]
 
-    def change(self, tip: TreeView) -> list[Edit]:
-        """Return the edits for a tree; `report` tells of them."""
-        plan = _Plan(tip, self._files, self._load)
-        edits = plan.edits()
-        self.report = plan.report
-        return edits
+        def change(tip: TreeView) -> list[Edit]:
+            # others wait now: what takes long was done before, and the scan comes after
+            planned[:] = [self._plan(tip)]
+            return planned[0].edits
+
+        workspace.commit(change, SUBJECT, author, trailers=trailers)
+        return planned[0].full_report()
+
+    def preview(self, tip: TreeView) -> ImportReport:
+        """Return what an import into a tree takes over."""
+        return self._plan(tip).full_report()
+
+    def _plan(self, tip: TreeView) -> _Plan:
+        return _Plan(tip, self._files, self._readers)
+
+
+@dataclass(frozen=True)
+class _Readers:
+    """How files are read, each once, however often the tip moves meanwhile."""
+
+    manifest: ManifestLoader
+    issue: Callable[[bytes, int], Document | str]
+    is_log: Callable[[bytes], bool]
 
 
 class _Plan:
-    """What is taken over into one tree."""
+    """What is taken over into one tree.
 
-    def __init__(
-        self, tip: TreeView, files: Mapping[str, ZipFile], load_manifest: ManifestLoader
-    ) -> None:
+    Attributes:
+        edits: That do it.
+        report: What they are, without warnings.
+    """
+
+    def __init__(self, tip: TreeView, files: Mapping[str, ZipFile], readers: _Readers) -> None:
         self._tip = tip
-        self._load = load_manifest
+        self._readers = readers
         self._units = _by_unit(files)
-        self._edits: list[Edit] = []
+        self.edits: list[Edit] = []
         self.report = ImportReport()
+        for name, inside in self._of("workers"):
+            self._worker(name, inside)
+        for name, inside in self._of("contexts"):
+            self._context(name, inside)
+        for _, inside in self._of("issues"):  # after the workers, which may have other ids now
+            self._issues(inside)
+        for _, inside in self._of(""):
+            self._others(inside)
 
-    def edits(self) -> list[Edit]:
-        for name, files in self._of("workers"):
-            self._worker(name, files)
-        for name, files in self._of("contexts"):
-            self._context(name, files)
-        for _, files in self._of("issues"):  # after the workers, which may have other ids now
-            self._issues(files)
-        for _, files in self._of(""):
-            self._others(files)
-        self._warn()
-        return self._edits
+    def full_report(self) -> ImportReport:
+        """Return the report, with what looks like a credential."""
+        puts = ((edit.path, edit.data) for edit in self.edits if isinstance(edit, Put))
+        return replace(self.report, warnings=[found.warning for found in scan_all(puts)])
 
     def _of(self, top: str) -> list[tuple[str, list[ZipFile]]]:
         return [(name, files) for (kind, name), files in self._units.items() if kind == top]
@@ -132,7 +152,7 @@ class _Plan:
         sources = [
             SourceFile(_below(file.path, 2), file.data, file.is_executable) for file in files
         ]
-        worker = receive(name, sources, taken=taken, load_manifest=self._load)
+        worker = receive(name, sources, taken=taken, load_manifest=self._readers.manifest)
         if not isinstance(worker, Incoming):
             self.report.skip("worker", name, worker)
             return
@@ -144,7 +164,7 @@ class _Plan:
         self.report.workers.append(worker.id)
         self.report.required_secrets.update(manifest.secrets if manifest else ())
         self.report.required_connections.update(apps_of(manifest))
-        self._edits.extend(worker.edits())
+        self.edits.extend(worker.edits())
 
     def _context(self, name: str, files: list[ZipFile]) -> None:
         if not _CONTEXT.match(name):
@@ -173,7 +193,7 @@ class _Plan:
         if reason is not None:
             self.report.skip("file", file.path, reason)
             return False
-        self._edits.append(Put(file.path, file.data, EXECUTABLE if file.is_executable else FILE))
+        self.edits.append(Put(file.path, file.data, EXECUTABLE if file.is_executable else FILE))
         return True
 
     def _issues(self, files: list[ZipFile]) -> None:
@@ -191,22 +211,24 @@ class _Plan:
         for number, file in sorted(logs.items()):
             self._log(number, file, is_taken=number in taken)
         if taken:
-            following = max(names.next_number(self._tip), taken[-1] + 1)
-            self._edits.append(Put(names.COUNTER, b"%d\n" % following))
+            following = min(max(names.number_after(self._tip), taken[-1] + 1), names.MAX_NUMBER)
+            self.edits.append(Put(names.COUNTER, b"%d\n" % following))
 
     def _issue(self, number: int, file: ZipFile) -> bool:
         issue_id = names.issue_id(number)
+        if number > names.MAX_IMPORTED:
+            self.report.skip("issue", issue_id, TOO_HIGH)
+            return False
         if names.find_document(self._tip, number) is not None:
             self.report.skip("issue", issue_id, "exists")
             return False
-        try:
-            document = decode(file.data, issue_id=issue_id)
-        except BadIssueFile as ex:
-            self.report.skip("issue", issue_id, str(ex))
+        document = self._readers.issue(file.data, number)
+        if isinstance(document, str):
+            self.report.skip("issue", issue_id, document)
             return False
         moved = self._moved(document)
         data = file.data if moved is document else encode(moved)
-        self._edits.append(Put(names.document_path(number), data))
+        self.edits.append(Put(names.document_path(number), data))
         self.report.issues.append(issue_id)
         return True
 
@@ -222,23 +244,25 @@ class _Plan:
         path = names.comments_path(names.document_path(number))
         if not is_taken:
             self.report.skip("comments", name, "its issue is not imported")
-        elif len(comments.decode(file.data)) != len([*filter(bytes.strip, file.data.split(b"\n"))]):
+        elif not self._readers.is_log(file.data):
             self.report.skip("comments", name, "has lines that are no comments")
         elif self._tip.find(path) is not None:
             self.report.skip("comments", name, "exists")
         else:
-            self._edits.append(Put(path, file.data))
+            self.edits.append(Put(path, file.data))
 
-    def _warn(self) -> None:
-        found = (
-            each.warning
-            for edit in self._edits
-            if isinstance(edit, Put)
-            for each in scan(edit.path, edit.data)
-        )
-        self.report.warnings = [
-            warning for warning, _ in zip(found, range(MAX_WARNINGS), strict=False)
-        ]
+
+def _read_issue(data: bytes, number: int) -> Document | str:
+    """Return an issue, or why the file is none."""
+    try:
+        return decode(data, issue_id=names.issue_id(number))
+    except BadIssueFile as ex:
+        return str(ex)
+
+
+def _is_log(data: bytes) -> bool:
+    """Return whether each line is a comment."""
+    return len(comments.decode(data)) == sum(bool(line.strip()) for line in data.split(b"\n"))
 
 
 def _by_unit(files: Mapping[str, ZipFile]) -> dict[tuple[str, str], list[ZipFile]]:

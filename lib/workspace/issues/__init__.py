@@ -1,7 +1,7 @@
 """Issues of the workspace: files of its tree, read defensively, written by commits."""
 
 from lib.workspace.issues.comments import Comment
-from lib.workspace.issues.errors import IssueBroken, IssueFull, IssueNotFound
+from lib.workspace.issues.errors import IssueBroken, IssueFull, IssueNotFound, NoNumberLeft
 from lib.workspace.issues.issue import Asset, Issue, IssueChange, IssueQuery, NewIssue
 from lib.workspace.issues.issues import Discussed, IssueList, Issues
 
@@ -18,4 +18,5 @@ __all__ = [
     "IssueQuery",
     "Issues",
     "NewIssue",
+    "NoNumberLeft",
 ]

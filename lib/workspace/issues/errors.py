@@ -17,6 +17,12 @@ class IssueBroken(Conflict):
     code = "issue_broken"
 
 
+class NoNumberLeft(Conflict):
+    """The highest number that an issue may have is in use."""
+
+    code = "issue_numbers_used_up"
+
+
 class IssueFull(Invalid):
     """There is no room for another comment."""
 

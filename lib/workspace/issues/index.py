@@ -20,6 +20,7 @@ from lib.workspace.tree_view import TreeView
 
 DAMAGED: Final = "cannot be read: its object in the repository is damaged; see `git fsck`"
 ELSEWHERE: Final = "is not read: the same issue is there in another folder"
+MISNAMED: Final = "is not read: an issue's name is ISSUE- and 4 to 9 digits, as in ISSUE-0042.md"
 MISPLACED: Final = "is not read: an issue lies in .floom/issues or in the folder of its hundred"
 
 
@@ -63,6 +64,7 @@ class _Folder:
 
     tree_id: str
     files: Mapping[str, _File]
+    misnamed: tuple[Skipped, ...]
 
 
 class IssueIndex:
@@ -105,7 +107,10 @@ class IssueIndex:
             old = before.get(each)
             path = f"{place}/{each}"
             files[each] = old if old and old.ids == ids else _read(tree, path, number, ids)
-        return _Folder(tree_id, files)
+        misnamed = (
+            Skipped(f"{place}/{each}", MISNAMED) for each in inside if names.is_misnamed(each)
+        )
+        return _Folder(tree_id, files, tuple(misnamed))
 
 
 def _merged(folders: Mapping[str, _Folder]) -> Listing:
@@ -113,6 +118,7 @@ def _merged(folders: Mapping[str, _Folder]) -> Listing:
     rows: dict[int, Row] = {}
     skipped: list[Skipped] = []
     for name in sorted(folders, key=bool, reverse=True):  # the top folder last
+        skipped.extend(folders[name].misnamed)
         for file in folders[name].files.values():
             found = file.found
             if isinstance(found, Skipped):

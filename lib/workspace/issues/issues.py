@@ -124,7 +124,7 @@ class Issues:
         if known is not None:
             return known, False
         creation = Creation(new, by, self._clock.now())
-        unless = CreationUnless(creation, is_like, first=names.next_number(tree))
+        unless = CreationUnless(creation, is_like, first=names.number_after(tree))
         result = self._workspace.commit(unless.change, creation.subject, author, trailers=trailers)
         if unless.found is not None:
             return _discussed(self._workspace.tree(result.tree), unless.found).issue, False

@@ -11,19 +11,22 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from lib.workspace.issues.errors import NoNumberLeft
 from lib.workspace.tree_view import TreeView
 
 FOLDER: Final = ".floom/issues"
 COUNTER: Final = f"{FOLDER}/.next"
 PER_FOLDER: Final = 100
-MAX_NUMBER: Final = 10**18 - 1
-ISSUE_ID_PATTERN: Final = r"^ISSUE-[0-9]{4,18}$"
+MAX_NUMBER: Final = 999_999_999
+MAX_IMPORTED: Final = 99_999_999  # an import leaves room for the issues to come
+ISSUE_ID_PATTERN: Final = r"^ISSUE-[0-9]{4,9}$"
 
 _DOCUMENT: Final = ".md"
 _COMMENTS: Final = ".comments.ndjson"
-_NAME: Final = re.compile(r"ISSUE-([0-9]{4}|[1-9][0-9]{4,17})(\.md|\.comments\.ndjson)\Z")
-_ID: Final = re.compile(r"ISSUE-([0-9]{4}|[1-9][0-9]{4,17})\Z")
-_SUBFOLDER: Final = re.compile(r"[1-9][0-9]{0,15}\Z")
+_NAME: Final = re.compile(r"ISSUE-([0-9]{4}|[1-9][0-9]{4,8})(\.md|\.comments\.ndjson)\Z")
+_ID: Final = re.compile(r"ISSUE-([0-9]{4}|[1-9][0-9]{4,8})\Z")
+_MEANT: Final = re.compile(r"ISSUE-[0-9]+\.md\Z", re.IGNORECASE)
+_SUBFOLDER: Final = re.compile(r"[1-9][0-9]{0,6}\Z")
 
 
 def issue_id(number: int) -> str:
@@ -63,6 +66,11 @@ def document_number(name: str) -> int | None:
     return _number(name, _DOCUMENT)
 
 
+def is_misnamed(name: str) -> bool:
+    """Return whether a file's name is nearly, and not quite, that of an issue."""
+    return document_number(name) is None and _MEANT.match(name) is not None
+
+
 def comments_number(name: str) -> int | None:
     """Return the number of a file of comments by its name; None for any other file."""
     return _number(name, _COMMENTS)
@@ -90,9 +98,24 @@ def numbers_from(tree: TreeView, first: int) -> Iterator[int]:
 
 
 def next_number(tree: TreeView) -> int:
-    """Return the number of the next issue: one that no issue ever had."""
+    """Return the number of the next issue: one that no issue ever had.
+
+    Raises:
+        NoNumberLeft: an issue has the highest number that there is.
+    """
+    number = number_after(tree)
+    if number > MAX_NUMBER:
+        raise NoNumberLeft(
+            f"{issue_id(MAX_NUMBER)} is the last issue that there can be, and somebody made it by "
+            f"hand. Delete its file below {FOLDER}, reload the workspace, and try again."
+        )
+    return number
+
+
+def number_after(tree: TreeView) -> int:
+    """Return a number above those of all issues that ever were; it may be too high for one."""
     counter = (tree.find_bytes(COUNTER) or b"").strip()
-    counted = int(counter) if counter.isdigit() and len(counter) < len(str(MAX_NUMBER)) else 1
+    counted = int(counter) if counter.isdigit() and len(counter) <= len(str(MAX_NUMBER)) else 1
     return max(counted, _highest(tree) + 1)
 
 

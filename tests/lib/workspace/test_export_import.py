@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import pytest
 
 from lib.clock import ManualClock
 from lib.ids import Ids
-from lib.manifest.loader import load_manifest
+from lib.manifest.loader import LoadedManifest, load_manifest
 from lib.workspace.export import export
 from lib.workspace.import_ import ImportReport, UnknownSchema, WorkspaceImport
 from lib.workspace.issues import Asset, IssueQuery, Issues, NewIssue
@@ -261,13 +262,37 @@ class TestImport:
         assert imported(other, zipped({})).workers == []
         assert other.tip() == tip
 
+    def test_numbers_near_the_last_are_left_out(self, other: Workspace) -> None:
+        data = b"---\ntitle: far\n---\n"
+        names = ("ISSUE-999999999.md", "ISSUE-999999999999999999.md", "ISSUE-0005.md")
+        report = imported(other, zipped({f"issues/{name}": data for name in names}))
+        assert report.issues == ["ISSUE-0005"]
+        assert {*skips(report)} == {"ISSUE-999999999", "issues/ISSUE-999999999999999999.md"}
+        issues = Issues(other, clock=ManualClock(), ids=Ids(ManualClock()))
+        assert issues.create(NewIssue(title="next"), **BY).id == "ISSUE-0006"
+
+    def test_while_others_wait_nothing_is_read_that_was_read_before(
+        self, workspace: Workspace, other: Workspace
+    ) -> None:
+        """Manifests are slow to read: in the committer's thread every other commit waits."""
+        readers: list[str] = []
+
+        def load(*args: Any, **more: Any) -> LoadedManifest:
+            readers.append(threading.current_thread().name)
+            return load_manifest(*args, **more)
+
+        files = read_zip(exported(filled(workspace)), ZipLimits())
+        report = WorkspaceImport(files, load_manifest=load).commit(other, ANNA, {})
+        assert report.workers == ["a", "b", "hello"]
+        assert readers == [threading.current_thread().name] * 3
+
     def test_what_comes_between_is_not_overwritten(
         self, workspace: Workspace, other: Workspace
     ) -> None:
         """Somebody makes the same issue and worker after the zip was looked at."""
         data = exported(filled(workspace))
         incoming = WorkspaceImport(read_zip(data, ZipLimits()), load_manifest=load_manifest)
-        incoming.change(other.view())
+        incoming.preview(other.view())
         put(other, ("workers/a/worker.yml", b"mine"), (".floom/issues/ISSUE-0001.md", b"mine"))
 
         report = incoming.commit(other, ANNA, {})

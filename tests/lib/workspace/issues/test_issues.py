@@ -28,6 +28,7 @@ from lib.workspace.issues import (
     IssueQuery,
     Issues,
     NewIssue,
+    NoNumberLeft,
 )
 from lib.workspace.issues.comments import MAX_FILE_BYTES
 from lib.workspace.workspace import Delete, Workspace
@@ -204,7 +205,12 @@ def test_a_broken_file_hides_no_other(workspace: Workspace, issues: Issues) -> N
     )
 
     assert listed(issues) == ["ISSUE-0001"]
-    assert [*skipped(issues)] == [".floom/issues/ISSUE-0002.md", ".floom/issues/ISSUE-0003.md"]
+    assert [*skipped(issues)] == [
+        ".floom/issues/ISSUE-0002.md",
+        ".floom/issues/ISSUE-0003.md",
+        ".floom/issues/ISSUE-4.md",
+    ]
+    assert "4 to 9 digits" in skipped(issues)[".floom/issues/ISSUE-4.md"]
     for call in (
         lambda: issues.get("ISSUE-0002"),
         lambda: issues.update("ISSUE-0002", IssueChange(title="x"), **BY),
@@ -212,6 +218,30 @@ def test_a_broken_file_hides_no_other(workspace: Workspace, issues: Issues) -> N
         with pytest.raises(IssueBroken, match=r"ISSUE-0002\.md .*cannot be read"):
             call()
     assert issues.create(NewIssue(title="next"), **BY).id == "ISSUE-0004"
+
+
+@pytest.mark.parametrize("name", ["ISSUE-999999999999999999.md", "ISSUE-1000000000.md"])
+def test_a_number_beyond_the_last_takes_no_id_away(
+    workspace: Workspace, issues: Issues, name: str
+) -> None:
+    put(workspace, (f".floom/issues/{name}", b"---\ntitle: far\n---\n\nx\n"))
+    made = [issues.create(NewIssue(title=title), **BY).id for title in ("one", "two")]
+    assert made == ["ISSUE-0001", "ISSUE-0002"]
+    assert [row.issue.title for row in issues.list(ALL).rows] == ["one", "two"]
+    assert [*skipped(issues)] == [f".floom/issues/{name}"]
+
+
+def test_after_the_last_number_nothing_is_made_and_nothing_lost(
+    workspace: Workspace, issues: Issues
+) -> None:
+    last = ".floom/issues/9999999/ISSUE-999999999.md"
+    put(workspace, (last, b"---\ntitle: last\n---\n\nx\n"))
+    for _ in range(2):
+        with pytest.raises(NoNumberLeft):
+            issues.create(NewIssue(title="one more"), **BY)
+    assert listed(issues) == ["ISSUE-999999999"]
+    workspace.commit(lambda _: [Delete(last)], "x", ANNA)
+    assert issues.create(NewIssue(title="again"), **BY).id == "ISSUE-0001"
 
 
 def test_what_is_not_there_is_not_found(issues: Issues) -> None:

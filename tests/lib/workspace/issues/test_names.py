@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lib.workspace.issues import names
+from lib.workspace.issues.errors import NoNumberLeft
 from lib.workspace.workspace import Workspace
 from tests.lib.workspace.place import put
 
@@ -27,7 +28,7 @@ def test_each_hundred_has_a_folder(number: int, path: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["ISSUE-1.md", "ISSUE-00001.md", "ISSUE-0000.md", "issue-0001.md", "ISSUE-0001.MD", "x.md",
-     "ISSUE-0001.md~", "ISSUE-\u0660\u0660\u0660\u0661.md", "ISSUE-0001.md\n"],
+     "ISSUE-0001.md~", "ISSUE-1000000000.md", "ISSUE-\u0660\u0660\u0660\u0661.md", "ISSUE-0001.md\n"],
 )  # fmt: skip
 def test_names_of_another_form_are_nobodys(name: str) -> None:
     assert names.document_number(name) is None
@@ -49,6 +50,10 @@ def test_names_of_another_form_are_nobodys(name: str) -> None:
         ({"1/ISSUE-0142.md": b"", "12/notes.txt": b""}, 143),
         ({"1/ISSUE-0142.md": b"", "ISSUE-0500.md": b""}, 501),
         ({"ISSUE-0012.comments.ndjson": b""}, 13),
+        ({"ISSUE-0012.md": b"", "ISSUE-999999999999999999.md": b""}, 13),
+        ({"ISSUE-0012.md": b"", "10000000/ISSUE-1000000000.md": b""}, 13),
+        ({"ISSUE-999999998.md": b""}, 999_999_999),
+        ({".next": b"999999999"}, 999_999_999),
     ],
 )
 def test_no_number_is_given_twice(
@@ -57,6 +62,13 @@ def test_no_number_is_given_twice(
     if files:
         put(workspace, *((f".floom/issues/{name}", data) for name, data in files.items()))
     assert names.next_number(workspace.view()) == expected
+
+
+def test_after_the_last_number_there_is_none(workspace: Workspace) -> None:
+    put(workspace, (".floom/issues/9999999/ISSUE-999999999.md", b""))
+    with pytest.raises(NoNumberLeft, match=r"ISSUE-999999999 .*Delete its file"):
+        names.next_number(workspace.view())
+    assert names.number_after(workspace.view()) == 1_000_000_000
 
 
 def test_numbers_from_one_on_are_found_in_either_place(workspace: Workspace) -> None:
