@@ -16,7 +16,14 @@ from typing import BinaryIO, Final
 
 from lib.clock import Clock, SystemClock, to_milliseconds
 from lib.storage.keys import BadBlobKey, check_key, check_prefix, is_segment
-from lib.storage.ports import BlobInfo, BlobNotFound, PreconditionFailed, StoreUnavailable
+from lib.storage.ports import (
+    Blob,
+    BlobInfo,
+    BlobNotFound,
+    BlobTooLarge,
+    PreconditionFailed,
+    StoreUnavailable,
+)
 
 LOCKS: Final = 64
 STALE_SECONDS: Final = 24 * 3600  # a put that has not ended by then was killed
@@ -71,6 +78,20 @@ class FileBlobStore:
         """Return the whole blob. Raises BlobNotFound."""
         with self.open(key) as blob:
             return blob.read()
+
+    def read(
+        self, key: str, *, unless_etag: str | None = None, limit_bytes: int | None = None
+    ) -> Blob | None:
+        """Return a blob with its etag. Raises BlobNotFound, BlobTooLarge."""
+        with self.open(key) as file, _translated(key):
+            # Of the open file, whose bytes never change: a put replaces the file.
+            etag = _etag(os.fstat(file.fileno()))
+            if etag == unless_etag:
+                return None
+            data = file.read() if limit_bytes is None else file.read(limit_bytes + 1)
+        if limit_bytes is not None and len(data) > limit_bytes:
+            raise BlobTooLarge(f"Blob {key} has more than {limit_bytes} bytes.")
+        return Blob(key, len(data), etag, data)
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Open a blob for reading, with seek. Raises BlobNotFound."""
@@ -197,7 +218,11 @@ def _info(path: Path, key: str) -> BlobInfo | None:
         return None
     if not path.is_file():
         return None
-    return BlobInfo(key, stat.st_size, f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}")
+    return BlobInfo(key, stat.st_size, _etag(stat))
+
+
+def _etag(stat: os.stat_result) -> str:
+    return f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
 def _put_at(path: Path) -> int:

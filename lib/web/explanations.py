@@ -176,6 +176,13 @@ _TABLE: Final = (
         "The isolation that the settings require cannot be had on this host. A run's `sandbox` "
         "tells which properties were held, and by what.",
     ),
+    Problem(
+        "blob_too_large",
+        503,
+        "A stored blob is too large",
+        "A blob of the store is larger than anything that this program writes under its key; "
+        "nothing was changed. Somebody else wrote it: restore or remove it.",
+    ),
     Problem("bad_blob_key", 422, "Not the key of a blob", "The text cannot name a stored blob."),
     Problem("blob_not_found", 404, "No such blob", "No stored blob has this key, or it expired."),
     # Idempotency.

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.storage.keys import BadBlobKey
-from lib.storage.ports import BlobInfo, BlobNotFound, BlobStore, PreconditionFailed
+from lib.storage.ports import (
+    Blob,
+    BlobInfo,
+    BlobNotFound,
+    BlobStore,
+    BlobTooLarge,
+    PreconditionFailed,
+)
 from tests.contract.samples import Samples
 from tests.contract.stores import open_stores
 from tests.contract.threads import together
@@ -135,7 +142,79 @@ class TestRead:
         with pytest.raises(BlobNotFound):
             blobs.get(KEY)
         with pytest.raises(BlobNotFound):
+            blobs.read(KEY)
+        with pytest.raises(BlobNotFound):
             blobs.open(KEY)
+
+    def test_a_blob_is_read_with_its_etag(self, blobs: BlobStore) -> None:
+        put = blobs.put(KEY, b"one")
+
+        blob = blobs.read(KEY)
+
+        assert blob == Blob(KEY, 3, put.etag, b"one")
+        assert blobs.put(KEY, b"two", if_match=put.etag).etag != put.etag
+
+    def test_what_the_reader_has_is_not_read_again(self, blobs: BlobStore) -> None:
+        first = blobs.put(KEY, b"one")
+        assert blobs.read(KEY, unless_etag=first.etag) is None
+
+        second = blobs.put(KEY, b"two")
+
+        assert blobs.read(KEY, unless_etag=first.etag) == Blob(KEY, 3, second.etag, b"two")
+        assert blobs.read(KEY, unless_etag=second.etag) is None
+
+    @pytest.mark.parametrize("etag", ["", "x", '"x"', "*", "ä\n", "0-0-0"])
+    def test_an_etag_that_no_blob_has_only_costs_the_reading(
+        self, blobs: BlobStore, etag: str
+    ) -> None:
+        blobs.put(KEY, b"one")
+
+        blob = blobs.read(KEY, unless_etag=etag)
+
+        assert blob is not None
+        assert blob.data == b"one"
+
+    def test_a_read_of_what_is_gone_says_so(self, blobs: BlobStore) -> None:
+        put = blobs.put(KEY, b"one")
+        blobs.delete(KEY)
+
+        for etag in (None, put.etag):
+            with pytest.raises(BlobNotFound):
+                blobs.read(KEY, unless_etag=etag)
+
+    def test_no_more_than_the_limit_is_read(self, blobs: BlobStore) -> None:
+        put = blobs.put(KEY, b"x" * 1000)
+
+        whole = blobs.read(KEY, limit_bytes=1000)
+        assert whole is not None
+        assert whole.size == len(whole.data) == 1000
+        for limit in (0, 999):
+            with pytest.raises(BlobTooLarge, match=str(limit)):
+                blobs.read(KEY, limit_bytes=limit)
+            assert blobs.read(KEY, unless_etag=put.etag, limit_bytes=limit) is None
+
+    def test_an_empty_blob_is_read_within_any_limit(self, blobs: BlobStore) -> None:
+        put = blobs.put(KEY, b"")
+
+        assert blobs.read(KEY, limit_bytes=0) == Blob(KEY, 0, put.etag, b"")
+
+    def test_etag_and_bytes_belong_together_while_others_write(self, blobs: BlobStore) -> None:
+        """Each put's bytes say which put it was."""
+        known = {blobs.put(KEY, b"0").etag: b"0"}
+        seen: list[Blob] = []
+
+        def write_or_read(number: int) -> None:
+            for turn in range(10):
+                if number < 2:
+                    data = f"{number}-{turn}".encode()
+                    known[blobs.put(KEY, data).etag] = data
+                else:
+                    blob = blobs.read(KEY)
+                    assert blob is not None
+                    seen.append(blob)
+
+        assert together(write_or_read, 4) == [None] * 4
+        assert [blob.data for blob in seen] == [known[blob.etag] for blob in seen]
 
     def test_an_open_blob_can_be_sought(self, blobs: BlobStore) -> None:
         blobs.put(KEY, b"0123456789")
@@ -249,6 +328,7 @@ class TestKeys:
         for call in (
             lambda: blobs.put(key, b""),
             lambda: blobs.get(key),
+            lambda: blobs.read(key),
             lambda: blobs.open(key),
             lambda: blobs.find(key),
             lambda: blobs.touch(key),

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from lib.clock import Clock, SystemClock
 from lib.storage.keys import check_key, check_prefix
-from lib.storage.ports import BlobInfo, BlobNotFound, PreconditionFailed
+from lib.storage.ports import Blob, BlobInfo, BlobNotFound, BlobTooLarge, PreconditionFailed
 
 
 class MemoryBlobStore:
@@ -44,9 +44,19 @@ class MemoryBlobStore:
     def get(self, key: str) -> bytes:
         """Return the whole blob. Raises BlobNotFound."""
         with self._lock:
-            if check_key(key) not in self._blobs:
-                raise BlobNotFound(f"There is no blob {key}.")
-            return self._blobs[key][0]
+            return self._get(key).data
+
+    def read(
+        self, key: str, *, unless_etag: str | None = None, limit_bytes: int | None = None
+    ) -> Blob | None:
+        """Return a blob with its etag. Raises BlobNotFound, BlobTooLarge."""
+        with self._lock:
+            blob = self._get(key)
+        if blob.etag == unless_etag:
+            return None
+        if limit_bytes is not None and blob.size > limit_bytes:
+            raise BlobTooLarge(f"Blob {key} has more than {limit_bytes} bytes.")
+        return blob
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
         """Open a blob for reading, with seek. Raises BlobNotFound."""
@@ -83,6 +93,12 @@ class MemoryBlobStore:
             keys = [key for key in sorted(self._blobs) if key.startswith(prefix) and key > after]
             found = [self._find(key) for key in keys]
         yield from (blob for blob in found if blob)
+
+    def _get(self, key: str) -> Blob:
+        if check_key(key) not in self._blobs:
+            raise BlobNotFound(f"There is no blob {key}.")
+        content, version, _ = self._blobs[key]
+        return Blob(key, len(content), str(version), content)
 
     def _find(self, key: str) -> BlobInfo | None:
         if key not in self._blobs:

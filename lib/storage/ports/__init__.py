@@ -5,7 +5,14 @@ durable when the method returns. Each adapter passes the same contract suite in
 `tests/contract/`.
 """
 
-from lib.storage.ports.blobs import BlobInfo, BlobNotFound, BlobReferences, BlobStore
+from lib.storage.ports.blobs import (
+    Blob,
+    BlobInfo,
+    BlobNotFound,
+    BlobReferences,
+    BlobStore,
+    BlobTooLarge,
+)
 from lib.storage.ports.claims import ClaimStore, IdempotencyKeyInUse, IdempotencyKeyReused
 from lib.storage.ports.errors import PreconditionFailed, StoreUnavailable
 from lib.storage.ports.failure_reports import FailureReportStore
@@ -35,10 +42,12 @@ from lib.storage.ports.worker_settings import WorkerSettingsStore
 __all__ = [
     "MAX_FEEDBACK",
     "MAX_SCANNED_ROWS",
+    "Blob",
     "BlobInfo",
     "BlobNotFound",
     "BlobReferences",
     "BlobStore",
+    "BlobTooLarge",
     "ClaimStore",
     "ConcurrencyReached",
     "Creation",

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
 from lib.errors import NotFound
+from lib.storage.ports.errors import StoreUnavailable
 
 
 class BlobNotFound(NotFound):
     """No blob has this key."""
 
     code = "blob_not_found"
+
+
+class BlobTooLarge(StoreUnavailable):
+    """A blob is larger than its reader can use; somebody else wrote it."""
+
+    code = "blob_too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,13 @@ class BlobInfo:
     key: str
     size: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blob(BlobInfo):
+    """A whole blob; `etag` is that of exactly these bytes."""
+
+    data: bytes = field(repr=False)
 
 
 class BlobStore(Protocol):
@@ -50,6 +64,26 @@ class BlobStore(Protocol):
 
     def get(self, key: str) -> bytes:
         """Return the whole blob. Raises BlobNotFound."""
+        ...
+
+    def read(
+        self, key: str, *, unless_etag: str | None = None, limit_bytes: int | None = None
+    ) -> Blob | None:
+        """Return a blob with its etag, as one look; None when the etag is `unless_etag`.
+
+        A put that matches the returned etag replaces these bytes and no others.
+        For None no byte of the blob was read.
+
+        Args:
+            key: The blob's.
+            unless_etag: What the caller has already; another etag, or one that was
+                never given, only costs the reading.
+            limit_bytes: Counted while reading: never more is held in memory.
+
+        Raises:
+            BlobNotFound: it is not there, whatever `unless_etag` is.
+            BlobTooLarge: it has more than `limit_bytes`.
+        """
         ...
 
     def open(self, key: str) -> AbstractContextManager[BinaryIO]:
