@@ -164,6 +164,13 @@ _TABLE: Final = (
         "The store cannot be read or written now; nothing was changed. Try again in a moment.",
     ),
     Problem(
+        "put_in_doubt",
+        503,
+        "The store did not answer",
+        "The store was asked to write something and did not say whether it has. Look at what is "
+        "there before you try again.",
+    ),
+    Problem(
         "database_newer",
         503,
         "The database is newer than this program",

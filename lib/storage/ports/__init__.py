@@ -14,7 +14,7 @@ from lib.storage.ports.blobs import (
     BlobTooLarge,
 )
 from lib.storage.ports.claims import ClaimStore, IdempotencyKeyInUse, IdempotencyKeyReused
-from lib.storage.ports.errors import PreconditionFailed, StoreUnavailable
+from lib.storage.ports.errors import PreconditionFailed, PutInDoubt, StoreUnavailable
 from lib.storage.ports.failure_reports import FailureReportStore
 from lib.storage.ports.feedback import (
     MAX_FEEDBACK,
@@ -61,6 +61,7 @@ __all__ = [
     "LogStore",
     "Page",
     "PreconditionFailed",
+    "PutInDoubt",
     "RunExists",
     "RunNotFound",
     "RunStore",

@@ -26,7 +26,11 @@ class BlobTooLarge(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
-    """What is known of a blob without reading it; `etag` is opaque."""
+    """What is known of a blob without reading it.
+
+    `etag` is opaque. Other bytes under a key have another one; the same bytes put
+    again may have the same one, because some stores make it of the bytes.
+    """
 
     key: str
     size: int
@@ -59,6 +63,8 @@ class BlobStore(Protocol):
         Raises:
             PreconditionFailed: the key exists (`if_absent`), or its etag is
                 another or it does not exist (`if_match`).
+            PutInDoubt: the store did not say whether it has done it.
+            PayloadTooLarge: `data` has more bytes than the store takes for one blob.
         """
         ...
 
@@ -95,7 +101,11 @@ class BlobStore(Protocol):
         ...
 
     def touch(self, key: str) -> bool:
-        """Make a blob as new as a put would; False when it is not there."""
+        """Make a blob as new as a put would; False when it is not there.
+
+        For blobs whose key says what is in them: where another put is going on,
+        some stores keep what was there before it.
+        """
         ...
 
     def delete(self, key: str, *, unless_put_after: datetime | None = None) -> bool:

@@ -11,6 +11,18 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class PutInDoubt(StoreUnavailable):
+    """Whether a put had its effect is not known; it may even come later.
+
+    Only stores beyond a network raise it. Who put on a condition finds out by
+    sending the same bytes on the same condition again: taken means there was no
+    effect before; refused means that it was this put or somebody else's, which
+    only the bytes that are there now can tell.
+    """
+
+    code = "put_in_doubt"
+
+
 class PreconditionFailed(Conflict):
     """A conditional put found another state; nothing was written."""
 
