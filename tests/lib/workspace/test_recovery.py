@@ -13,7 +13,7 @@ import pytest
 
 from lib.workspace.errors import WorkspaceConflict
 from lib.workspace.workspace import Delete, Put, Workspace
-from tests.lib.workspace.place import ANNA, Place, put, write
+from tests.lib.workspace.place import ANNA, Place, kill, put, write
 from tests.lib.workspace.writer import COUNTER
 
 ENGINE = Path(__file__).resolve().parents[3]
@@ -168,9 +168,7 @@ def kill_at_random(place: Place, rounds: int, seed: int) -> None:
         first = [writer.stdout.readline() for _ in range(chance.randrange(1, 12))]
         for _ in range(chance.randrange(400_000)):
             pass  # some instant within a commit, not always just after one
-        writer.kill()
-        rest, _ = writer.communicate()
-        lines = [*first, *rest.splitlines(keepends=True)]
+        lines = [*first, *kill(writer)]
         check_after_kill(place, name, sum(line.endswith("\n") for line in lines))
 
 

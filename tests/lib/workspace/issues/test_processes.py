@@ -13,7 +13,7 @@ import pytest
 from lib.clock import ManualClock
 from lib.ids import Ids
 from lib.workspace.issues import IssueQuery, Issues
-from tests.lib.workspace.place import Place
+from tests.lib.workspace.place import Place, kill
 from tests.lib.workspace.test_recovery import go
 
 ENGINE = Path(__file__).resolve().parents[4]
@@ -82,16 +82,13 @@ def kill_at_random(place: Place, rounds: int, seed: int) -> None:
         lines = [victim.stdout.readline() for _ in range(chance.randrange(1, 9))]
         for _ in range(chance.randrange(400_000)):
             pass  # some instant within a commit, not always just after one
-        victim.kill()
+        lines += kill(victim)
         assert other.stdout
         # no lock that the dead one held blocks this one
         others = [other.stdout.readline() for _ in range(4)]
-        other.kill()
-        for writer, first in ((victim, lines), (other, others)):
-            rest, _ = writer.communicate()
-            for line in [*first, *rest.splitlines(keepends=True)]:
-                if line.endswith("\n"):
-                    acknowledged[line.split()[0]] += line.endswith("said\n")
+        for line in [*lines, *others, *kill(other)]:
+            if line.endswith("\n"):
+                acknowledged[line.split()[0]] += line.endswith("said\n")
         found = comment_counts(place)
         assert all(found[each] >= said for each, said in acknowledged.items())
         assert [*found] == [f"ISSUE-{at:04}" for at in range(1, len(found) + 1)]
