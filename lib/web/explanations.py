@@ -388,6 +388,14 @@ _TABLE: Final = (
         "repeat the change on top of it.",
     ),
     Problem(
+        "commit_in_doubt",
+        503,
+        "It is not known whether the change was made",
+        "The bundle store did not say whether it took the change, and could not be asked. It may have "
+        "been made: look at the workspace before you send it again, or send it again with the same "
+        "Idempotency-Key.",
+    ),
+    Problem(
         "workspace_unavailable",
         503,
         "The workspace is unavailable",

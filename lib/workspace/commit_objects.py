@@ -56,18 +56,27 @@ class CommitInfo:
 
 
 def encode_commit(
-    *, tree: str, parent: str | None, author: Author, at: datetime, message: str, txn: bool = True
+    *,
+    tree: str,
+    parent: str | None,
+    author: Author,
+    at: datetime,
+    message: str,
+    txn: bool = True,
+    merged: str | None = None,
 ) -> bytes:
     """Return a commit's bytes.
 
     `at` is the time of author and committer, `message` as `compose_message`
     returns it. `txn` adds a random header line: without it two equal changes in
-    one second would be the same commit.
+    one second would be the same commit. `merged` is a second parent.
     """
     seconds = int(at.timestamp())
     lines = [b"tree " + tree.encode()]
     if parent is not None:
         lines.append(b"parent " + parent.encode())
+    if merged is not None:
+        lines.append(b"parent " + merged.encode())
     lines.append(b"author %s %d +0000" % (author.encode(), seconds))
     lines.append(b"committer %s %d +0000" % (FLOOM.encode(), seconds))
     if txn:

@@ -151,7 +151,7 @@ class Committer:
         self._write_out(draft.tree, frozenset())
         applied = self._apply(draft, [each for each in live if not each.answer.done()])
         if draft.tip != draft.parent and draft.tip is not None:
-            synced = self._publish(Group(draft.parent, draft.tip, draft.pack.build()))
+            synced = self._publish(Group(draft.parent, draft.tip, draft.pack.build(), draft.source))
             if synced is None:
                 return False
             self._repository.store.keep(draft.pack.contents())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lib.workspace.commit_objects import Author
-from lib.workspace.object_store import Overlay
+from lib.workspace.object_store import ObjectSource, Overlay
 from lib.workspace.packs import Pack, PackBuilder
 from lib.workspace.repository import Repository
 from lib.workspace.tree_edits import Edit, apply_edits
@@ -59,11 +59,13 @@ class Group:
         parent: The tip that they are made on.
         tip: The last of them.
         pack: All their new objects, self-contained.
+        source: Reads them, and all that they build on.
     """
 
     parent: str | None
     tip: str
     pack: Pack
+    source: ObjectSource
 
 
 class Publisher(Protocol):
@@ -74,8 +76,20 @@ class Publisher(Protocol):
 
         On False the branch has been brought to that tip, and the changes are
         applied again. May raise a FloomError, which every caller of the group
-        gets; nothing is kept then.
+        gets; nothing is kept then. The caller holds the turnstile.
         """
+        ...
+
+    def settle(self) -> None:
+        """Bring the branch and what was published together. The caller holds the turnstile.
+
+        Raises:
+            FloomError: it cannot be done; the branch stands.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Follow what others published, where that is due; what fails is told elsewhere."""
         ...
 
 

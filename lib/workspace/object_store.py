@@ -88,6 +88,15 @@ class ObjectStore:
             raise ObjectNotFound(f"The object {sha} is a {found[0]}, not a {kind}.")
         return found[1]
 
+    def read_any(self, sha: str) -> tuple[Kind, bytes]:
+        """Return an object's kind and content.
+
+        Raises:
+            ObjectNotFound: there is none.
+            WorkspaceUnavailable: its bytes cannot be read.
+        """
+        return self._cache.find(sha) or self._load(sha)
+
     def tree(self, sha: str) -> Mapping[bytes, TreeEntry]:
         """Return a tree's entries by name.
 

@@ -25,8 +25,8 @@ COMPRESSION: Final = 1  # of zlib: a third of level 6's time for a tenth more by
 _STORED_BYTES: Final = 100
 READ_ONLY: Final = 0o444
 
-_TYPES: Final[dict[str, int]] = {"commit": 1, "tree": 2, "blob": 3}
-_REF_DELTA: Final = 7
+TYPES: Final[dict[str, int]] = {"commit": 1, "tree": 2, "blob": 3}
+REF_DELTA: Final = 7
 HEADER_BYTES: Final = 12
 _MAX_SMALL_OFFSET: Final = 2**31 - 1  # in a pack index; larger ones go to its second table
 
@@ -103,11 +103,11 @@ class PackBuilder:
         self._objects[sha], self._kinds[sha] = data, kind
         depth = self._depths.get(base, 0) + 1 if base in self._objects else 0
         if base is None or not 0 < depth <= MAX_CHAIN:
-            self._append(sha, _entry_header(_TYPES[kind], len(data)), data)
+            self._append(sha, entry_header(TYPES[kind], len(data)), data)
             return sha
         delta = make_delta(self._objects[base], data)
         self._depths[sha] = depth
-        self._append(sha, _entry_header(_REF_DELTA, len(delta)) + bytes.fromhex(base), delta)
+        self._append(sha, entry_header(REF_DELTA, len(delta)) + bytes.fromhex(base), delta)
         return sha
 
     def contents(self) -> Iterator[tuple[str, Kind, bytes]]:
@@ -134,7 +134,7 @@ class PackBuilder:
         return assemble(self._body, self._entries)
 
     def _append(self, sha: str, header: bytes, payload: bytes) -> None:
-        raw = header + _deflate(payload)
+        raw = header + deflate(payload)
         self._entries.append((bytes.fromhex(sha), self._size, zlib.crc32(raw)))
         self._body.append(raw)
         self._size += len(raw)
@@ -177,7 +177,7 @@ def _index(entries: list[tuple[bytes, int, int]], checksum: bytes) -> bytes:
     return body + hashlib.sha1(body).digest()  # noqa: S324  # git's format
 
 
-def _deflate(data: bytes) -> bytes:
+def deflate(data: bytes) -> bytes:
     """Return a zlib stream (RFC 1950); a short one holds its data as it is.
 
     Setting up a compressor takes 30 us, which small deltas do not give back.
@@ -201,7 +201,7 @@ def remove_unfinished(folder: Path, scratch: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _entry_header(kind: int, size: int) -> bytes:
+def entry_header(kind: int, size: int) -> bytes:
     """Encode type and size: four bits of it in the first byte, then seven each."""
     out = bytearray()
     byte, size = kind << 4 | size & 0x0F, size >> 4

@@ -120,10 +120,21 @@ class Repository:
             OSError: it cannot be written.
         """
         value = self.ref.stage(tip)
-        self.syncer.sync([*pack.stage(self.scratch), value])
+        self._add(pack, value)
+        return value
+
+    def add_pack(self, pack: Pack) -> None:
+        """Put a pack in place, on disk. The caller holds the turnstile.
+
+        Raises:
+            OSError: it cannot be written; what is there of it is not used.
+        """
+        self._add(pack)
+
+    def _add(self, pack: Pack, *also: Path) -> None:
+        self.syncer.sync([*pack.stage(self.scratch), *also])
         pack.link(self.scratch, self.packs)
         self.syncer.sync([self.packs])
-        return value
 
     def point(self, old: str | None, new: str) -> bool:
         """Move main to a commit that is there, on disk; False where it is not at `old`.

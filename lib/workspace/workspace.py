@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from lib.clock import Clock
+from lib.errors import FloomError
 from lib.log import event
 from lib.workspace import ancestry
 from lib.workspace import seed as seeding
@@ -122,6 +123,7 @@ class Workspace:
         self._scanning = threading.Lock()
         self._bundles = BundleCache(repository.store)
         self._history = History(repository.store, repository.git_dir / "floom")
+        self._publisher = publisher
         self._written_tip: str | None = None
         self._listeners: list[Callable[[], None]] = []
         self._committer = Committer(
@@ -141,7 +143,7 @@ class Workspace:
         engine_root: Path,
         seed: Path | None,
         clock: Clock,
-        publisher: Publisher | None = None,
+        publish: Callable[[Repository], Publisher] | None = None,
         origin: Origin | None = None,
     ) -> Workspace:
         """Open the workspace of a folder, making it on first use.
@@ -156,7 +158,7 @@ class Workspace:
             engine_root: Our own checkout, which is refused as a root.
             seed: Folder of shipped workers for a new workspace without any.
             clock: Dates the commits.
-            publisher: Makes commits durable elsewhere before they count.
+            publish: Makes what publishes the repository's commits before they count.
             origin: Where a workspace that is new here may come from.
 
         Raises:
@@ -166,8 +168,9 @@ class Workspace:
         with explained(f"The workspace folder {root} cannot be used"):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             state_dir.mkdir(parents=True, exist_ok=True)
-        repository = Repository.open(root, engine_root=engine_root, durable=publisher is None)
+        repository = Repository.open(root, engine_root=engine_root)
         folder = Folder(root, repository.scratch)
+        publisher = publish(repository) if publish is not None else None
         workspace = cls(
             repository, folder=folder, state_dir=state_dir, clock=clock, publisher=publisher
         )
@@ -194,14 +197,16 @@ class Workspace:
         return self._repository.tip()
 
     def refresh(self) -> str | None:
-        """Return main's commit, after writing out a tip that a push brought.
+        """Return main's commit, after writing out a tip that a push or another server brought.
 
-        Costs one small read while main stands. Does not wait for a writer: that
+        Costs one small read while main stands, and one of the bundle store now and then. Does not wait for a writer: that
         writes out what it finds.
 
         Raises:
             WorkspaceUnavailable: the repository cannot be read.
         """
+        if self._publisher is not None:
+            self._publisher.refresh()
         tip = self.tip()
         if tip is not None and tip != self._written_tip:
             self._write_out_moved()
@@ -402,16 +407,37 @@ class Workspace:
     def _start(self, seed: Path | None, origin: Origin | None) -> None:
         outcome = explained("The workspace folder cannot be brought up to date")
         with outcome, self._repository.turnstile.held():
+            self._work_tree.begin()  # first: what is known of another repository is forgotten
+            self._settle()
             if origin is not None and self._is_new():
                 self._come_from(origin)
             if self.tip() is None:
                 seeding.plant(self._repository, None if self._has_workers() else seed)
-            self._work_tree.begin()
+            is_settled = self._settle()
             self._bring_to(self.tip())
+        if is_settled:
+            self._add_what_people_made()
+
+    def _add_what_people_made(self) -> None:
         for each in self._reload(FLOOM, force=True, additions_only=True).skipped:
             event(
                 _log, logging.WARNING, "workspace_path_skipped", path=each.path, reason=each.reason
             )
+
+    def _settle(self) -> bool:
+        """Come to one tip with what was published; False where that cannot be done now.
+
+        Then what is here can be read and nothing is written, of which the publisher
+        tells. A new workspace is not begun.
+        """
+        try:
+            if self._publisher is not None:
+                self._publisher.settle()
+        except FloomError:
+            if self._is_new():
+                raise
+            return False
+        return True
 
     def _is_new(self) -> bool:
         tip = self.tip()

@@ -188,6 +188,12 @@ class Elsewhere:
             raise answer
         return answer
 
+    def settle(self) -> None:
+        pass
+
+    def refresh(self) -> None:
+        pass
+
 
 @contextmanager
 def opened(

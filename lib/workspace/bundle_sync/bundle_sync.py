@@ -1,0 +1,316 @@
+"""The workspace's commits in a store of bundles: published, followed, joined.
+
+A commit counts once the pointer has moved to it. The order is: bundle, pointer,
+branch, folder; so a repository is never ahead of the store by a commit that
+anybody was told of, and one that is behind only has to read.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+from lib.clock import Clock, rfc3339
+from lib.errors import FloomError
+from lib.log import event
+from lib.storage.ports import BlobNotFound
+from lib.workspace.bundle_sync.courtesy import Courtesy
+from lib.workspace.bundle_sync.depot import Depot, Known
+from lib.workspace.bundle_sync.errors import (
+    BundleMissing,
+    BundleStoreUnavailable,
+    PointerLost,
+)
+from lib.workspace.bundle_sync.fetching import fetch
+from lib.workspace.bundle_sync.memory import Memory
+from lib.workspace.bundle_sync.merging import Relation, merge, relate
+from lib.workspace.bundle_sync.moves import PointerMoves
+from lib.workspace.bundle_sync.new_objects import is_ancestor
+from lib.workspace.bundle_sync.pointer import Pointer, Signature
+from lib.workspace.bundle_sync.state import BundleState, StateKeeper
+from lib.workspace.bundle_sync.writing import put_base, put_increment
+from lib.workspace.draft import Group
+from lib.workspace.object_store import ObjectSource
+from lib.workspace.repository import Repository, explained
+from lib.workspace.seed import is_seed
+
+REFRESH_SECONDS: Final = 1.0
+_ROUNDS: Final = 8  # of settling, while others publish
+
+_log = logging.getLogger(__name__)
+
+
+class BundleSync:
+    """Publishes what is committed here, and brings in what others published.
+
+    Args:
+        repository: Whose main it is.
+        depot: The workspace's blobs.
+        memory: Whether the store was ever seen.
+        address: The store's, for people.
+        writer: Names this process in the pointer.
+        clock: Dates pointers.
+        moves: How the pointer is moved.
+        refresh_seconds: How old a read may be.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        depot: Depot,
+        memory: Memory,
+        *,
+        address: str,
+        writer: str,
+        clock: Clock,
+        moves: PointerMoves | None = None,
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
+        self._repository = repository
+        self._depot = depot
+        self._memory = memory
+        self._writer = writer
+        self._clock = clock
+        self._moves = moves or PointerMoves(depot)
+        self._courtesy = Courtesy(depot, writer, clock)
+        self._state = StateKeeper(address, clock)
+        self._refresh_seconds = refresh_seconds
+        self._refreshing = threading.Lock()
+        self._refresh_due = 0.0
+        self._known: Known | None = None
+        self._listeners: list[Callable[[Pointer], None]] = []
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="bundle-notes")
+
+    def close(self) -> None:
+        """End the threads; idempotent."""
+        self._beside.shutdown()
+
+    def state(self) -> BundleState:
+        """Return how things stand."""
+        return self._state.get()
+
+    def on_publish(self, listener: Callable[[Pointer], None]) -> None:
+        """Call `listener`, which returns at once, with each pointer that was moved or read."""
+        self._listeners.append(listener)
+
+    def publish(self, group: Group) -> bool:
+        """Store a group; False when another tip was published first, which main is at then.
+
+        The caller holds the turnstile.
+
+        Raises:
+            CommitInDoubt: it may have been published.
+            FloomError: it was not; the branch stands.
+        """
+        with self._told():
+            if self._known is None or self._known.pointer.tip != group.parent:
+                self.settle()
+            known = self._known
+            if (known.pointer.tip if known else None) != group.parent:
+                return False
+            self._courtesy.let_pass(lambda: self.read_pointer() is not known)
+            if self._known is not known:
+                self.settle()
+                return False
+            if self._publish(known, group.source, group.tip):
+                self._courtesy.won()
+                return True
+            self._courtesy.lost()
+            self.settle()
+            return False
+
+    def settle(self) -> None:
+        """Bring main and the store to one tip. The caller holds the turnstile.
+
+        Behind, main follows; ahead (a person's push), it is published; apart, both
+        are joined by a merge. A store without any pointer gets all of main.
+
+        Raises:
+            Diverged: they cannot be joined without a person.
+            PointerLost: the store had a pointer, and has none.
+            FloomError: the store or the repository cannot be used.
+        """
+        with self._told():
+            for _ in range(_ROUNDS):
+                if self._step():
+                    return
+        raise BundleStoreUnavailable("Others keep publishing; try again in a moment.")
+
+    def refresh(self) -> None:
+        """Follow what others published, at most every so often; never fails, never waits long.
+
+        Who reads while another thread looks takes what is here.
+        """
+        if time.monotonic() < self._refresh_due or not self._refreshing.acquire(blocking=False):
+            return
+        try:
+            self._refresh_due = time.monotonic() + self._refresh_seconds
+            self._look()
+        except FloomError:
+            return  # the state tells of it
+        finally:
+            self._refreshing.release()
+
+    def read_pointer(self) -> Known | None:
+        """Return the pointer as it is in the store; None where there is none yet.
+
+        Raises:
+            PointerLost: there was one.
+            FloomError: it cannot be read.
+        """
+        known = self._known
+        try:
+            now = self._depot.read_pointer(unless_etag=known.etag if known else None)
+        except BlobNotFound as ex:
+            if self._memory.has_seen:
+                raise PointerLost(_LOST) from ex
+            return None
+        return self._keep(now) if now is not None else known
+
+    def replace(self, old: Known, new: Pointer) -> bool:
+        """Move the pointer to one with the same tip; False when another came first.
+
+        Raises:
+            CommitInDoubt: it is not known.
+            StoreUnavailable: it did not move.
+        """
+        moved = self._moves.move(old, new, is_in=lambda _: False)  # lost is tried again, or let be
+        if moved is not None:
+            self._keep(moved)
+        return moved is not None
+
+    def signature(self) -> Signature:
+        """Return who moves a pointer, and when."""
+        return Signature(self._writer, rfc3339(self._clock.now()))
+
+    def _look(self) -> None:
+        with self._told():
+            known = self._known
+            now = self.read_pointer()
+            if now is not None and now is known and self._repository.tip() == now.pointer.tip:
+                return
+        with (
+            explained("The workspace cannot be written"),
+            self._repository.turnstile.held_if_free() as is_free,
+        ):
+            if is_free:  # else somebody commits, who settles
+                self.settle()
+
+    def _step(self) -> bool:
+        """Come nearer to one tip; returns whether this is it."""
+        known, ours = self.read_pointer(), self._repository.tip()
+        if known is None:
+            return ours is None or self._publish(None, self._repository.store, ours)
+        try:
+            fetched = fetch(self._depot, self._repository, known.pointer)
+        except BundleMissing:
+            if self.read_pointer() is known:
+                raise
+            return False  # folded or swept meanwhile
+        if fetched:
+            event(_log, logging.INFO, "bundles_fetched", bytes=fetched, seq=known.pointer.seq)
+        if ours is None:
+            return self._point(None, known.pointer.tip)
+        return self._join(known, ours)
+
+    def _join(self, known: Known, ours: str) -> bool:
+        """Bring our tip and the published one together, both of which are here."""
+        store, theirs = self._repository.store, known.pointer.tip
+        relation = relate(store, ours, theirs)
+        if relation is Relation.BEHIND:
+            return self._point(ours, theirs)
+        if relation is Relation.AHEAD:
+            return self._publish(known, store, ours)
+        if relation is Relation.SAME:
+            return True
+        if is_seed(store.commit(ours)):
+            with explained("The workspace cannot be written"):
+                self._repository.keep(ours)  # runs may be frozen at it
+            return self._point(ours, theirs)
+        if is_seed(store.commit(theirs)):
+            return self._begin_with(ours, instead_of=known)
+        merged = merge(self._repository, ours, theirs, self._clock)
+        return self._publish(known, store, merged) and self._point(ours, merged)
+
+    def _publish(self, known: Known | None, source: ObjectSource, tip: str) -> bool:
+        """Publish what `tip` has beyond the pointer; False when another came first."""
+        if known is None:
+            return self._begin_with(tip, instead_of=None, source=source)
+        started, old = time.monotonic(), known.pointer.tip
+        looking = self._beside.submit(self._courtesy.look)
+        increment = put_increment(self._depot, source, old, tip, seq=known.pointer.seq + 1)
+        looking.result()
+        while known is not None and known.pointer.tip == old:
+            new = known.pointer.published(increment, self.signature())
+            moved = self._moves.move(known, new, is_in=lambda now: self._leads_to(now, tip))
+            if moved is not None:
+                self._keep(moved)
+                self._tell_published(increment.size, started)
+                return True
+            known = self.read_pointer()  # the same tip: its bundles were folded meanwhile
+        return False
+
+    def _begin_with(
+        self, tip: str, *, instead_of: Known | None, source: ObjectSource | None = None
+    ) -> bool:
+        """Publish all of `tip` in a store without history; False when another came first."""
+        started = time.monotonic()
+        seq = instead_of.pointer.seq + 1 if instead_of else 1
+        base = put_base(self._depot, source or self._repository.store, tip, seq=seq)
+        moved = self._moves.move(
+            instead_of,
+            Pointer.first(base, self.signature()),
+            is_in=lambda now: self._leads_to(now, tip),
+        )
+        if moved is not None:
+            self._keep(moved)
+            self._tell_published(base.size + base.idx_size, started)
+        return moved is not None
+
+    def _leads_to(self, now: Known, tip: str) -> bool:
+        """Whether a commit of ours is among what a pointer leads to; it is in the repository."""
+        if now.pointer.has_published(tip):
+            return True
+        fetch(self._depot, self._repository, now.pointer)
+        return is_ancestor(self._repository.store, tip, now.pointer.tip)
+
+    def _point(self, old: str | None, new: str) -> bool:
+        with explained("The workspace cannot be written"):
+            return self._repository.point(old, new)
+
+    def _keep(self, known: Known) -> Known:
+        with explained("The workspace cannot be written"):
+            self._memory.keep()
+        self._known = known
+        self._state.saw(known.pointer)
+        for listener in self._listeners:
+            listener(known.pointer)
+        return known
+
+    def _tell_published(self, size: int, started: float) -> None:
+        self._state.published(size)
+        took = round((time.monotonic() - started) * 1000, 1)
+        event(_log, logging.INFO, "bundle_published", bytes=size, milliseconds=took)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Keep for the state whether the store can be used."""
+        try:
+            yield
+        except FloomError as ex:
+            if self._state.failed(str(ex)):
+                event(_log, logging.ERROR, "bundle_sync_failed", error=str(ex))
+            raise
+        if self._state.worked():
+            event(_log, logging.INFO, "bundle_sync_works_again")
+
+
+_LOST: Final = (
+    "The bundle store has no HEAD.json any more, although it had one: is it the right bucket, and "
+    "is it whole? Nothing was changed; docs/git-workspace.md says how to go on."
+)

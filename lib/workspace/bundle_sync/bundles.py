@@ -1,0 +1,79 @@
+"""The parts put together for one workspace of one process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+
+from lib.clock import Clock
+from lib.storage.ports import BlobStore
+from lib.workspace.bundle_sync.bundle_sync import REFRESH_SECONDS, BundleSync
+from lib.workspace.bundle_sync.depot import Depot
+from lib.workspace.bundle_sync.memory import Memory
+from lib.workspace.bundle_sync.state import BundleState
+from lib.workspace.bundle_sync.upkeep import Upkeep
+from lib.workspace.repository import Repository
+
+
+class Bundles:
+    """Publishes one repository's commits; give `attach` to `Workspace.open`.
+
+    Args:
+        store: One that honours conditions.
+        address: Its address, for people.
+        workspace_id: Whose bundles they are: a folder of the store.
+        clock: Dates pointers.
+        refresh_seconds: How old a read may be.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        *,
+        address: str,
+        workspace_id: str,
+        clock: Clock,
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
+        self._prefix = f"{workspace_id}/"
+        self._depot = Depot(store, self._prefix)
+        self._address = address
+        self._clock = clock
+        self._refresh_seconds = refresh_seconds
+        self._sync: BundleSync | None = None
+        self._upkeep: Upkeep | None = None
+
+    def attach(self, repository: Repository) -> BundleSync:
+        """Return what publishes a repository's commits; its upkeep begins with `start`."""
+        # the host's name for people, the rest because two processes are two writers
+        writer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._sync = BundleSync(
+            repository,
+            self._depot,
+            Memory(repository.git_dir / "floom/bundles.json", f"{self._address}/{self._prefix}"),
+            address=self._address,
+            writer=writer,
+            clock=self._clock,
+            refresh_seconds=self._refresh_seconds,
+        )
+        self._upkeep = Upkeep(
+            self._sync, self._depot, repository.store, clock=self._clock, writer=writer
+        )
+        return self._sync
+
+    def start(self) -> None:
+        """Begin the upkeep: folding, new bases, the sweep."""
+        if self._upkeep is not None:
+            self._upkeep.start()
+
+    def close(self) -> None:
+        """End the upkeep and all threads; idempotent."""
+        if self._upkeep is not None:
+            self._upkeep.close()
+        if self._sync is not None:
+            self._sync.close()
+
+    def state(self) -> BundleState:
+        """Return how workspace and store stand."""
+        return self._sync.state() if self._sync is not None else BundleState(self._address)

@@ -1,0 +1,87 @@
+"""How the workspace and its bundle store stand, for people and their monitors."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from lib.clock import Clock
+from lib.workspace.bundle_sync.pointer import Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class BundleState:
+    """One look.
+
+    Attributes:
+        store: Its address.
+        seq: Of the pointer as it was last read; None before that.
+        increments: Bundles on top of the base.
+        bytes: Of all that the pointer names.
+        published: Groups of commits that this process has published.
+        published_bytes: Of their bundles.
+        last_published_at: When it last did.
+        last_error: Why the store, or what it holds, could not be used the last time.
+        failing_since: When that began.
+    """
+
+    store: str
+    seq: int | None = None
+    increments: int = 0
+    bytes: int = 0
+    published: int = 0
+    published_bytes: int = 0
+    last_published_at: datetime | None = None
+    last_error: str | None = None
+    failing_since: datetime | None = None
+
+
+class StateKeeper:
+    """The state as it changes. Any thread may call."""
+
+    def __init__(self, store: str, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._state = BundleState(store)
+
+    def get(self) -> BundleState:
+        """Return the present one."""
+        with self._lock:
+            return self._state
+
+    def saw(self, pointer: Pointer) -> None:
+        """The pointer was read, or moved."""
+        sizes = [each.size for each in pointer.chain()]
+        with self._lock:
+            self._state = replace(
+                self._state,
+                seq=pointer.seq,
+                increments=len(sizes),
+                bytes=pointer.base.size + pointer.base.idx_size + sum(sizes),
+            )
+
+    def published(self, size: int) -> None:
+        """A bundle of this many bytes was published."""
+        with self._lock:
+            self._state = replace(
+                self._state,
+                published=self._state.published + 1,
+                published_bytes=self._state.published_bytes + size,
+                last_published_at=self._clock.now(),
+            )
+
+    def worked(self) -> bool:
+        """The store answered; returns whether it had not before."""
+        with self._lock:
+            had_failed = self._state.last_error is not None
+            self._state = replace(self._state, last_error=None, failing_since=None)
+            return had_failed
+
+    def failed(self, error: str) -> bool:
+        """It did not, or not as it should; returns whether that is news."""
+        with self._lock:
+            is_news = error != self._state.last_error
+            since = self._state.failing_since or self._clock.now()
+            self._state = replace(self._state, last_error=error, failing_since=since)
+            return is_news
