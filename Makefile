@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: run test check bench soak install format generate clean
+.PHONY: run test check bench soak install install-aws format generate clean
 .DEFAULT_GOAL := run
 
 run: .venv/base.stamp
@@ -11,8 +11,13 @@ run: .venv/base.stamp
 
 install: .venv/base.stamp
 
+install-aws: .venv/aws.stamp
+
 .venv/base.stamp: requirements/base.txt requirements/uv.txt scripts/install.sh
 	@PYTHON=$(PYTHON) sh scripts/install.sh base
+
+.venv/aws.stamp: requirements/aws.txt requirements/uv.txt scripts/install.sh
+	@PYTHON=$(PYTHON) sh scripts/install.sh aws
 
 .venv/dev.stamp: requirements/dev.txt requirements/uv.txt scripts/install.sh
 	@PYTHON=$(PYTHON) sh scripts/install.sh dev

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes or refreshes .venv from requirements/<group>.txt, every file checked by hash.
-# Usage: scripts/install.sh base|dev
+# Usage: scripts/install.sh base|aws|dev
 # uv does it in a second; pip does the same where uv cannot be had.
 set -eu
 group=$1
@@ -30,7 +30,7 @@ with_uv() {
     [ -n "$uv" ] && "$uv" pip install --quiet --python .venv/bin/python --no-deps \
         --require-hashes -r "requirements/$group.txt"
 }
-# The dev set contains the base set: one install marks both.
+# The other sets contain the base set: one install marks both.
 with_uv || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --no-deps --require-hashes -r "requirements/$group.txt"
 .venv/bin/python -m compileall -q .venv/lib >/dev/null 2>&1 || true

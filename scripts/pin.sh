@@ -9,5 +9,6 @@ pin() {
         --no-emit-index-url --no-emit-find-links --no-header "$@"
 }
 pin pyproject.toml -o requirements/base.txt "$@"
-pin pyproject.toml --group dev -o requirements/dev.txt "$@"
+pin pyproject.toml --extra aws -o requirements/aws.txt "$@"
+pin pyproject.toml --extra aws --group dev -o requirements/dev.txt "$@"
 printf 'uv\n' | pin - -o requirements/uv.txt "$@"

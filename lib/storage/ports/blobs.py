@@ -62,7 +62,8 @@ class BlobStore(Protocol):
 
         Raises:
             PreconditionFailed: the key exists (`if_absent`), or its etag is
-                another or it does not exist (`if_match`).
+                another or it does not exist (`if_match`), or other puts of the
+                key were going on each time; this one had no effect.
             PutInDoubt: the store did not say whether it has done it.
             PayloadTooLarge: `data` has more bytes than the store takes for one blob.
         """
