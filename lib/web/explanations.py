@@ -164,6 +164,13 @@ _TABLE: Final = (
         "The store cannot be read or written now; nothing was changed. Try again in a moment.",
     ),
     Problem(
+        "store_without_conditions",
+        503,
+        "The store cannot be shared",
+        "The server of the blob store ignores the conditions of writes, or answers with what has "
+        "been replaced, so writers would lose each other's changes. Use another server.",
+    ),
+    Problem(
         "put_in_doubt",
         503,
         "The store did not answer",
