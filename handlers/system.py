@@ -79,6 +79,20 @@ class GitRemoteView(ResponseModel):
     )
 
 
+class BundleSyncView(ResponseModel):
+    """How the workspace and its bundle store stand."""
+
+    store: str
+    seq: int | None = Field(description="Moves of the pointer so far; null before it was read.")
+    increments: int = Field(description="Bundles on top of the base.")
+    bytes: int = Field(description="Of all that a restore reads.")
+    published: int = Field(description="Bundles of commits that this server has published.")
+    published_bytes: int
+    last_published_at: Timestamp | None
+    last_error: str | None = Field(description="Nothing can be committed while there is one.")
+    failing_since: Timestamp | None
+
+
 class OverviewView(ResponseModel):
     """The workspace at a glance."""
 
@@ -89,6 +103,7 @@ class OverviewView(ResponseModel):
     )
     needs_attention: list[AttentionView]
     git_remote: GitRemoteView | None = Field(description="Null where none is set.")
+    bundle_sync: BundleSyncView | None = Field(description="Null where no store is set.")
     generated_at: Timestamp
 
 
@@ -124,6 +139,7 @@ class Health:
 
     def __init__(self, services: Services) -> None:
         self._runs = services.runs
+        self._bundles = services.bundle_state
 
     @operation(
         "getHealth",
@@ -131,13 +147,20 @@ class Health:
         responses={200: HealthView, 503: HealthView},
     )
     async def on_get(self, _call: Call[None, None]) -> Reply:
-        """503 when the store cannot be written."""
+        """503 when the store cannot be written.
+
+        Where only the bundle store fails, runs go on and nothing can be committed: 200.
+        """
         try:
             await blocking(self._runs.check)
         except StoreUnavailable:
             view = HealthView(status="unavailable", version=VERSION, checks={"store": "failed"})
             return Reply(view, 503)
-        return Reply(HealthView(status="ok", version=VERSION, checks={"store": "ok"}))
+        checks: dict[str, Literal["ok", "failed"]] = {"store": "ok"}
+        bundles = self._bundles()
+        if bundles is not None:
+            checks["bundle_store"] = "ok" if bundles.last_error is None else "failed"
+        return Reply(HealthView(status="ok", version=VERSION, checks=checks))
 
 
 class SandboxProbe:
@@ -182,6 +205,7 @@ def _view(overview: Overview, now: datetime) -> OverviewView:
         recent_runs=[run_summary(run) for run in overview.recent_runs],
         scheduled_next_24h=[ScheduledView.model_validate(each) for each in overview.scheduled],
         git_remote=overview.git_remote and GitRemoteView.model_validate(overview.git_remote),
+        bundle_sync=overview.bundles and BundleSyncView.model_validate(overview.bundles),
         needs_attention=[AttentionView.model_validate(each) for each in overview.attention],
         generated_at=now,
     )

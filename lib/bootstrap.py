@@ -60,6 +60,7 @@ from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
 from lib.web.shutdown import Shutdown
+from lib.workspace.bundle_sync import Bundles, BundleState
 from lib.workspace.issues import Issues
 from lib.workspace.once import Once
 from lib.workspace.registry import ManifestLoader, Registry
@@ -104,6 +105,7 @@ class Services:
     signals: RunSignals
     executor: Executor
     overview: OverviewReader
+    bundle_state: Callable[[], BundleState | None]
     sandbox: Sandbox
 
 
@@ -122,6 +124,8 @@ class Local:
             parts = _LocalParts(settings, clock or SystemClock(), self._exit)
             self.services = parts.services()
             self.engine = parts.engine()
+            if parts.bundles is not None:
+                parts.bundles.start()
             if parts.remote is not None:
                 parts.remote.start()
             self.api_socket = parts.folder.api_socket
@@ -194,8 +198,13 @@ class _LocalParts:
         self.stores = _LocalStores(settings, self.folder, clock, on_exit)
         self.runtimes = Runtimes.find()
         self.git = self._git()
+        self.bundles = self._bundles()
+        if self.bundles is not None:
+            on_exit.callback(self.bundles.close)  # after the workspace, whose last commits it takes
         self.workspace = self._open_workspace()
         on_exit.callback(self.workspace.close)
+        if self.bundles is not None:
+            on_exit.callback(self.bundles.stop)
         self.remote = self._remote()
         if self.remote is not None:
             on_exit.callback(self.remote.close)
@@ -267,6 +276,7 @@ class _LocalParts:
             signals=self.signals,
             executor=self.executor,
             overview=self._overview(),
+            bundle_state=self._bundle_state,
             sandbox=self.sandbox,
         )
 
@@ -331,8 +341,26 @@ class _LocalParts:
             engine_root=ENGINE_ROOT,
             seed=SHIPPED_WORKERS,
             clock=self.clock,
+            publish=self.bundles.attach if self.bundles is not None else None,
             origin=RemoteOrigin(self.git, self._memory(self.git)) if self.git else None,
         )
+
+    def _bundles(self) -> Bundles | None:
+        address = self.settings.bundle_store
+        if address is None:
+            return None
+        from lib.storage.blob_stores import open_blob_store
+
+        return Bundles(
+            open_blob_store(address, clock=self.clock),
+            address=address,
+            workspace_id=self.settings.workspace_id,
+            clock=self.clock,
+            refresh_seconds=self.settings.bundle_refresh_seconds,
+        )
+
+    def _bundle_state(self) -> BundleState | None:
+        return self.bundles.state() if self.bundles is not None else None
 
     def _memory(self, git: GitCommand) -> Memory:
         return Memory(self.settings.workspace_path / ".git/floom/remote.json", git.address.url)
@@ -473,6 +501,7 @@ class _LocalParts:
             clock=self.clock,
             sandbox=self.sandbox,
             remote=self.remote.state if self.remote is not None else lambda: None,
+            bundles=self._bundle_state,
         )
 
 

@@ -15,6 +15,7 @@ from lib.runs.catalogue import Catalogue, Entry
 from lib.sandbox.port import HostReport, Sandbox
 from lib.storage.ports import RunStore
 from lib.storage.records import RunQuery, RunSummary, RunTotals
+from lib.workspace.bundle_sync import BundleState
 from lib.workspace.remote.remote_sync import RemoteState
 
 RECENT_RUNS: Final = 10
@@ -24,7 +25,7 @@ HORIZON: Final = timedelta(hours=24)
 
 AttentionKind = Literal[
     "failing", "missing_secret", "missing_connection", "blocked", "disabled", "manifest_error",
-    "sandbox_degraded", "git_remote",
+    "sandbox_degraded", "git_remote", "bundle_sync_behind",
 ]  # fmt: skip
 
 
@@ -59,6 +60,7 @@ class Overview:
     scheduled: tuple[Scheduled, ...]
     attention: tuple[Attention, ...]
     git_remote: RemoteState | None = None
+    bundles: BundleState | None = None
 
     @property
     def next_fire_at(self) -> datetime | None:
@@ -77,17 +79,19 @@ class OverviewReader:
         clock: Clock,
         sandbox: Sandbox,
         remote: Callable[[], RemoteState | None] = lambda: None,
+        bundles: Callable[[], BundleState | None] = lambda: None,
     ) -> None:
         self._catalogue = catalogue
         self._runs = runs
         self._clock = clock
         self._sandbox = sandbox
         self._remote = remote
+        self._bundles = bundles
 
     def read(self) -> Overview:
         """Return the workspace as it is now."""
         now = self._clock.now()
-        remote = self._remote()
+        remote, bundles = self._remote(), self._bundles()
         entries = self._catalogue.list()
         attention = [each for entry in entries for each in _attention(entry)]
         return Overview(
@@ -97,10 +101,12 @@ class OverviewReader:
             scheduled=_scheduled(entries, now),
             attention=(
                 *_sandbox_attention(self._sandbox.inspect()),
+                *_bundle_attention(bundles),
                 *_remote_attention(remote),
                 *attention,
             ),
             git_remote=remote,
+            bundles=bundles,
         )
 
 
@@ -166,6 +172,11 @@ def _attention(entry: Entry) -> Iterator[Attention]:
         case "needs_attention":
             count = entry.facts.failure_streak
             yield attention("failing", f"The last {count} runs of {worker_id} failed.")
+
+
+def _bundle_attention(bundles: BundleState | None) -> Iterator[Attention]:
+    if bundles is not None and bundles.last_error is not None:
+        yield Attention("bundle_sync_behind", bundles.last_error, "/system/overview")
 
 
 def _remote_attention(remote: RemoteState | None) -> Iterator[Attention]:

@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from lib.blob_address import BadBlobAddress, parse_blob_address
 from lib.git_address import BadAddress, parse_address
 
 MIN_SECRET_CHARACTERS: Final = 16
@@ -99,6 +100,10 @@ class Settings(BaseModel):
     git_remote: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(
         None, alias="WORKEROS_GIT_REMOTE"
     )
+    bundle_store: str | None = Field(None, alias="FLOOM_BUNDLE_STORE")
+    bundle_refresh_seconds: float = Field(
+        1.0, alias="FLOOM_BUNDLE_REFRESH_SECONDS", ge=0, le=3_600, allow_inf_nan=False
+    )
     installer_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
     git_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
 
@@ -110,6 +115,7 @@ class Settings(BaseModel):
             raise ValueError(f"FLOOM_SECRET: must have {MIN_SECRET_CHARACTERS} characters or more")
         _check_secrets_key(self.secrets_key)
         _check_git_remote(self.git_remote)
+        _check_bundle_store(self.bundle_store)
         if self.backend == "aws":
             raise ValueError("FLOOM_BACKEND=aws: this version has the local backend only")
         _check_url(self.base_url)
@@ -217,6 +223,15 @@ def _check_git_remote(remote: SecretStr | None) -> None:
         parse_address(remote.get_secret_value())
     except BadAddress as ex:
         raise ValueError(f"WORKEROS_GIT_REMOTE: {ex}") from None  # it may hold a password
+
+
+def _check_bundle_store(address: str | None) -> None:
+    if address is None:
+        return
+    try:
+        parse_blob_address(address)
+    except BadBlobAddress as ex:
+        raise ValueError(f"FLOOM_BUNDLE_STORE: {ex}") from None  # it may hold a password
 
 
 def _check_networks(networks: tuple[str, ...]) -> None:

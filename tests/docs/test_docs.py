@@ -30,6 +30,7 @@ DEFAULTS_IN_WORDS = {
     "FLOOM_PUBLIC_URL": "`http://localhost:<port>`",
     "FLOOM_SECRET": "unset",
     "WORKEROS_GIT_REMOTE": "unset",
+    "FLOOM_BUNDLE_STORE": "unset",
     "FLOOM_SECRETS_KEY": "`keys/secrets.key` in the data folder",
     "FLOOM_MAX_CONCURRENT_RUNS": "2 x processors",
     "FLOOM_SANDBOX": "`best_effort`; `require` beyond loopback or with a secret",

@@ -103,6 +103,7 @@ def test_an_empty_workspace(overview: Callable[[], Any]) -> None:
         "scheduled_next_24h": [],
         "needs_attention": [],
         "git_remote": None,
+        "bundle_sync": None,
         "generated_at": "2026-01-01T00:00:00.000Z",
     }
 

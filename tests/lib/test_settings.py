@@ -36,6 +36,9 @@ VALID: list[tuple[str, str, Any]] = [
     ("FLOOM_LOG_FORMAT", "json", "json"),
     ("FLOOM_LOG_LEVEL", "debug", "debug"),
     ("FLOOM_BACKEND", "local", "local"),
+    ("FLOOM_BUNDLE_STORE", "s3://bucket/prefix", "s3://bucket/prefix"),
+    ("FLOOM_BUNDLE_STORE", "file:///srv/bundles", "file:///srv/bundles"),
+    ("FLOOM_BUNDLE_REFRESH_SECONDS", "0.5", 0.5),
 ]
 INVALID: list[tuple[str, str]] = [
     ("FLOOM_HOST", "0.0.0.0"),
@@ -64,6 +67,10 @@ INVALID: list[tuple[str, str]] = [
     ("FLOOM_LOG_LEVEL", "loud"),
     ("FLOOM_BACKEND", "azure"),
     ("FLOOM_BACKEND", "aws"),
+    ("FLOOM_BUNDLE_STORE", "/srv/bundles"),
+    ("FLOOM_BUNDLE_STORE", "s3://key:secret@bucket/prefix"),
+    ("FLOOM_BUNDLE_REFRESH_SECONDS", "-1"),
+    ("FLOOM_BUNDLE_REFRESH_SECONDS", "nan"),
 ]
 
 
@@ -89,7 +96,7 @@ def test_a_refusal_is_one_line_that_names_the_variable(name: str, text: str) -> 
     assert len(message) > len(name) + 10
     assert "\n" not in message
     assert (text in message) != (
-        name in {"FLOOM_SECRET", "FLOOM_SECRETS_KEY", "WORKEROS_GIT_REMOTE"}
+        name in {"FLOOM_SECRET", "FLOOM_SECRETS_KEY", "WORKEROS_GIT_REMOTE", "FLOOM_BUNDLE_STORE"}
     )
 
 

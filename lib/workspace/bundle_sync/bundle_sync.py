@@ -55,7 +55,8 @@ class BundleSync:
         address: The store's, for people.
         writer: Names this process in the pointer.
         clock: Dates pointers.
-        moves: How the pointer is moved.
+        check: Raises where the store cannot be trusted; called before each use.
+        wait: Sleeps for so many seconds between two tries.
         refresh_seconds: How old a read may be.
     """
 
@@ -68,7 +69,8 @@ class BundleSync:
         address: str,
         writer: str,
         clock: Clock,
-        moves: PointerMoves | None = None,
+        check: Callable[[], None] = lambda: None,
+        wait: Callable[[float], None] = time.sleep,
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
         self._repository = repository
@@ -76,8 +78,9 @@ class BundleSync:
         self._memory = memory
         self._writer = writer
         self._clock = clock
-        self._moves = moves or PointerMoves(depot)
-        self._courtesy = Courtesy(depot, writer, clock)
+        self._check = check
+        self._moves = PointerMoves(depot, wait=wait)
+        self._courtesy = Courtesy(depot, writer, clock, wait=wait)
         self._state = StateKeeper(address, clock)
         self._refresh_seconds = refresh_seconds
         self._refreshing = threading.Lock()
@@ -301,6 +304,7 @@ class BundleSync:
     def _told(self) -> Iterator[None]:
         """Keep for the state whether the store can be used."""
         try:
+            self._check()
             yield
         except FloomError as ex:
             if self._state.failed(str(ex)):

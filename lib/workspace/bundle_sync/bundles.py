@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
+from collections.abc import Callable
 
 from lib.clock import Clock
-from lib.storage.ports import BlobStore
+from lib.storage.conditions import StoreWithoutConditions, check_conditions
+from lib.storage.ports import BlobStore, StoreUnavailable
 from lib.workspace.bundle_sync.bundle_sync import REFRESH_SECONDS, BundleSync
 from lib.workspace.bundle_sync.depot import Depot
 from lib.workspace.bundle_sync.memory import Memory
@@ -25,6 +28,7 @@ class Bundles:
         workspace_id: Whose bundles they are: a folder of the store.
         clock: Dates pointers.
         refresh_seconds: How old a read may be.
+        wait: Sleeps for so many seconds between two tries.
     """
 
     def __init__(
@@ -35,17 +39,31 @@ class Bundles:
         workspace_id: str,
         clock: Clock,
         refresh_seconds: float = REFRESH_SECONDS,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._store = store
         self._prefix = f"{workspace_id}/"
         self._depot = Depot(store, self._prefix)
         self._address = address
         self._clock = clock
         self._refresh_seconds = refresh_seconds
+        self._wait = wait
+        self._is_checked = False
         self._sync: BundleSync | None = None
         self._upkeep: Upkeep | None = None
 
     def attach(self, repository: Repository) -> BundleSync:
-        """Return what publishes a repository's commits; its upkeep begins with `start`."""
+        """Return what publishes a repository's commits; its upkeep begins with `start`.
+
+        Raises:
+            StoreWithoutConditions: two writers would overwrite each other's work.
+        """
+        try:
+            self._check()
+        except StoreWithoutConditions:
+            raise
+        except StoreUnavailable:
+            pass  # it is asked again before anything is written
         # the host's name for people, the rest because two processes are two writers
         writer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._sync = BundleSync(
@@ -55,6 +73,8 @@ class Bundles:
             address=self._address,
             writer=writer,
             clock=self._clock,
+            check=self._check,
+            wait=self._wait,
             refresh_seconds=self._refresh_seconds,
         )
         self._upkeep = Upkeep(
@@ -67,12 +87,22 @@ class Bundles:
         if self._upkeep is not None:
             self._upkeep.start()
 
-    def close(self) -> None:
-        """End the upkeep and all threads; idempotent."""
+    def stop(self) -> None:
+        """End the upkeep; commits are still published. Idempotent."""
         if self._upkeep is not None:
             self._upkeep.close()
+
+    def close(self) -> None:
+        """End everything; idempotent."""
+        self.stop()
         if self._sync is not None:
             self._sync.close()
+
+    def _check(self) -> None:
+        """Find out once whether the store honours conditions."""
+        if not self._is_checked:
+            check_conditions(self._store, self._prefix.rstrip("/"))
+            self._is_checked = True
 
     def state(self) -> BundleState:
         """Return how workspace and store stand."""

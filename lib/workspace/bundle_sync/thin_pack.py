@@ -32,6 +32,7 @@ _TRAILER_BYTES: Final = 20
 _KINDS: Final[Mapping[int, Kind]] = {1: "commit", 2: "tree", 3: "blob"}
 _CACHE_BYTES: Final = 64 * 1024 * 1024
 _FIRST_CHUNK: Final = 4096
+_MAX_OBJECT_BYTES: Final = 2**40
 _WORTH_IT: Final = 2  # a delta that is not this much smaller costs its reader more than it saves
 
 ReadAny = Callable[[str], tuple[Kind, bytes]]
@@ -173,6 +174,8 @@ def _head(pack: bytes, at: int) -> tuple[int, int, int]:
         byte = pack[at]
         size |= (byte & 0x7F) << shift
         shift += 7
+    if size > _MAX_OBJECT_BYTES:
+        raise ValueError("an entry claims to be larger than a workspace can be")
     return kind, size, at + 1
 
 

@@ -379,6 +379,7 @@ class World:
             signals=self.signals,
             executor=executor or self.executor(),
             overview=self.overview(),
+            bundle_state=lambda: None,
             sandbox=self.sandbox,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Machine:
     store: BlobStore
     clock: Clock = field(default_factory=ManualClock)
     refresh_seconds: float = 0
+    wait: Callable[[float], None] = time.sleep
 
     @contextmanager
     def opened(self) -> Iterator[Workspace]:
@@ -44,6 +46,7 @@ class Machine:
             workspace_id="default",
             clock=self.clock,
             refresh_seconds=self.refresh_seconds,
+            wait=self.wait,
         )
         try:
             workspace = Workspace.open(
@@ -57,7 +60,7 @@ class Machine:
             try:
                 yield workspace, bundles
             finally:
-                bundles.close()
+                bundles.stop()
                 workspace.close()
         finally:
             bundles.close()

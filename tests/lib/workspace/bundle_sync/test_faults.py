@@ -1,0 +1,124 @@
+"""Whatever goes wrong between machines and their store, by a random schedule.
+
+What was acknowledged is there once; what failed clearly is not there; what was in
+doubt is there at most once; and no history is ever begun over another.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from lib.errors import FloomError
+from lib.storage.memory.blobs import MemoryBlobStore
+from lib.workspace.bundle_sync.errors import CommitInDoubt
+from lib.workspace.workspace import Workspace
+from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore, at_random
+from tests.lib.workspace.bundle_sync.machine import (
+    Machine,
+    clone_with_stock_git,
+    new_machine,
+    pointer,
+    put,
+)
+
+SHARE = 0.2  # of the calls
+OPENINGS = 20
+
+
+class Trial:
+    """Two machines that commit, restart and are lost while a fifth of all calls fails."""
+
+    def __init__(self, base: Path, seed: int) -> None:
+        self.base = base
+        self.chance = random.Random(seed)
+        self.real = MemoryBlobStore()
+        faulty = FaultyStore(self.real, at_random(self.chance, SHARE))
+        self.machines = [self._machine(name, faulty) for name in ("one", "two")]
+        self.open: dict[int, tuple[ExitStack, Workspace]] = {}
+        self.outcomes: dict[str, str] = {}
+
+    def _machine(self, name: str, store: FaultyStore) -> Machine:
+        machine = new_machine(self.base, name, store)
+        machine.wait = lambda _: None
+        return machine
+
+    def run(self, operations: int) -> None:
+        for number in range(operations):
+            which = self.chance.randrange(2)
+            kind = self.chance.choices(("commit", "restart", "lose"), (95, 4, 1))[0]
+            if kind != "commit":
+                self._close(which)
+            if kind == "lose":
+                shutil.rmtree(self.machines[which].place.root, ignore_errors=True)
+            workspace = self._opened(which)
+            if workspace is not None:
+                self._commit(workspace, f"{number}")
+        for which in (0, 1):
+            self._close(which)
+
+    def _commit(self, workspace: Workspace, name: str) -> None:
+        try:
+            put(workspace, f"contexts/a/{name}")
+            self.outcomes[name] = "acknowledged"
+        except CommitInDoubt:
+            self.outcomes[name] = "in doubt"
+        except FloomError:
+            self.outcomes[name] = "failed"
+
+    def _opened(self, which: int) -> Workspace | None:
+        if which in self.open:
+            return self.open[which][1]
+        for _ in range(OPENINGS):
+            stack = ExitStack()
+            with suppress(FloomError):  # a new folder, and the store failed just then
+                workspace = stack.enter_context(self.machines[which].opened())
+                self.open[which] = stack, workspace
+                return workspace
+        return None
+
+    def _close(self, which: int) -> None:
+        stack, _ = self.open.pop(which, (ExitStack(), None))
+        stack.close()
+
+    def check(self) -> Counter[str]:
+        last = new_machine(self.base, "last", self.real)
+        with last.opened() as workspace:
+            assert workspace.tip() == pointer(self.real)["tip"]
+            there = {name for name, _ in workspace.view().names("contexts/a")}
+            subjects = [info.message.strip() for _, info in workspace.history()]
+        made = Counter(each.rpartition("/")[2] for each in subjects if each.startswith("put "))
+        assert max(made.values(), default=0) <= 1
+        assert {*made} == there
+        by_outcome = {each: {n for n, o in self.outcomes.items() if o == each} for each in OUTCOMES}
+        assert by_outcome["acknowledged"] <= there
+        assert not by_outcome["failed"] & there
+        assert there <= by_outcome["acknowledged"] | by_outcome["in doubt"]
+        assert subjects[-1] == "workspace: seed"
+        last.place.fsck()
+        clone_with_stock_git(last.place, self.real)
+        return Counter(self.outcomes.values())
+
+
+OUTCOMES = ("acknowledged", "in doubt", "failed")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_doubled_or_begun_anew(tmp_path: Path, seed: int) -> None:
+    trial = Trial(tmp_path, seed)
+    trial.run(60)
+    assert trial.check()["acknowledged"] > 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_two_thousand_operations(tmp_path: Path, seed: int) -> None:
+    trial = Trial(tmp_path, seed)
+    trial.run(2_000)
+    outcomes = trial.check()
+    assert outcomes["acknowledged"] > 500, outcomes
