@@ -265,7 +265,8 @@ _TABLE: Final = (
         400,
         "Not a zip that can be imported",
         "The bytes are no zip, or one with entries that are encrypted, links, damaged, overlapping, of "
-        "unsafe names or too many. Export it again; nothing was imported.",
+        "unsafe names or too many, or with bytes that belong to no entry. Export "
+        "it again; nothing was imported.",
     ),
     Problem(
         "unknown_schema_version",
