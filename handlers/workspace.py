@@ -20,6 +20,7 @@ from lib.bootstrap import Services, lambda_handler
 from lib.errors import MalformedRequest
 from lib.web import body as json_body
 from lib.web.call import Call, Reply
+from lib.web.files import OpenFile
 from lib.web.media import JSON, Media, essence
 from lib.web.models import RequestModel, ResponseModel
 from lib.web.operation import operation
@@ -93,25 +94,31 @@ class WorkspaceExport:
         query=ExportQuery,
         role=Role.ADMIN,
         responses={200: Media(ZIP)},
-        errors=["validation_failed"],
+        errors=["validation_failed", "export_too_large"],
     )
     async def on_get(self, call: Call[ExportQuery, None]) -> Reply:
         """A zip of workers, contexts, instructions and issues; the same workspace, the same bytes.
 
-        Without secrets, connections, runs, settings and git's history. What looks
-        like a live credential inside a file is named in `x-floom-warning`.
+        Without secrets, connections, runs, settings and git's history; files that
+        are not in it are named in `left_out` of its `workspace.json` and counted in
+        `x-floom-warning`. So is what looks like a live credential inside a file.
+        An export that no import would take is refused.
         """
         made = await blocking(
             export,
             self._services.workspace,
             self._services.load_manifest,
             exported_at=call.query.exported_at,
+            limits=LIMITS,
         )
         headers = {
             "content-disposition": f'attachment; filename="{FILE_NAME}"',
-            **warning_headers(made.findings),
+            "content-length": str(made.size),
+            **warning_headers(made.findings, left_out=len(made.left_out)),
         }
-        return Reply(made.data, 200, headers, media_type=ZIP)
+        if call.is_head:
+            made.file.close()
+        return Reply(b"" if call.is_head else OpenFile(made.file), 200, headers, media_type=ZIP)
 
 
 class WorkspaceImports:

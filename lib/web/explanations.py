@@ -269,6 +269,14 @@ _TABLE: Final = (
         "it again; nothing was imported.",
     ),
     Problem(
+        "export_too_large",
+        409,
+        "The workspace is too large to export",
+        "A zip that can be imported has at most 50,000 files, 200 MiB unpacked and 50 MiB packed. The "
+        "detail names the limit and the largest part of the workspace. Keep less there, or take the "
+        "workspace along with `git clone`.",
+    ),
+    Problem(
         "unknown_schema_version",
         422,
         "An export of another version",

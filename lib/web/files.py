@@ -121,3 +121,23 @@ async def _chunks(
             yield chunk
     finally:
         await blocking(manager.__exit__, None, None, None)
+
+
+class OpenFile:
+    """What is left of an open file, sent as it is read and closed with the answer."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await blocking(self._file.read, CHUNK_BYTES)
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def close(self) -> None:
+        """Close the file; Falcon calls it when the answer ends, however it does."""
+        await blocking(self._file.close)

@@ -16,7 +16,8 @@ from typing import Any, Final
 from lib.errors import Invalid
 from lib.manifest.report import shorten
 from lib.workspace.deny_list import is_denied
-from lib.workspace.export import INSTRUCTIONS, SCHEMA_VERSION, SUMMARY, apps_of
+from lib.workspace.export import SCHEMA_VERSION, SUMMARY, apps_of
+from lib.workspace.export_files import INSTRUCTIONS
 from lib.workspace.incoming import Incoming, receive
 from lib.workspace.issues import comments, names
 from lib.workspace.issues.document import BadIssueFile, Document, decode, encode
@@ -83,7 +84,7 @@ class WorkspaceImport:
     def __init__(self, files: Sequence[ZipFile], *, load_manifest: ManifestLoader) -> None:
         self._files = {file.path: file for file in files}
         self._readers = _Readers(cache(load_manifest), cache(_read_issue), cache(_is_log))
-        _check_schema(self._files.pop(SUMMARY, None))
+        self._next_issue = _next_issue(_summary(self._files.pop(SUMMARY, None)))
 
     def commit(
         self, workspace: Workspace, author: Author, trailers: Mapping[str, str]
@@ -104,7 +105,7 @@ class WorkspaceImport:
         return self._plan(tip).full_report()
 
     def _plan(self, tip: TreeView) -> _Plan:
-        return _Plan(tip, self._files, self._readers)
+        return _Plan(tip, self._files, self._readers, self._next_issue)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ class _Plan:
         report: What they are, without warnings.
     """
 
-    def __init__(self, tip: TreeView, files: Mapping[str, ZipFile], readers: _Readers) -> None:
+    def __init__(
+        self, tip: TreeView, files: Mapping[str, ZipFile], readers: _Readers, next_issue: int
+    ) -> None:
         self._tip = tip
         self._readers = readers
         self._units = _by_unit(files)
@@ -136,6 +139,7 @@ class _Plan:
             self._context(name, inside)
         for _, inside in self._of("issues"):  # after the workers, which may have other ids now
             self._issues(inside)
+        self._raise_counter(next_issue)
         for _, inside in self._of(""):
             self._others(inside)
 
@@ -210,8 +214,13 @@ class _Plan:
         taken = [number for number in sorted(documents) if self._issue(number, documents[number])]
         for number, file in sorted(logs.items()):
             self._log(number, file, is_taken=number in taken)
-        if taken:
-            following = min(max(names.number_after(self._tip), taken[-1] + 1), names.MAX_NUMBER)
+
+    def _raise_counter(self, elsewhere: int) -> None:
+        """Give no number again that an issue had, here or where the export comes from."""
+        taken = [number for each in self.report.issues if (number := names.number_of(each))]
+        here = names.number_after(self._tip)
+        following = min(max(here, elsewhere, *(number + 1 for number in taken)), names.MAX_NUMBER)
+        if taken or following > here:
             self.edits.append(Put(names.COUNTER, b"%d\n" % following))
 
     def _issue(self, number: int, file: ZipFile) -> bool:
@@ -281,11 +290,16 @@ def _below(path: str, count: int) -> str:
     return path.split("/", count)[count]
 
 
-def _check_schema(summary: ZipFile | None) -> None:
-    if summary is None:
-        return
+def _summary(file: ZipFile | None) -> Mapping[str, Any]:
+    """Return what `workspace.json` says, nothing without one.
+
+    Raises:
+        UnknownSchema: it is not of our version.
+    """
+    if file is None:
+        return {}
     try:
-        value: Any = json.loads(summary.data)
+        value: Any = json.loads(file.data)
     except (ValueError, RecursionError):
         value = None
     version = value.get("schema_version") if isinstance(value, dict) else None
@@ -294,3 +308,13 @@ def _check_schema(summary: ZipFile | None) -> None:
             f"{SUMMARY} has schema_version {shorten(repr(version), 40)}; this program reads "
             f"{SCHEMA_VERSION}."
         )
+    summary: Mapping[str, Any] = value
+    return summary
+
+
+def _next_issue(summary: Mapping[str, Any]) -> int:
+    """Return the number that the next issue would have had there; 1 where it says nonsense."""
+    number = summary.get("next_issue")
+    if type(number) is not int or not 1 <= number <= names.MAX_IMPORTED + 1:
+        return 1
+    return number

@@ -25,16 +25,18 @@ SMALL_BYTES: Final = 1024 * 1024  # up to here any ratio is harmless
 
 @dataclass(frozen=True, slots=True)
 class ZipLimits:
-    """What a zip may hold.
+    """What a zip may hold; by default, a zip of a whole workspace.
 
     Attributes:
         packed_bytes: Of the zip itself.
+        entries: A workspace of 10,000 issues with comments has more than 20,000;
+            beyond 65,535 zips have another form.
         unpacked_bytes: Of all entries together.
         ratio: Unpacked to packed bytes, of the whole.
     """
 
     packed_bytes: int = 50 * 1024 * 1024
-    entries: int = 5_000
+    entries: int = 50_000
     unpacked_bytes: int = 200 * 1024 * 1024
     ratio: int = 200
 

@@ -21,6 +21,7 @@ from lib.web.shutdown import Shutdown
 from lib.workspace.once import Once
 from tests.handlers.losing_claims import LosingClaims
 from tests.lib.runs.world import World, open_world
+from tests.lib.workspace.place import put
 
 SECRET = "the secret of this server"
 ZIP = "application/zip"
@@ -112,6 +113,31 @@ def test_credentials_inside_are_named_and_not_told(world: World, call: Call) -> 
     warning = call("GET", "/workspace/export").headers["x-floom-warning"]
     assert "workers/plain/run.py:2 npm token" in warning
     assert leak not in warning
+
+
+def test_what_is_left_out_is_counted(world: World, call: Call) -> None:
+    leak = "npm_" + "aB3dE6gH9j" * 3 + "aB3dE6"
+    world.add_worker("plain", run_py=f"K = '{leak}'\n")
+    put(world.workspace, ("contexts/a/x.pem", b""))
+    assert call("GET", "/workspace/export").headers["x-floom-warning"] == (
+        "looks like a live credential: workers/plain/run.py:1 npm token; "
+        "left out, see workspace.json: 1 file"
+    )
+
+
+def test_the_head_of_an_export_is_that_of_the_export(world: World, call: Call) -> None:
+    world.add_worker("plain")
+    whole, head = call("GET", "/workspace/export"), call("HEAD", "/workspace/export")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.content))
+
+
+def test_what_no_import_would_take_is_refused(world: World, call: Call) -> None:
+    zeros = bytes(21 * 1024 * 1024)
+    put(world.workspace, *((f"contexts/a/{n}", zeros) for n in range(10)))
+    answer = call("GET", "/workspace/export")
+    assert (answer.status_code, answer.json["error_code"]) == (409, "export_too_large")
+    assert "contexts/a" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("way", ["body", "form", "upload"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ import pytest
 from lib.clock import ManualClock
 from lib.ids import Ids
 from lib.manifest.loader import LoadedManifest, load_manifest
-from lib.workspace.export import export
+from lib.workspace.errors import WorkspaceUnavailable
+from lib.workspace.export import SUMMARY, Export, ExportTooLarge, export
 from lib.workspace.import_ import ImportReport, UnknownSchema, WorkspaceImport
-from lib.workspace.issues import Asset, IssueQuery, Issues, NewIssue
+from lib.workspace.issues import Asset, IssueQuery, Issues, NewIssue, names
 from lib.workspace.registry import Registry
+from lib.workspace.tree_edits import Delete
 from lib.workspace.workspace import Put, Workspace
 from lib.workspace.zip_reader import ZipLimits, read_zip
 from tests.lib.workspace.place import ANNA, Place, put
@@ -72,7 +75,14 @@ def filled(workspace: Workspace) -> Workspace:
 
 
 def exported(workspace: Workspace) -> bytes:
-    return export(workspace, load_manifest, exported_at=AT).data
+    return taken(export(workspace, load_manifest, exported_at=AT))
+
+
+def taken(made: Export) -> bytes:
+    with made.file as file:
+        data = file.read()
+    assert len(data) == made.size
+    return data
 
 
 def contents(data: bytes) -> dict[str, bytes]:
@@ -119,7 +129,13 @@ class TestExport:
             "workspace.md",
         ]
         summary = json.loads(found["workspace.json"])
-        assert summary["counts"] == {"workers": 3, "contexts": 1, "issues": 2}
+        assert summary["counts"] == {"workers": 3, "contexts": 1, "issues": 2, "left_out": 3}
+        assert summary["next_issue"] == 151
+        assert summary["left_out"] == [
+            {"path": "workers/a/.env", "reason": "may hold a secret"},
+            {"path": "workers/a/x.pem", "reason": "may hold a secret"},
+            {"path": "workers/stray.txt", "reason": "is part of no worker and no context"},
+        ]
         assert summary["exported_at"] == "2026-05-01T00:00:00.000Z"
         assert summary["required_secrets"] == ["KEY"]
         assert summary["required_connections"] == ["gmail"]
@@ -130,11 +146,11 @@ class TestExport:
 
     def test_the_same_workspace_gives_the_same_bytes(self, workspace: Workspace) -> None:
         filled(workspace)
-        first = export(workspace, load_manifest)
-        assert export(workspace, load_manifest) == first
+        first = taken(export(workspace, load_manifest))
+        assert taken(export(workspace, load_manifest)) == first
         tip = workspace.tip()
         assert tip is not None
-        at = json.loads(contents(first.data)["workspace.json"])["exported_at"]
+        at = json.loads(contents(first)["workspace.json"])["exported_at"]
         assert datetime.fromisoformat(at) == workspace.commit_info(tip).committed_at
 
     def test_modes_are_kept(self, workspace: Workspace) -> None:
@@ -151,8 +167,91 @@ class TestExport:
 
     def test_what_looks_like_a_credential_is_named(self, workspace: Workspace) -> None:
         put(workspace, ("contexts/a/notes.md", b"x\nnpm_" + b"aB3dE6gH9j" * 3 + b"aB3dE6\n"))
-        (finding,) = export(workspace, load_manifest).findings
+        made = export(workspace, load_manifest)
+        taken(made)
+        (finding,) = made.findings
         assert (finding.path, finding.line, finding.kind) == ("contexts/a/notes.md", 2, "npm token")
+
+
+class TestLimits:
+    """What is exported can be imported, or is refused with words for it."""
+
+    def test_what_packs_very_well_can_be_imported(
+        self, workspace: Workspace, other: Workspace
+    ) -> None:
+        zeros = bytes(5 * 1024 * 1024)
+        put(workspace, ("contexts/a/zeros", zeros), ("contexts/a/text", b"text " * 99_999))
+
+        imported(other, exported(workspace))
+
+        assert other.view().read("contexts/a/zeros") == zeros
+
+    def test_no_more_is_stored_than_must_be(self, workspace: Workspace) -> None:
+        """5 MiB in a 200th of that lack 20 KiB or so."""
+        put(
+            workspace,
+            ("contexts/a/little", bytes(9_999)),
+            ("contexts/a/enough", bytes(39_999)),
+            ("contexts/a/much", bytes(5 * 1024 * 1024)),
+        )
+        with zipfile.ZipFile(io.BytesIO(exported(workspace))) as archive:
+            stored = [each.filename for each in archive.infolist() if not each.compress_type]
+        assert stored == ["contexts/a/enough"]
+
+    def test_ordinary_files_let_others_pack_well(self, workspace: Workspace) -> None:
+        noise = random.Random(1).randbytes(200_000)
+        put(workspace, ("contexts/a/zeros", bytes(9_999_999)), ("contexts/a/noise", noise))
+        with zipfile.ZipFile(io.BytesIO(exported(workspace))) as archive:
+            assert all(each.compress_type for each in archive.infolist())
+
+    @pytest.mark.parametrize(
+        ("limits", "words"),
+        [
+            (ZipLimits(entries=7), r"8 files.*7 at most.*contexts/b has 4"),
+            (ZipLimits(unpacked_bytes=40_000), r"0\.03815 MiB unpacked.*0\.0[34]\d* MiB are in contexts/b"),
+            (ZipLimits(packed_bytes=20_000), r"0\.01907 MiB packed.*contexts/b"),
+        ],
+    )  # fmt: skip
+    def test_what_could_not_be_imported_is_refused(
+        self, workspace: Workspace, other: Workspace, limits: ZipLimits, words: str
+    ) -> None:
+        noise = random.Random(1)
+        put(workspace, ("contexts/a/x", b"x"))
+        put(workspace, *((f"contexts/b/{n}", noise.randbytes(10_000)) for n in range(4)))
+        with pytest.raises(ExportTooLarge, match=words):
+            export(workspace, load_manifest, limits=limits)
+        assert imported(other, exported(workspace)).contexts == ["a", "b"]
+
+    def test_the_directory_of_the_zip_counts_too(self, workspace: Workspace) -> None:
+        data = exported(workspace)
+        for size in (len(data) - 1, len(data)):
+            limits = ZipLimits(packed_bytes=size)
+            if size == len(data):
+                assert (
+                    taken(export(workspace, load_manifest, exported_at=AT, limits=limits)) == data
+                )
+            else:
+                with pytest.raises(ExportTooLarge):
+                    export(workspace, load_manifest, exported_at=AT, limits=limits)
+
+    def test_a_disk_that_takes_no_copy_is_named(self, workspace: Workspace, tmp_path: Path) -> None:
+        noise = random.Random(1).randbytes(9 * 1024 * 1024)
+        put(workspace, ("contexts/a/noise", noise))
+        with pytest.raises(WorkspaceUnavailable, match="No such file"):
+            export(workspace, load_manifest, scratch=str(tmp_path / "gone"))
+
+    def test_names_that_differ_by_case_do_not_spoil_the_export(
+        self, workspace: Workspace, other: Workspace
+    ) -> None:
+        put(workspace, ("contexts/a/Page.md", b"1"), ("contexts/a/page.md", b"2"))
+        data = exported(workspace)
+        assert json.loads(contents(data)[SUMMARY])["left_out"] == [
+            {
+                "path": "contexts/a/Page.md",
+                "reason": "differs from contexts/a/page.md by case only",
+            }
+        ]
+        assert imported(other, data).contexts == ["a"]
 
 
 class TestImport:
@@ -167,7 +266,13 @@ class TestImport:
         assert report.issues == ["ISSUE-0001", "ISSUE-0150"]
         assert report.workspace_md_present
         assert (report.required_secrets, report.required_connections) == ({"KEY"}, {"gmail"})
-        assert exported(other) == data
+        found, again = contents(data), contents(exported(other))
+        before, after = json.loads(found.pop(SUMMARY)), json.loads(again.pop(SUMMARY))
+        assert again == found
+        assert [each["path"] for each in before.pop("left_out")][-1] == "workers/stray.txt"
+        assert after.pop("left_out") == []
+        assert before.pop("counts") == {**after.pop("counts"), "left_out": 3}
+        assert after == before
         tip = other.tip()
         assert tip is not None
         assert other.commit_info(tip).message.splitlines()[0] == "workspace: import"
@@ -306,3 +411,41 @@ class TestImport:
         (warning,) = imported(other, zipped({"contexts/a/x.md": leak})).warnings
         assert "contexts/a/x.md, line 1" in warning
         assert leak.decode().strip() not in warning
+
+
+class TestNextIssue:
+    """A number that a deleted issue had is given to no other issue, there either."""
+
+    def test_it_travels(self, workspace: Workspace, other: Workspace) -> None:
+        clock = ManualClock()
+        issues = Issues(workspace, clock=clock, ids=Ids(clock))
+        for title in ("one", "two"):
+            issues.create(NewIssue(title=title), **BY)
+        workspace.commit(lambda _: [Delete(names.document_path(2))], "issues: delete", ANNA)
+
+        imported(other, exported(workspace))
+
+        elsewhere = Issues(other, clock=clock, ids=Ids(clock))
+        assert elsewhere.create(NewIssue(title="three"), **BY).id == "ISSUE-0003"
+
+    def test_it_is_only_raised(self, workspace: Workspace, other: Workspace) -> None:
+        put(other, (names.COUNTER, b"77\n"))
+        imported(other, exported(filled(workspace)))
+        assert other.view().read(names.COUNTER) == b"151\n"
+        tip = other.tip()
+        imported(other, zipped({SUMMARY: b'{"schema_version": 1, "next_issue": 150}'}))
+        assert other.tip() == tip
+
+    @pytest.mark.parametrize(
+        "value", ["0", "-3", "1.5", "1e3", "true", "null", '"9"', "[9]", "100000001", "9" * 4000]
+    )
+    def test_nonsense_is_ignored(self, other: Workspace, value: str) -> None:
+        tip = other.tip()
+        imported(
+            other, zipped({SUMMARY: b'{"schema_version": 1, "next_issue": %s}' % value.encode()})
+        )
+        assert other.tip() == tip
+
+    def test_the_highest_is_taken(self, other: Workspace) -> None:
+        imported(other, zipped({SUMMARY: b'{"schema_version": 1, "next_issue": 100000000}'}))
+        assert names.next_number(other.view()) == names.MAX_IMPORTED + 1

@@ -71,7 +71,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated": (lambda: packed(("a", b"1" * 99))[:-30], "damaged"),
     "cut in the middle": (lambda: packed(("a", b"1" * 99))[:40], "damaged"),
     "bomb": (bomb, "unpacks to more"),
-    "many": (lambda: packed(*((f"{n}", b"") for n in range(5_001))), "more than 5,000"),
+    "many": (lambda: packed(*((f"{n}", b"") for n in range(50_001))), "more than 50,000"),
     "overlapping": (overlapping, "overlap|damaged"),
     "encrypted": (lambda: flagged(packed(("a", b"1")), 0x1), "encrypted"),
     "link": (lambda: packed(("a", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "link"),
