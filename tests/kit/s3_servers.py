@@ -1,4 +1,4 @@
-"""Servers that speak as S3 does, on loopback: three kinds of another make each.
+"""Servers that speak as S3 does, on loopback, each of another make.
 
 Each is a context manager that yields the address once it answers, and ends what it
 started. They take any credentials.
@@ -7,6 +7,7 @@ started. They take any credentials.
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
 START_SECONDS = 60
 CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_ACCESS_KEY_ID": "S3RVER",  # the only one that s3rver knows; the others take any
+    "AWS_SECRET_ACCESS_KEY": "S3RVER",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -96,6 +99,32 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     ]
     with _process(command, {}, folder, ready=r"Start Seaweed S3 API Server"):
         yield f"http://127.0.0.1:{s3_port}"
+
+
+@contextmanager
+def s3rver(folder: Path) -> Iterator[str]:
+    """Install s3rver, which knows no conditions, and run it; skip where npm cannot."""
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        pytest.skip("npm is not installed")
+    flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder)]
+    installed = subprocess.run(
+        [npm, "install", *flags, "s3rver@3.7.1"], cwd=folder, check=False, capture_output=True
+    )
+    if installed.returncode:
+        pytest.skip("npm reaches no registry")
+    (port,) = free_ports(1)
+    command = [
+        node,
+        str(folder / "node_modules" / "s3rver" / "bin" / "s3rver.js"),
+        f"--directory={folder}",
+        "--address=127.0.0.1",
+        f"--port={port}",
+        "--allow-mismatched-signatures",
+        "--no-vhost-buckets",
+    ]
+    with _process(command, {}, folder, ready=r"S3rver listening"):
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,19 @@ def test_a_server_that_ignores_conditions_is_refused(
     headers: tuple[str, ...], s3_environment: None
 ) -> None:
     with s3_servers.moto(around=without(*headers)) as url:
+        store: BlobStore = new_store(url, connect=client_of(url))
+
+        with pytest.raises(StoreWithoutConditions):
+            check_conditions(store, "")
+
+        assert list(store.list("")) == []
+
+
+@pytest.mark.soak
+def test_a_server_of_another_make_that_ignores_conditions_is_refused(
+    s3_environment: None, tmp_path: Path
+) -> None:
+    with s3_servers.s3rver(tmp_path) as url:
         store: BlobStore = new_store(url, connect=client_of(url))
 
         with pytest.raises(StoreWithoutConditions):
