@@ -7,8 +7,10 @@ doubt is there at most once; and no history is ever begun over another.
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -16,8 +18,12 @@ import pytest
 
 from lib.errors import FloomError
 from lib.storage.memory.blobs import MemoryBlobStore
+from lib.storage.ports import BlobStore
+from lib.storage.s3 import S3BlobStore
 from lib.workspace.bundle_sync.errors import CommitInDoubt
 from lib.workspace.workspace import Workspace
+from tests.kit.buckets import BUCKET, client_of, shared_client
+from tests.kit.fault_proxy import Fault, FaultProxy, dice, script
 from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore, at_random
 from tests.lib.workspace.bundle_sync.machine import (
     Machine,
@@ -27,29 +33,45 @@ from tests.lib.workspace.bundle_sync.machine import (
     put,
 )
 
-SHARE = 0.2  # of the calls
+SHARE = 0.2  # of the calls, or of the requests
+SILENT = {Fault.SILENT_BEFORE, Fault.SILENT_AFTER}  # these take a client's patience each
+FAULTS = [fault for fault in Fault if fault is not Fault.NONE and fault not in SILENT]
 OPENINGS = 20
 
 
 class Trial:
-    """Two machines that commit, restart and are lost while a fifth of all calls fails."""
+    """Two machines that commit, restart and are lost while a fifth of all calls fails.
 
-    def __init__(self, base: Path, seed: int) -> None:
+    Args:
+        real: The store as it is.
+        faulty: The same behind what goes wrong.
+        between: Called before each operation.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        chance: random.Random,
+        real: BlobStore,
+        faulty: BlobStore,
+        between: Callable[[], object] = lambda: None,
+    ) -> None:
         self.base = base
-        self.chance = random.Random(seed)
-        self.real = MemoryBlobStore()
-        faulty = FaultyStore(self.real, at_random(self.chance, SHARE))
+        self.chance = chance
+        self.real = real
+        self.between = between
         self.machines = [self._machine(name, faulty) for name in ("one", "two")]
         self.open: dict[int, tuple[ExitStack, Workspace]] = {}
         self.outcomes: dict[str, str] = {}
 
-    def _machine(self, name: str, store: FaultyStore) -> Machine:
+    def _machine(self, name: str, store: BlobStore) -> Machine:
         machine = new_machine(self.base, name, store)
         machine.wait = lambda _: None
         return machine
 
     def run(self, operations: int) -> None:
         for number in range(operations):
+            self.between()
             which = self.chance.randrange(2)
             kind = self.chance.choices(("commit", "restart", "lose"), (95, 4, 1))[0]
             if kind != "commit":
@@ -108,17 +130,59 @@ class Trial:
 OUTCOMES = ("acknowledged", "in doubt", "failed")
 
 
+def in_memory(base: Path, seed: int) -> Trial:
+    chance, real = random.Random(seed), MemoryBlobStore()
+    return Trial(base, chance, real, FaultyStore(real, at_random(chance, SHARE)))
+
+
+def over_http(base: Path, seed: int, proxy: FaultProxy, url: str) -> Trial:
+    """Real S3 requests through a proxy; what it holds back has its effect at any time later."""
+    chance = random.Random(seed)
+    proxy.plan = dice(seed, {fault: SHARE / len(FAULTS) for fault in FAULTS})
+    shared_client(url)
+    prefix = f"trial/{secrets.token_hex(8)}"
+    return Trial(
+        base,
+        chance,
+        S3BlobStore(BUCKET, prefix, connect=lambda: shared_client(url)),
+        S3BlobStore(BUCKET, prefix, connect=client_of(proxy.url), wait=lambda _: None),
+        between=lambda: chance.random() < 0.3 and proxy.release(),
+    )
+
+
+@pytest.fixture(scope="module")
+def proxy(moto_url: str) -> Iterator[FaultProxy]:
+    with FaultProxy(moto_url, script()).running() as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_doubled_or_begun_anew(tmp_path: Path, seed: int) -> None:
-    trial = Trial(tmp_path, seed)
+    trial = in_memory(tmp_path, seed)
     trial.run(60)
     assert trial.check()["acknowledged"] > 0
 
 
+def test_nothing_is_lost_over_http(tmp_path: Path, proxy: FaultProxy, moto_url: str) -> None:
+    trial = over_http(tmp_path, 1, proxy, moto_url)
+    trial.run(25)
+    assert trial.check()["acknowledged"] > 0
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("seed", range(100, 103))
 def test_two_thousand_operations(tmp_path: Path, seed: int) -> None:
-    trial = Trial(tmp_path, seed)
+    trial = in_memory(tmp_path, seed)
+    trial.run(2_000)
+    outcomes = trial.check()
+    assert outcomes["acknowledged"] > 500, outcomes
+
+
+@pytest.mark.soak
+def test_two_thousand_operations_over_http(
+    tmp_path: Path, proxy: FaultProxy, moto_url: str
+) -> None:
+    trial = over_http(tmp_path, 7, proxy, moto_url)
     trial.run(2_000)
     outcomes = trial.check()
     assert outcomes["acknowledged"] > 500, outcomes

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lib.storage.files import FileBlobStore
+from lib.storage.ports import BlobStore
+from lib.storage.s3 import S3BlobStore
+from tests.kit.buckets import BUCKET, shared_client
 from tests.lib.workspace.bundle_sync.machine import (
     Machine,
     clone_with_stock_git,
@@ -30,13 +37,37 @@ STEPS = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A store that processes open by its address, and this one sees as it is."""
+
+    address: str
+    store: BlobStore
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def folder(cls, base: Path) -> Shared:
+        return cls(f"file://{base}/store", FileBlobStore(base / "store"))
+
+    @classmethod
+    def bucket(cls, url: str) -> Shared:
+        shared_client(url)
+        prefix = f"machines/{secrets.token_hex(8)}"
+        return cls(
+            f"s3://{BUCKET}/{prefix}",
+            S3BlobStore(BUCKET, prefix, connect=lambda: shared_client(url)),
+            {"AWS_ENDPOINT_URL_S3": url},
+        )
+
+
 def start(
-    machine: Machine, name: str, address: str, count: int, *, step: str = "-"
+    machine: Machine, name: str, shared: Shared, count: int, *, step: str = "-"
 ) -> subprocess.Popen[str]:
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.lib.workspace.bundle_sync.writer", str(machine.place.base),
-         name, address, str(count), step],
+         name, shared.address, str(count), step],
         cwd=ENGINE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **shared.environment},  # noqa: TID251 - a process like this one
     )  # fmt: skip
     assert writer.stdout
     assert writer.stdout.readline() == "ready\n"
@@ -50,7 +81,7 @@ def go(*writers: subprocess.Popen[str]) -> None:
         writer.stdin.flush()
 
 
-def check_whole(base: Path, store: FileBlobStore, acknowledged: dict[str, int]) -> int:
+def check_whole(base: Path, store: BlobStore, acknowledged: dict[str, int]) -> int:
     """Nothing acknowledged is missing, nothing is doubled, and git agrees; returns the commits."""
     last = new_machine(base, f"check-{pointer(store)['seq']}", store)
     with last.opened() as workspace:
@@ -76,37 +107,45 @@ def check_whole(base: Path, store: FileBlobStore, acknowledged: dict[str, int]) 
     return len(made)
 
 
-def many_at_once(base: Path, machines: int, commits: int) -> None:
-    address = f"file://{base}/store"
-    store = FileBlobStore(base / "store")
+def many_at_once(base: Path, shared: Shared, machines: int, commits: int) -> None:
     writers = []
     for number in range(machines):
-        machine = new_machine(base, f"m{number}", store)
-        writers.append(start(machine, f"m{number}", address, commits))
+        machine = new_machine(base, f"m{number}", shared.store)
+        writers.append(start(machine, f"m{number}", shared, commits))
     go(*writers)
     for writer in writers:
         with writer:
             output = writer.stdout.read() if writer.stdout else ""
         assert output.split() == [str(number) for number in range(commits)]
     acknowledged = {f"m{number}": commits for number in range(machines)}
-    assert check_whole(base, store, acknowledged) == machines * commits
+    assert check_whole(base, shared.store, acknowledged) == machines * commits
 
 
 def test_machines_at_once_lose_nothing(tmp_path: Path) -> None:
-    many_at_once(tmp_path, machines=3, commits=8)
+    many_at_once(tmp_path, Shared.folder(tmp_path), machines=3, commits=8)
+
+
+def test_machines_on_a_bucket_lose_nothing(tmp_path: Path, moto_url: str) -> None:
+    many_at_once(tmp_path, Shared.bucket(moto_url), machines=2, commits=4)
 
 
 @pytest.mark.soak
-def test_eight_machines_at_once_lose_nothing(tmp_path: Path) -> None:
-    many_at_once(tmp_path, machines=8, commits=25)
+@pytest.mark.parametrize("kind", ["folder", "moto", "ministack", "seaweedfs"])
+def test_eight_machines_at_once_lose_nothing(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    shared = Shared.folder(tmp_path)
+    if kind != "folder":
+        shared = Shared.bucket(request.getfixturevalue(f"{kind}_url"))
+    many_at_once(tmp_path, shared, machines=8, commits=25)
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_a_step(tmp_path: Path, step: str) -> None:
     """What was acknowledged is there, for others and after a new start; no other is blocked."""
-    store = FileBlobStore(tmp_path / "store")
-    victim, other = (new_machine(tmp_path, name, store) for name in ("victim", "other"))
-    writer = start(victim, "victim", f"file://{tmp_path}/store", 0, step=step)
+    shared = Shared.folder(tmp_path)
+    victim, other = (new_machine(tmp_path, name, shared.store) for name in ("victim", "other"))
+    writer = start(victim, "victim", shared, 0, step=step)
     go(writer)
     with writer:
         output = writer.stdout.read() if writer.stdout else ""
@@ -117,20 +156,19 @@ def test_killed_at_a_step(tmp_path: Path, step: str) -> None:
         with victim.opened() as again:
             assert again.tip() == commit
             assert put(again, "contexts/shared/again") == workspace.refresh()
-    made = check_whole(tmp_path, store, {"victim": 1})
+    made = check_whole(tmp_path, shared.store, {"victim": 1})
     assert made == (2 if STEPS.index(step) > STEPS.index("before pointer") else 1)
     victim.place.fsck()
 
 
 def kill_at_random(base: Path, rounds: int) -> None:
     """Machines are killed while others go on; their folders are opened again."""
-    address = f"file://{base}/store"
-    store = FileBlobStore(base / "store")
-    victim, other = (new_machine(base, name, store) for name in ("victim", "other"))
+    shared = Shared.folder(base)
+    victim, other = (new_machine(base, name, shared.store) for name in ("victim", "other"))
     acknowledged: dict[str, int] = {}
     for number in range(rounds):
         names = {machine: f"{name}{number}" for machine, name in ((0, "v"), (1, "o"))}
-        writers = [start(victim, names[0], address, 0), start(other, names[1], address, 0)]
+        writers = [start(victim, names[0], shared, 0), start(other, names[1], shared, 0)]
         go(*writers)
         lines = []
         for writer in writers:
@@ -139,7 +177,7 @@ def kill_at_random(base: Path, rounds: int) -> None:
         for at, writer in enumerate(writers):
             said = [*lines[at], *kill(writer)]
             acknowledged[names[at]] = sum(line.endswith("\n") for line in said)
-        check_whole(base, store, acknowledged)
+        check_whole(base, shared.store, acknowledged)
 
 
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:

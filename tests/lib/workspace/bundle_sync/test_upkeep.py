@@ -65,6 +65,7 @@ def test_sixteen_become_one(one: Machine, two: Machine, store: BlobStore) -> Non
     two.place.fsck()
 
 
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
 def test_a_long_chain_stays_short(one: Machine, two: Machine, store: BlobStore) -> None:
     with kept(one) as (workspace, upkeep):
         for number in range(FOLD_AT * FOLD_AT + 20):
