@@ -25,15 +25,15 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPr
         yield running
 
 
-@pytest.fixture(params=SITUATIONS)
+@pytest.fixture(scope="module", params=SITUATIONS)
 def situation(request: pytest.FixtureRequest) -> Situation:
     """Each kind of host that a server may find itself on."""
     wanted: Situation = request.param
     return wanted
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def situated_server(situation: Situation) -> Iterator[ServerProcess]:
-    """A server of this test's own on such a host."""
+    """A server on such a host that the tests of one module share."""
     with server_in(situation) as running:
         yield running

@@ -35,7 +35,7 @@ RUN = (
 SLEEP = "import time\nopen('secret', 'w').write('of another run')\nprint('up')\ntime.sleep(60)\n"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(situated_server: ServerProcess) -> ServerProcess:
     return situated_server
 

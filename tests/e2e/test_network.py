@@ -83,7 +83,7 @@ class Site(BaseHTTPRequestHandler):
         return
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(situated_server: ServerProcess) -> ServerProcess:
     return situated_server
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,17 +98,33 @@ class Runner:
 MODES: tuple[SandboxMode, ...] = ("off", "best_effort")
 
 
-@pytest.fixture(params=MODES, ids=["bare", "confined"])
+@pytest.fixture(scope="module", params=MODES, ids=["bare", "confined"])
 def mode(request: pytest.FixtureRequest) -> SandboxMode:
     chosen: SandboxMode = request.param
     return chosen
 
 
 @pytest.fixture
-def runner(tmp_path: Path, mode: SandboxMode) -> Iterator[Runner]:
-    sandbox = LocalSandbox(tmp_path / "sandbox", mode=mode)
-    yield Runner(sandbox, tmp_path)
-    sandbox.close()
+def own_runner(tmp_path: Path, mode: SandboxMode) -> Iterator[Runner]:
+    """A runner whose zygote no other test has."""
+    with open_runner(tmp_path, mode) as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory, mode: SandboxMode) -> Iterator[Runner]:
+    """A runner that the tests of one module share, as runs share a server's sandbox."""
+    with open_runner(tmp_path_factory.mktemp("runner"), mode) as runner:
+        yield runner
+
+
+@contextmanager
+def open_runner(root: Path, mode: SandboxMode) -> Iterator[Runner]:
+    sandbox = LocalSandbox(root / "sandbox", mode=mode)
+    try:
+        yield Runner(sandbox, root)
+    finally:
+        sandbox.close()
 
 
 @pytest.fixture

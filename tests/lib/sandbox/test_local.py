@@ -212,19 +212,19 @@ def test_cpu_limit_counts_the_whole_tree(runner: Runner) -> None:
     assert ended.exit.ended_by == "cpu_exceeded"
 
 
-def test_an_orphan_is_ended_and_leaves_its_record(runner: Runner) -> None:
-    live, folder = runner.start("import time; time.sleep(60)")
+def test_an_orphan_is_ended_and_leaves_its_record(own_runner: Runner) -> None:
+    live, folder = own_runner.start("import time; time.sleep(60)")
     assert live.wait(20) is Signal.STARTED
     live.close()  # as if the server had died
-    assert runner.sandbox.has_started(folder)
-    runner.sandbox.end_orphans([folder])
-    record = runner.sandbox.find_exit(folder)
+    assert own_runner.sandbox.has_started(folder)
+    own_runner.sandbox.end_orphans([folder])
+    record = own_runner.sandbox.find_exit(folder)
     assert record is not None
     assert record.ended_by == "cancel"
 
 
 def test_what_a_killed_supervisor_leaves_is_ended_by_the_zygote(
-    runner: Runner, is_alive: Callable[[int], bool]
+    own_runner: Runner, is_alive: Callable[[int], bool]
 ) -> None:
     script = (
         "import os, time\n"
@@ -233,75 +233,75 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_the_zygote(
         "else: open('child', 'w').write(str(pid))\n"
         "time.sleep(60)"
     )
-    live, folder = runner.start(script)
+    live, folder = own_runner.start(script)
     wait_for(folder / "work" / "child")
-    supervisor, *pids = runner.processes(folder)
+    supervisor, *pids = own_runner.processes(folder)
     os.kill(supervisor, signal.SIGKILL)
     while live.wait(20) is not Signal.ENDED:
         pass
     live.close()
-    assert runner.sandbox.find_exit(folder) is None
+    assert own_runner.sandbox.find_exit(folder) is None
     assert len(pids) >= 2
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def test_a_killed_zygote_is_replaced_and_what_waited_ends(
-    runner: Runner, is_alive: Callable[[int], bool]
+    own_runner: Runner, is_alive: Callable[[int], bool]
 ) -> None:
-    runner("pass")
-    zygote = runner.sandbox._zygote
+    own_runner("pass")
+    zygote = own_runner.sandbox._zygote
     assert zygote is not None
     wait_until(lambda: len(process_tree.descendants(zygote._process.pid)) >= 4)
     waiting = process_tree.descendants(zygote._process.pid)
     zygote._process.kill()
     zygote._process.wait()
-    assert runner("print('again')").text == "again"
+    assert own_runner("print('again')").text == "again"
     wait_until(lambda: not any(map(is_alive, waiting)))
 
 
 def test_a_restarted_server_adopts_a_live_run(
-    runner: Runner, is_alive: Callable[[int], bool]
+    own_runner: Runner, is_alive: Callable[[int], bool]
 ) -> None:
     script = (
         "import os, time\nprint('before')\n"
         "while not os.path.exists('go'): time.sleep(0.01)\nprint('after')"
     )
-    live, folder = runner.start(script)
+    live, folder = own_runner.start(script)
     assert live.wait(20) is Signal.STARTED
     live.close()  # as if the server had died
 
-    supervisor = runner.processes(folder)[0]
-    adopted = runner.sandbox.adopt(folder)
+    supervisor = own_runner.processes(folder)[0]
+    adopted = own_runner.sandbox.adopt(folder)
 
     assert adopted is not None
     assert adopted.wait(20) is Signal.STARTED
     (folder / "work" / "go").touch()
-    ended = runner.finish(adopted, folder)
+    ended = own_runner.finish(adopted, folder)
     assert (ended.exit.exit_code, ended.text) == (0, "before\nafter")
     wait_until(lambda: not is_alive(supervisor))
-    assert runner.sandbox.adopt(folder) is None
+    assert own_runner.sandbox.adopt(folder) is None
 
 
-def test_an_adopted_run_can_be_cancelled(runner: Runner) -> None:
-    live, folder = runner.start("import time; time.sleep(60)")
+def test_an_adopted_run_can_be_cancelled(own_runner: Runner) -> None:
+    live, folder = own_runner.start("import time; time.sleep(60)")
     assert live.wait(20) is Signal.STARTED
     live.close()
-    adopted = runner.sandbox.adopt(folder)
+    adopted = own_runner.sandbox.adopt(folder)
     assert adopted is not None
     adopted.cancel()
-    assert runner.finish(adopted, folder).exit.ended_by == "cancel"
+    assert own_runner.finish(adopted, folder).exit.ended_by == "cancel"
 
 
-def test_a_run_survives_its_zygote(runner: Runner) -> None:
+def test_a_run_survives_its_zygote(own_runner: Runner) -> None:
     script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('done')"
-    live, folder = runner.start(script)
+    live, folder = own_runner.start(script)
     assert live.wait(20) is Signal.STARTED
-    zygote = runner.sandbox._zygote
+    zygote = own_runner.sandbox._zygote
     assert zygote is not None
     zygote._process.kill()
     zygote._process.wait()
     (folder / "work" / "go").touch()
-    assert runner.finish(live, folder).text == "done"
+    assert own_runner.finish(live, folder).text == "done"
 
 
 def test_a_note_stands_in_the_log_with_its_level(runner: Runner) -> None:
@@ -339,16 +339,18 @@ def test_many_runs_at_once_each_find_a_place(runner: Runner) -> None:
 
 
 def test_a_worn_zygote_is_replaced_while_runs_go_on(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
+    own_runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zygote_process, "MAX_RUNS", 2)
-    first = runner.sandbox._current()
-    live, folder = runner.start("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)")
-    assert runner("print(1)").text == "1"
-    wait_until(lambda: runner.sandbox._zygote is not first)
-    assert runner("print(2)").text == "2"
+    first = own_runner.sandbox._current()
+    live, folder = own_runner.start(
+        "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)"
+    )
+    assert own_runner("print(1)").text == "1"
+    wait_until(lambda: own_runner.sandbox._zygote is not first)
+    assert own_runner("print(2)").text == "2"
     (folder / "work" / "go").touch()
-    assert runner.finish(live, folder).exit.exit_code == 0
+    assert own_runner.finish(live, folder).exit.exit_code == 0
     wait_until(lambda: not first.is_alive())
 
 
@@ -397,10 +399,10 @@ def test_off_says_that_nothing_but_limits_is_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["best_effort"], indirect=True)
-def test_a_killed_supervisor_leaves_no_group(runner: Runner) -> None:
-    live, folder = runner.start("import time; time.sleep(60)")
+def test_a_killed_supervisor_leaves_no_group(own_runner: Runner) -> None:
+    live, folder = own_runner.start("import time; time.sleep(60)")
     assert live.wait(20) is Signal.STARTED
-    supervisor = runner.processes(folder)[0]
+    supervisor = own_runner.processes(folder)[0]
     groups = Groups.find()
     if groups is None:
         live.close()
