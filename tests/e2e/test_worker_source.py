@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.server import ServerProcess
-from tests.e2e.test_workspace_by_hand import clone, folder_is_main, git, printed, server, worker
+import pytest
 
-__all__ = ["server"]
+from tests.e2e.server import ServerProcess
+from tests.e2e.test_workspace_by_hand import clone, folder_is_main, git, own_server, printed, worker
+
+__all__ = ["own_server"]
 
 MANIFEST = 'schema_version: "0.3"\nname: made\ntitle: Made\ndescription: By API.\nversion: 1.0.0\n'
+
+
+@pytest.fixture
+def server(own_server: ServerProcess) -> ServerProcess:
+    return own_server
 
 
 def save(server: ServerProcess, text: str, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import select
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,41 @@ HEAD = 'schema_version: "0.3"\nname: {0}\ntitle: {0}\ndescription: By hand.\nver
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
+def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server of this test's own, for one that stops it or repacks its repository."""
     with ServerProcess(tmp_path / "var") as running:
         yield running
-    fsck = git(running.workspace, "fsck", "--strict", "--no-dangling")
+    assert_whole(running)
+
+
+@pytest.fixture(scope="module")
+def seed(shared_server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a new workspace holds, git's own folder left out."""
+    folder = tmp_path_factory.mktemp("seed") / "workspace"
+    return shutil.copytree(
+        shared_server.workspace, folder, ignore=lambda *_: {".git"}, symlinks=True
+    )
+
+
+@pytest.fixture
+def server(shared_server: ServerProcess, seed: Path) -> Iterator[ServerProcess]:
+    """The module's server, its workspace as it was seeded."""
+    seed_again(shared_server, seed)
+    yield shared_server
+    assert_whole(shared_server)
+
+
+def seed_again(server: ServerProcess, seed: Path) -> None:
+    for path in server.workspace.iterdir():
+        if path.name != ".git":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(seed, server.workspace, dirs_exist_ok=True, symlinks=True)
+    server.reload(force=True)
+    assert folder_is_main(server)
+
+
+def assert_whole(server: ServerProcess) -> None:
+    fsck = git(server.workspace, "fsck", "--strict", "--no-dangling")
     assert fsck == "", fsck
 
 
@@ -232,39 +263,39 @@ def test_both_sides_of_one_file_are_a_conflict_and_nothing_is_lost(
     assert folder_is_main(server)
 
 
-def test_emptied_folder_deletes_nothing_at_a_start(server: ServerProcess) -> None:
-    before = worker_ids(server)
-    tip = git(server.workspace, "rev-parse", "main")
-    server.stop()
-    shutil.rmtree(server.workspace / "workers")
-    (server.workspace / "workers").mkdir()
-    server.start()
-    assert worker_ids(server) == before
-    assert git(server.workspace, "rev-parse", "main") == tip
-    assert server.run("hello-worker", who="Ada")["status"] == "completed"
-    refused = server.client.post("/workers/reload", json={})
+def test_emptied_folder_deletes_nothing_at_a_start(own_server: ServerProcess) -> None:
+    before = worker_ids(own_server)
+    tip = git(own_server.workspace, "rev-parse", "main")
+    own_server.stop()
+    shutil.rmtree(own_server.workspace / "workers")
+    (own_server.workspace / "workers").mkdir()
+    own_server.start()
+    assert worker_ids(own_server) == before
+    assert git(own_server.workspace, "rev-parse", "main") == tip
+    assert own_server.run("hello-worker", who="Ada")["status"] == "completed"
+    refused = own_server.client.post("/workers/reload", json={})
     assert refused.status_code == 409
     assert "force" in refused.json()["detail"]
-    assert worker_ids(server) == before
-    assert set(server.reload(force=True)["removed"]) == before
-    assert worker_ids(server) == set()
+    assert worker_ids(own_server) == before
+    assert set(own_server.reload(force=True)["removed"]) == before
+    assert worker_ids(own_server) == set()
 
 
 def test_what_was_added_while_the_server_was_down_is_there_after_its_start(
-    server: ServerProcess,
+    own_server: ServerProcess,
 ) -> None:
-    server.stop()
-    server.add_worker("overnight", "", run_py="print('overnight')")
-    shutil.rmtree(server.workspace / "workers" / "text-report")
-    server.start()
-    assert printed(server, "overnight") == ["overnight"]
-    assert "text-report" in worker_ids(server)  # a deletion needs a reload
-    assert server.reload()["removed"] == ["text-report"]
-    assert folder_is_main(server)
+    own_server.stop()
+    own_server.add_worker("overnight", "", run_py="print('overnight')")
+    shutil.rmtree(own_server.workspace / "workers" / "text-report")
+    own_server.start()
+    assert printed(own_server, "overnight") == ["overnight"]
+    assert "text-report" in worker_ids(own_server)  # a deletion needs a reload
+    assert own_server.reload()["removed"] == ["text-report"]
+    assert folder_is_main(own_server)
 
 
-def test_kill_9_right_after_the_answer_loses_nothing(server: ServerProcess) -> None:
-    for number in range(4):
+def kill_after_answers(server: ServerProcess, kills: int) -> None:
+    for number in range(kills):
         server.add_worker(f"made-{number}", "", run_py=f"print({number})")
         if number:
             shutil.rmtree(server.workspace / "workers" / f"made-{number - 1}")
@@ -277,19 +308,40 @@ def test_kill_9_right_after_the_answer_loses_nothing(server: ServerProcess) -> N
         assert server.reload()["commit"] is None
 
 
-def test_kill_9_while_it_reloads_leaves_all_or_nothing(server: ServerProcess) -> None:
+def test_kill_9_right_after_the_answer_loses_nothing(own_server: ServerProcess) -> None:
+    kill_after_answers(own_server, kills=2)
+
+
+@pytest.mark.soak
+def test_kill_9_right_after_twenty_answers_loses_nothing(own_server: ServerProcess) -> None:
+    kill_after_answers(own_server, kills=20)
+
+
+def kill_while_reloading(server: ServerProcess, moments: Iterable[float]) -> None:
+    """Kill a server in the middle of reloads, so many seconds after each began."""
     names = {f"many-{number}" for number in range(60)}
-    for attempt in range(4):
+    for attempt, seconds in enumerate(moments):
         for name in names:
             server.add_worker(name, "", run_py=f"print({attempt})")
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(RELOAD)
-            select.select([connection], [], [], attempt * 0.03)  # a reload takes about 0.1 s
+            select.select([connection], [], [], seconds)
             server.kill()
         server.start()
         assert names <= worker_ids(server)  # a start takes over what is there
         assert folder_is_main(server)
         assert printed(server, "many-7") == [str(attempt)]
+
+
+def test_kill_9_while_it_reloads_leaves_all_or_nothing(own_server: ServerProcess) -> None:
+    kill_while_reloading(own_server, [0.03, 0.07])  # a reload takes about 0.1 s
+
+
+@pytest.mark.soak
+def test_kill_9_at_any_moment_of_a_reload_leaves_all_or_nothing(
+    own_server: ServerProcess,
+) -> None:
+    kill_while_reloading(own_server, [number * 0.005 for number in range(30)])
 
 
 BROKEN = {
@@ -362,17 +414,17 @@ def test_folder_whose_name_is_no_slug_is_listed_or_named(server: ServerProcess, 
     assert before <= worker_ids(server)
 
 
-def test_git_objects_are_packed_by_the_ordinary_tools(server: ServerProcess) -> None:
-    """Somebody tidies up while the server runs."""
+def test_git_objects_are_packed_by_the_ordinary_tools(own_server: ServerProcess) -> None:
+    """Somebody tidies up while the own_server runs."""
     for number in range(3):
-        server.add_worker("tidied", "", run_py=f"print({number})")
-        server.reload()
-        git(server.workspace, "repack", "-a", "-d", "--quiet")
-        git(server.workspace, "pack-refs", "--all")
-        assert printed(server, "tidied") == [str(number)]
-    git(server.workspace, "gc", "--quiet", "--prune=now")
-    assert printed(server, "tidied") == ["2"]
-    server.add_worker("tidied", "", run_py="print('after')")
-    assert server.reload()["changed"] == ["tidied"]
-    assert printed(server, "tidied") == ["after"]
-    assert folder_is_main(server)
+        own_server.add_worker("tidied", "", run_py=f"print({number})")
+        own_server.reload()
+        git(own_server.workspace, "repack", "-a", "-d", "--quiet")
+        git(own_server.workspace, "pack-refs", "--all")
+        assert printed(own_server, "tidied") == [str(number)]
+    git(own_server.workspace, "gc", "--quiet", "--prune=now")
+    assert printed(own_server, "tidied") == ["2"]
+    own_server.add_worker("tidied", "", run_py="print('after')")
+    assert own_server.reload()["changed"] == ["tidied"]
+    assert printed(own_server, "tidied") == ["after"]
+    assert folder_is_main(own_server)
