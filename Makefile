@@ -22,8 +22,9 @@ install-aws: .venv/aws.stamp
 .venv/dev.stamp: requirements/dev.txt requirements/uv.txt scripts/install.sh
 	@PYTHON=$(PYTHON) sh scripts/install.sh dev
 
+# Compiled test modules are kept, whatever the caller's shell says: a process compiles them for 8 s.
 test: .venv/dev.stamp
-	$(PY) -m pytest -n auto --dist worksteal -q
+	PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto --dist worksteal -q
 
 check: .venv/dev.stamp
 	.venv/bin/ruff format --check .

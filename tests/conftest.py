@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
 from tests.kit import s3_servers
+
+SHORT_FORMS = "not soak"  # what `addopts` selects
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three test processes for two cores: a good part of the suite waits for other processes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) * 3 // 2
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Collector, obj: object
+) -> Generator[None, Any, Any]:
+    """Make nothing of long forms that nobody asked for.
+
+    Those of the API's document are made from it while tests are collected, which
+    takes each process two seconds.
+    """
+    made = yield
+    marks = getattr(obj, "pytestmark", [])
+    is_long = isinstance(marks, list) and any(mark.name == "soak" for mark in marks)
+    return [] if is_long and collector.config.option.markexpr == SHORT_FORMS else made
 
 
 @pytest.fixture(scope="module")
