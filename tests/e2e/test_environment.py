@@ -18,13 +18,13 @@ SHOW = (
 SEEN = "exec: {outputs: [{name: seen, type: json, required: true}]}\n"
 
 
-def test_a_process_sees_its_folder_and_its_variables_only(server: ServerProcess) -> None:
-    context = server.workspace / "contexts" / "house" / "style"
+def test_a_process_sees_its_folder_and_its_variables_only(shared_server: ServerProcess) -> None:
+    context = shared_server.workspace / "contexts" / "house" / "style"
     context.mkdir(parents=True)
     (context / "guide.md").write_text("Plain words.")
-    server.add_worker("show", "contexts: [house]\n" + SEEN, run_py=SHOW, data_txt="x")
-    server.reload()
-    run = server.run("show")
+    shared_server.add_worker("show", "contexts: [house]\n" + SEEN, run_py=SHOW, data_txt="x")
+    shared_server.reload()
+    run = shared_server.run("show")
     assert run["status"] == "completed", run["error"]
     seen = run["outputs"]["seen"]
     assert seen["files"] == [
@@ -58,23 +58,23 @@ def test_a_process_sees_its_folder_and_its_variables_only(server: ServerProcess)
     assert environment["FLOOM_ATTEMPT"] == "1"
     assert seen["argv"] == ["run.py"]
     assert ".venv" not in seen["python"]
-    folder = server.data / "runs" / run["id"]
-    server.until(dict, lambda _: not folder.exists())  # just after the answer
+    folder = shared_server.data / "runs" / run["id"]
+    shared_server.until(dict, lambda _: not folder.exists())  # just after the answer
 
 
-def test_a_missing_context_is_said_by_name(server: ServerProcess) -> None:
-    server.add_worker("lost", "contexts: [nowhere]\n", run_py="print(1)")
-    server.reload()
-    assert "no context nowhere" in server.run("lost")["error"]["message"]
+def test_a_missing_context_is_said_by_name(shared_server: ServerProcess) -> None:
+    shared_server.add_worker("lost", "contexts: [nowhere]\n", run_py="print(1)")
+    shared_server.reload()
+    assert "no context nowhere" in shared_server.run("lost")["error"]["message"]
 
 
-def test_an_agent_is_listed_but_not_executed_yet(server: ServerProcess) -> None:
-    folder = server.workspace / "workers" / "agent"
-    server.add_worker("agent", "exec: {mode: agent}\n")
+def test_an_agent_is_listed_but_not_executed_yet(shared_server: ServerProcess) -> None:
+    folder = shared_server.workspace / "workers" / "agent"
+    shared_server.add_worker("agent", "exec: {mode: agent}\n")
     (folder / "SKILL.md").write_text("Be kind.")
-    server.reload()
-    assert server.client.get("/workers/agent").json()["mode"] == "agent"
-    assert server.run("agent")["error"]["code"] == "agent_not_supported"
+    shared_server.reload()
+    assert shared_server.client.get("/workers/agent").json()["mode"] == "agent"
+    assert shared_server.run("agent")["error"]["code"] == "agent_not_supported"
 
 
 def test_a_runtime_that_the_host_lacks_is_said_by_name(tmp_path: Path) -> None:

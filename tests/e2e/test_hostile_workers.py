@@ -684,7 +684,8 @@ def test_secrets_of_the_server_do_not_reach_the_worker(tmp_path: Path) -> None:
         assert "not yours" not in shown
 
 
-def test_200_runs_leave_no_descriptor_and_no_thread(server: ServerProcess) -> None:
+@pytest.mark.parametrize("runs", [60, pytest.param(1_000, marks=pytest.mark.soak)])
+def test_runs_leave_no_descriptor_and_no_thread(server: ServerProcess, runs: int) -> None:
     def burst(count: int) -> None:
         ids = [server.start_run("parallel", code="print('x')") for _ in range(count)]
         assert {server.finished(run_id)["status"] for run_id in ids} == {"completed"}
@@ -692,7 +693,7 @@ def test_200_runs_leave_no_descriptor_and_no_thread(server: ServerProcess) -> No
     burst(20)
     eventually(lambda: attempt_folders(server) == [])
     files, threads = descriptors(server), threads_of(server)
-    burst(200)
+    burst(runs)
     # Within what is kept: a database connection and a thread for each pool slot.
     eventually(lambda: descriptors(server) <= files + 5)
     eventually(lambda: threads_of(server) <= threads + 4)

@@ -169,12 +169,13 @@ def test_proposing_run_waits_with_its_approval_and_can_be_cancelled(server: Serv
     assert server.get(run["id"])["approvals"][0]["status"] == "cancelled"
 
 
-def test_200_runs_at_once_all_complete(server: ServerProcess) -> None:
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.soak)])
+def test_runs_started_at_once_all_complete(server: ServerProcess, count: int) -> None:
     with ThreadPoolExecutor(16) as pool:
-        ids = list(pool.map(lambda n: server.start_run("hello-worker", who=f"n{n}"), range(200)))
+        ids = list(pool.map(lambda n: server.start_run("hello-worker", who=f"n{n}"), range(count)))
     ended = [server.finished(run_id, seconds=120) for run_id in ids]
     assert {run["status"] for run in ended} == {"completed"}
-    assert len({run["outputs"]["message"] for run in ended}) == 200
+    assert len({run["outputs"]["message"] for run in ended}) == count
 
 
 def test_a_capped_worker_never_runs_twice_at_once(server: ServerProcess) -> None:

@@ -22,7 +22,8 @@ STOP_SECONDS = 5
 MOMENT_SECONDS = 30
 
 Moment = Callable[[subprocess.Popen[str], ServerProcess], bool]
-Both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
+NUMBERS = {"INT": signal.SIGINT, "TERM": signal.SIGTERM}
+Both = pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
 
 
 @pytest.fixture
@@ -73,6 +74,26 @@ STOPPING: dict[str, Moment] = {
 }
 
 
+def at_each(moments: dict[str, Moment]) -> pytest.MarkDecorator:
+    """Each moment with one signal, by turns; with the other one, too, in the long form.
+
+    One handler takes both of them: what differs is the moment.
+    """
+    return pytest.mark.parametrize(
+        ("moment", "number"),
+        [
+            pytest.param(
+                moment,
+                number,
+                id=f"{moment}-{name}",
+                marks=[pytest.mark.soak] if (at + turn) % 2 else [],
+            )
+            for at, moment in enumerate(moments)
+            for turn, (name, number) in enumerate(NUMBERS.items())
+        ],
+    )
+
+
 def wait_for(moment: Moment, process: subprocess.Popen[str], server: ServerProcess) -> None:
     deadline = time.monotonic() + MOMENT_SECONDS
     while process.poll() is None and not moment(process, server):
@@ -88,8 +109,7 @@ def assert_orderly(process: subprocess.Popen[str], server: ServerProcess) -> Non
     assert "stop_cut_short" not in said
 
 
-@Both
-@pytest.mark.parametrize("moment", STARTING)
+@at_each(STARTING)
 def test_a_signal_while_it_starts_ends_it_in_order(
     server: ServerProcess, moment: str, number: signal.Signals
 ) -> None:
@@ -100,8 +120,7 @@ def test_a_signal_while_it_starts_ends_it_in_order(
     assert_orderly(process, server)
 
 
-@Both
-@pytest.mark.parametrize("moment", STOPPING)
+@at_each(STOPPING)
 def test_a_second_signal_changes_nothing(
     server: ServerProcess, moment: str, number: signal.Signals
 ) -> None:
