@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,7 @@ REQUIRE = (
 
 @pytest.fixture
 def index() -> Iterator[Index]:
-    with serving() as index:
-        index.add(wheel("plain"), wheel("needy", requires=("plain",)))
-        index.add_npm(npm_package("odd"))
+    with stocked_index() as index:
         yield index
 
 
@@ -38,6 +37,25 @@ def index() -> Iterator[Index]:
 def server(tmp_path: Path, index: Index) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path / "var", **variables_of(index)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with an index, for tests that look at the runs of a worker of their own."""
+    folder = tmp_path_factory.mktemp("dependencies")
+    with (
+        stocked_index() as index,
+        ServerProcess(folder / "var", **variables_of(index)) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def stocked_index() -> Iterator[Index]:
+    with serving() as index:
+        index.add(wheel("plain"), wheel("needy", requires=("plain",)))
+        index.add_npm(npm_package("odd"))
+        yield index
 
 
 def variables_of(index: Index) -> dict[str, Any]:
@@ -50,31 +68,31 @@ def log_of(server: ServerProcess, run: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("warm", ["true", "false"])
-def test_a_python_worker_imports_what_its_file_names(server: ServerProcess, warm: str) -> None:
-    server.add_worker(
-        "deps", SEEN % f", warm: {warm}", run_py=IMPORT, requirements_txt="needy==1.0\n"
+def test_a_python_worker_imports_what_its_file_names(shared: ServerProcess, warm: str) -> None:
+    shared.add_worker(
+        f"python-{warm}", SEEN % f", warm: {warm}", run_py=IMPORT, requirements_txt="needy==1.0\n"
     )
-    server.reload()
-    run = server.run("deps")
+    shared.reload()
+    run = shared.run(f"python-{warm}")
     assert run["status"] == "completed", run["error"]
     version, file = run["outputs"]["seen"]
     assert version == "1.0"
-    assert Path(file).is_relative_to(server.data / "environments")
+    assert Path(file).is_relative_to(shared.data / "environments")
 
 
 @pytest.mark.skipif(not shutil.which("npm"), reason="there is no npm")
-def test_a_node_worker_requires_what_its_file_names(server: ServerProcess) -> None:
+def test_a_node_worker_requires_what_its_file_names(shared: ServerProcess) -> None:
     manifest = SEEN % ", runtime: node, entry: run.js"
-    server.add_worker(
-        "deps", manifest, run_js=REQUIRE, package_json='{"dependencies": {"odd": "1"}}'
+    shared.add_worker(
+        "node", manifest, run_js=REQUIRE, package_json='{"dependencies": {"odd": "1"}}'
     )
-    server.reload()
-    run = server.run("deps")
+    shared.reload()
+    run = shared.run("node")
     assert run["status"] == "completed", run["error"]
     assert run["outputs"]["seen"] == "odd 1.0.0"
 
 
-def test_a_confined_worker_cannot_change_packages_that_others_use(server: ServerProcess) -> None:
+def test_a_confined_worker_cannot_change_packages_that_others_use(shared: ServerProcess) -> None:
     script = (
         "import json, os, plain\n"
         "def attempt(work):\n"
@@ -87,9 +105,9 @@ def test_a_confined_worker_cannot_change_packages_that_others_use(server: Server
         "json.dump({'status': 'success', 'outputs': {'seen': [attempt(t) for t in tries]}},"
         " open('result.json', 'w'))\n"
     )
-    server.add_worker("deps", SEEN % "", run_py=script, requirements_txt="plain\n")
-    server.reload()
-    run = server.run("deps")
+    shared.add_worker("confined", SEEN % "", run_py=script, requirements_txt="plain\n")
+    shared.reload()
+    run = shared.run("confined")
     assert run["status"] == "completed", run["error"]
     if run["sandbox"]["files"] == "none":
         pytest.skip("this host confines no files")
@@ -114,14 +132,14 @@ def test_a_saved_worker_is_installed_for_before_it_runs(
 
 
 def test_what_cannot_be_installed_fails_the_run_and_its_log_says_why(
-    server: ServerProcess,
+    shared: ServerProcess,
 ) -> None:
-    server.add_worker("deps", SEEN % "", run_py=IMPORT, requirements_txt="absent-thing\n")
-    server.reload()
-    run = server.run("deps")
+    shared.add_worker("absent", SEEN % "", run_py=IMPORT, requirements_txt="absent-thing\n")
+    shared.reload()
+    run = shared.run("absent")
     assert run["error"]["code"] == "install_failed"
     assert "absent-thing" in run["error"]["message"]
-    assert any("absent-thing" in text for _, text in log_of(server, run))
+    assert any("absent-thing" in text for _, text in log_of(shared, run))
 
 
 def test_a_run_that_waits_for_an_installation_is_cancelled_at_once(
