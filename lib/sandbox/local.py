@@ -295,11 +295,12 @@ def _open_orphan(folder: Path) -> int | None:
 def _end_all(pidfds: list[int], number: signal.Signals) -> None:
     """Signal those that live and wait until they are gone, ORPHAN_SECONDS at most."""
     poll = select.poll()
+    left = 0
     for pidfd in pidfds:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # gone already
             signal.pidfd_send_signal(pidfd, number)
             poll.register(pidfd, select.POLLIN)
-    left = len(pidfds)
+            left += 1
     deadline = time.monotonic() + ORPHAN_SECONDS
     while left and (ready := poll.poll(max(0.0, deadline - time.monotonic()) * 1000)):
         for pidfd, _ in ready:
