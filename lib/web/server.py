@@ -37,6 +37,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=BoundedProtocol,
+                ws="none",  # else an upgrade is taken wherever a library for it is installed
                 access_log=False,
                 log_config=None,
                 lifespan="on",
