@@ -78,10 +78,9 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     """Run all of SeaweedFS that its S3 needs."""
     names = ("master", "volume", "filer", "s3")
     ports = free_ports(2 * len(names))
-    s3_port = ports[-2]
-    flags = [
-        f"-{name}.port{kind}={ports.pop(0)}" for name in names for kind in ("", ".grpc")
-    ]  # by default the second port is the first and 10,000
+    kinds = [f"-{name}.port{kind}" for name in names for kind in ("", ".grpc")]
+    # By default the second port of each is the first and 10,000.
+    flags = [f"{kind}={port}" for kind, port in zip(kinds, ports, strict=True)]
     command = [
         _program("weed"),
         "server",
@@ -97,8 +96,13 @@ def seaweedfs(folder: Path) -> Iterator[str]:
         "-s3.port.lance=0",
         *flags,
     ]
-    with _process(command, {}, folder, ready=r"Start Seaweed S3 API Server"):
-        yield f"http://127.0.0.1:{s3_port}"
+    try:
+        with _process(command, {}, folder, ready=r"Start Seaweed S3 API Server"):
+            yield f"http://127.0.0.1:{ports[-2]}"
+    finally:
+        for port in ports:  # a fixed place, and no flag for all of them
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
