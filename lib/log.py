@@ -23,6 +23,8 @@ Fields = Mapping[str, Any]
 
 _FIELDS: Final = "floom_fields"
 _ROOT: Final = logging.getLogger()
+# Libraries that tell of each request, in debug mode with its headers.
+_CHATTY: Final = ("botocore", "boto3", "urllib3", "s3transfer")
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
@@ -133,6 +135,8 @@ def configure(
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     _ROOT.handlers[:] = [handler]
     _ROOT.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, _ROOT.level))
     return handler
 
 

@@ -273,6 +273,18 @@ class TestTheStoreFails:
         with one.opened() as workspace, pytest.raises(PointerLost):
             put(workspace, "contexts/a/y")
 
+    def test_a_lost_store_is_uploaded_again_when_a_person_says_so(
+        self, one: Machine, two: Machine, store: BlobStore
+    ) -> None:
+        with one.opened() as workspace:
+            tip = put(workspace, "contexts/a/x")
+        for blob in [*store.list(PREFIX)]:
+            store.delete(blob.key)
+        (one.place.root / ".git/floom/bundles.json").unlink()
+        with one.opened() as workspace, two.opened() as other:
+            assert workspace.tip() == other.tip() == tip
+            assert put(workspace, "contexts/a/y") == other.refresh()
+
     @pytest.mark.parametrize("damage", [b"", b"{", b"null", b'{"version": 1}', b"\xff" * 50])
     def test_a_damaged_pointer_is_left_as_it_is(
         self, one: Machine, two: Machine, store: BlobStore, damage: bytes
