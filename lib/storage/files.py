@@ -22,6 +22,7 @@ from lib.storage.ports import (
     BlobNotFound,
     BlobTooLarge,
     PreconditionFailed,
+    PutInDoubt,
     StoreUnavailable,
 )
 
@@ -62,7 +63,7 @@ class FileBlobStore:
         if_absent: bool = False,
         if_match: str | None = None,
     ) -> BlobInfo:
-        """Store `data`. Raises PreconditionFailed, StoreUnavailable."""
+        """Store `data`. Raises PreconditionFailed, PutInDoubt, StoreUnavailable."""
         path = self._path(key)
         self._check(key, if_absent=if_absent, if_match=if_match)  # before any byte is written
         written = self._unfinished / secrets.token_hex(16)
@@ -150,7 +151,10 @@ class FileBlobStore:
         _make_folder(path.parent)
         self._date(written, path)
         written.replace(path)
-        _sync_folder(path.parent)
+        try:
+            _sync_folder(path.parent)
+        except OSError as ex:  # it is there, but a power cut may undo it
+            raise PutInDoubt(f"Blob {key} may not be on disk: {ex.strerror}.") from ex
         blob = _info(path, key)
         assert blob is not None  # noqa: S101 - the lock is ours
         return blob

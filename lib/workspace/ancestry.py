@@ -63,6 +63,19 @@ def find_request(
     return None
 
 
+def find_request_above(
+    store: ObjectStore, floor: str | None, tip: str | None, request: str
+) -> str | None:
+    """Return the commit that carries a request's trailer among those that came after `floor`."""
+    wanted = f"{REQUEST_TRAILER}: {request}"
+    for sha, info in newest_first(store, tip):
+        if sha == floor:
+            break
+        if wanted in info.message.splitlines():
+            return sha
+    return None
+
+
 def _entry(store: ObjectStore, sha: str, order: int) -> tuple[float, int, str, CommitInfo]:
     """Return a heap's item: the newest first, of equally old ones the nearest to the tip."""
     info = store.commit(sha)

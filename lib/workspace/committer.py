@@ -13,14 +13,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from lib.clock import Clock
 from lib.errors import FloomError
 from lib.log import event
+from lib.workspace.ancestry import REQUEST_TRAILER, find_request_above
 from lib.workspace.commit_objects import compose_message, encode_commit
 from lib.workspace.draft import CommitResult, Draft, Group, Publisher, Request
-from lib.workspace.errors import WorkspaceConflict, WorkspaceUnavailable
+from lib.workspace.errors import CommitInDoubt, RequestDone, WorkspaceConflict, WorkspaceUnavailable
 from lib.workspace.git_paths import shown
 from lib.workspace.pack_merge import merge_if_due
 from lib.workspace.repository import Repository, explained
@@ -156,8 +158,11 @@ class Committer:
                 return False
             self._repository.store.keep(draft.pack.contents())
             draft.source.hand_over()
-            self._write_out(draft.tree, applied.settled)
+            if self._repository.tip() == draft.tip:
+                self._write_out(draft.tree, applied.settled)
             synced.result()
+        elif self._publisher is not None and not self._publisher.confirm(draft.parent):
+            return False  # nothing to do was true of an old tree
         for request, result in applied.answers:
             request.answer.set_result(result)
         return True
@@ -169,6 +174,7 @@ class Committer:
         for request in requests:
             before, savepoint = draft.tree, draft.pack.savepoint()
             try:
+                self._refuse_done(draft, request)
                 result = self._apply_one(draft, request, base)
             except Exception as ex:  # noqa: BLE001  # fails its own caller only
                 draft.pack.roll_back(savepoint)
@@ -197,6 +203,15 @@ class Committer:
         )
         return CommitResult(draft.advance(tree, commit), tree, created=True)
 
+    def _refuse_done(self, draft: Draft, request: Request) -> None:
+        """Refuse what a commit that was in doubt, and came in meanwhile, has done already."""
+        name = (request.trailers or {}).get(REQUEST_TRAILER)
+        if self._publisher is None or name is None or request.began_at == draft.parent:
+            return
+        done = find_request_above(self._repository.store, request.began_at, draft.parent, name)
+        if done is not None:
+            raise RequestDone(done)
+
     def _refuse_edited(self, draft: Draft, tree: str, base: Base) -> None:
         assert self._work_tree is not None  # noqa: S101  # base comes from it
         differing = changes(draft.source, draft.tree, tree)
@@ -210,16 +225,35 @@ class Committer:
         Returns:
             When the branch will be on disk; None where another tip came first.
         """
-        moved = False
+        is_kept = False
         try:
             value = self._repository.install(group.pack, group.tip)
-            if self._publisher is None or self._publisher.publish(group):
-                moved = self._repository.ref.move(group.parent, value)
+            if self._publisher is None:
+                is_kept = self._repository.ref.move(group.parent, value)
+            elif self._publisher.publish(group):
+                is_kept = True
+                self._follow_published(group, value)
             value.unlink(missing_ok=True)
+        except CommitInDoubt:
+            is_kept = True  # it may be in the store, and come back
+            raise
         finally:
-            if not moved:
+            if not is_kept:
                 self._repository.discard(group.pack, group.tip)
-        return self._repository.syncer.begin(self._repository.ref.folder) if moved else None
+        return self._repository.syncer.begin(self._repository.ref.folder) if is_kept else None
+
+    def _follow_published(self, group: Group, value: Path) -> None:
+        """Bring the branch to what is published: from here on nothing can undo it.
+
+        Where that fails, or somebody pushed just then, the branch is brought along
+        the next time that it is settled.
+        """
+        assert self._publisher is not None  # noqa: S101  # it has published
+        try:
+            if not self._repository.ref.move(group.parent, value):
+                self._publisher.settle()
+        except (OSError, FloomError) as ex:
+            event(_log, logging.ERROR, "workspace_branch_behind", error=str(ex))
 
     def _write_out(self, tree: str, settled: frozenset[str]) -> None:
         """Bring the folder to the tip. What fails is tried again before the next group."""

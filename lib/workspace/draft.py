@@ -41,6 +41,7 @@ class Request:
         message: The subject, or a function that is called after `change`.
         from_disk: The change takes over what the folder holds, so the folder
             already has it.
+        began_at: Main's commit when it was asked for.
     """
 
     change: Change
@@ -48,6 +49,7 @@ class Request:
     author: Author
     trailers: Mapping[str, str] | None
     from_disk: bool
+    began_at: str | None = None
     answer: Future[CommitResult] = field(default_factory=Future)
 
 
@@ -86,6 +88,26 @@ class Publisher(Protocol):
         Raises:
             FloomError: it cannot be done; the branch stands.
         """
+        ...
+
+    def restore(self) -> None:
+        """Bring in all that was published, for a repository that lost a part of it.
+
+        Raises:
+            FloomError: it cannot be done.
+        """
+        ...
+
+    def confirm(self, tip: str | None) -> bool:
+        """Return whether `tip` is what was published last; else the branch is brought there.
+
+        Raises:
+            FloomError: that cannot be known now.
+        """
+        ...
+
+    def works(self) -> bool:
+        """Return whether the last look at what was published succeeded."""
         ...
 
     def refresh(self) -> None:

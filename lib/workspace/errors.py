@@ -33,3 +33,23 @@ class InvalidPath(Invalid):
     """A path that git, or a careful file system, could not hold."""
 
     code = "invalid_path"
+
+
+class RequestDone(Conflict):
+    """A commit with the request's trailer came in while the request waited.
+
+    Attributes:
+        commit: That commit's id.
+    """
+
+    code = "workspace_conflict"
+
+    def __init__(self, commit: str) -> None:
+        super().__init__("The request was done already; send it again to see its answer.")
+        self.commit = commit
+
+
+class CommitInDoubt(Unavailable):
+    """The store did not say whether a commit was published, and cannot be asked now."""
+
+    code = "commit_in_doubt"

@@ -17,6 +17,7 @@ from lib.clock import Clock
 from lib.storage.ports import ClaimStore
 from lib.storage.records import PendingClaim, StoredAnswer
 from lib.workspace.ancestry import REQUEST_TRAILER
+from lib.workspace.errors import RequestDone
 from lib.workspace.workspace import Workspace
 
 KEY_LIFETIME: Final = timedelta(hours=24)
@@ -93,13 +94,25 @@ class Once:
             if taking.tried_since is not None and repeat is not None:
                 answer = self._find_lost(key, taking.tried_since, repeat)
             is_replayed = answer is not None
-            answer = answer or effect({REQUEST_TRAILER: key.scope})
+            if answer is None:
+                answer, is_replayed = self._effect(key, effect, repeat)
             self._claims.settle(claim, answer)
         except BaseException:
             # also where the commit may stand: whoever comes next looks for it
             self._claims.give_up(claim)
             raise
         return Answered(answer, replayed=is_replayed)
+
+    def _effect(
+        self, key: RequestKey, effect: Effect, repeat: Repeat | None
+    ) -> tuple[StoredAnswer, bool]:
+        """Return the answer, and whether it is that of a commit which came in just now."""
+        try:
+            return effect({REQUEST_TRAILER: key.scope}), False
+        except RequestDone as ex:
+            if repeat is None:
+                raise
+            return repeat(ex.commit), True
 
     def _find_lost(self, key: RequestKey, since: datetime, repeat: Repeat) -> StoredAnswer | None:
         commit = self._workspace.find_request(key.scope, since=since)

@@ -132,9 +132,14 @@ class Repository:
         self._add(pack)
 
     def _add(self, pack: Pack, *also: Path) -> None:
-        self.syncer.sync([*pack.stage(self.scratch), *also])
-        pack.link(self.scratch, self.packs)
-        self.syncer.sync([self.packs])
+        try:
+            self.syncer.sync([*pack.stage(self.scratch), *also])
+            pack.link(self.scratch, self.packs)
+            self.syncer.sync([self.packs])
+        except OSError:
+            with suppress(OSError):  # the first failure is the one to tell
+                pack.remove(self.scratch)
+            raise
 
     def point(self, old: str | None, new: str) -> bool:
         """Move main to a commit that is there, on disk; False where it is not at `old`.
@@ -172,6 +177,7 @@ class Repository:
             pack.remove(self.scratch)
             self.ref.remove_leftovers()
             pack.remove(self.packs)
+        self.store.forget_packs()  # a reader may have opened it meanwhile
 
     def remove_leftovers(self) -> None:
         """Clean up after a killed writer. The caller holds the turnstile."""

@@ -15,13 +15,14 @@ from typing import Final, Protocol
 from lib.clock import Clock
 from lib.errors import FloomError
 from lib.log import event
+from lib.storage.conditions import StoreWithoutConditions
 from lib.workspace import ancestry
 from lib.workspace import seed as seeding
 from lib.workspace.bundles import BundleCache, BundleFile
 from lib.workspace.commit_objects import FLOOM, Author, CommitInfo
 from lib.workspace.committer import Committer
 from lib.workspace.draft import Change, CommitResult, Publisher, Request
-from lib.workspace.errors import WorkspaceUnavailable
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.folder import Folder
 from lib.workspace.git_paths import shown
 from lib.workspace.history import History
@@ -124,6 +125,7 @@ class Workspace:
         self._bundles = BundleCache(repository.store)
         self._history = History(repository.store, repository.git_dir / "floom")
         self._publisher = publisher
+        self._owes_additions = False
         self._written_tip: str | None = None
         self._listeners: list[Callable[[], None]] = []
         self._committer = Committer(
@@ -175,7 +177,7 @@ class Workspace:
             repository, folder=folder, state_dir=state_dir, clock=clock, publisher=publisher
         )
         try:
-            workspace._start(seed, origin)
+            workspace._start_or_restore(seed, origin)
         except BaseException:
             workspace.close()
             raise
@@ -207,6 +209,9 @@ class Workspace:
         """
         if self._publisher is not None:
             self._publisher.refresh()
+            if self._owes_additions and self._publisher.works():
+                with suppress(FloomError):  # a reload takes them over all the same
+                    self._add_what_people_made()
         tip = self.tip()
         if tip is not None and tip != self._written_tip:
             self._write_out_moved()
@@ -240,7 +245,7 @@ class Workspace:
             InvalidPath: an edit that no tree may hold.
             Exception: whatever `change` raises, which fails nobody else.
         """
-        request = Request(change, message, author, trailers, from_disk=False)
+        request = Request(change, message, author, trailers, from_disk=False, began_at=self.tip())
         return self._committed(self._committer.commit(request))
 
     def on_commit(self, listener: Callable[[], None]) -> None:
@@ -384,7 +389,14 @@ class Workspace:
             request: What `once.py` gives a commit as its trailer.
             since: What is clearly older is not looked at: the time at which the
                 request was first tried.
+
+        Raises:
+            FloomError: what others, or a server that was killed, published last
+                cannot be known now.
         """
+        if self._publisher is not None:
+            with explained("The workspace cannot be written"), self._repository.turnstile.held():
+                self._publisher.settle()
         return ancestry.find_request(self._repository.store, self.tip(), request, since=since)
 
     def held(self) -> tuple[str, ...]:
@@ -404,21 +416,35 @@ class Workspace:
         info = self.commit_info(commit)
         return WorkerVersion(commit, self.tree(info.tree).tree_id(f"workers/{worker_id}"), info)
 
+    def _start_or_restore(self, seed: Path | None, origin: Origin | None) -> None:
+        """Start; where a part of the repository is missing, from what was published."""
+        try:
+            self._start(seed, origin)
+        except ObjectNotFound:
+            if self._publisher is None:
+                raise
+            with explained("The workspace cannot be written"), self._repository.turnstile.held():
+                self._publisher.restore()
+            self._start(seed, origin)
+
     def _start(self, seed: Path | None, origin: Origin | None) -> None:
         outcome = explained("The workspace folder cannot be brought up to date")
         with outcome, self._repository.turnstile.held():
             self._work_tree.begin()  # first: what is known of another repository is forgotten
-            self._settle()
+            is_settled = self._settle()
             if origin is not None and self._is_new():
                 self._come_from(origin)
             if self.tip() is None:
                 seeding.plant(self._repository, None if self._has_workers() else seed)
-            is_settled = self._settle()
+            is_settled = is_settled and self._settle()
             self._bring_to(self.tip())
+        self._owes_additions = True
         if is_settled:
             self._add_what_people_made()
 
     def _add_what_people_made(self) -> None:
+        """Record what was added while no server ran."""
+        self._owes_additions = False
         for each in self._reload(FLOOM, force=True, additions_only=True).skipped:
             event(
                 _log, logging.WARNING, "workspace_path_skipped", path=each.path, reason=each.reason
@@ -428,11 +454,14 @@ class Workspace:
         """Come to one tip with what was published; False where that cannot be done now.
 
         Then what is here can be read and nothing is written, of which the publisher
-        tells. A new workspace is not begun.
+        tells. A new workspace is not begun then, and nothing is with a store that
+        would lose commits.
         """
         try:
             if self._publisher is not None:
                 self._publisher.settle()
+        except StoreWithoutConditions:
+            raise
         except FloomError:
             if self._is_new():
                 raise

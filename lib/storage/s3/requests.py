@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 ATTEMPTS: Final = 4
+_PATIENCE_SECONDS: Final = 8.0  # after which nothing is sent again
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 2.0
 
@@ -74,6 +75,7 @@ class Requests:
         """
         client = self._get_client()
         seen: set[Answer] = set()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return request(client)
@@ -83,7 +85,8 @@ class Requests:
                     raise
                 verdict = judged
             seen.add(verdict.answer)
-            if verdict.answer not in repeat or attempt == ATTEMPTS:
+            is_last = attempt == ATTEMPTS or time.monotonic() > deadline
+            if verdict.answer not in repeat or is_last:
                 break
             self._wait(_pause(attempt))
         refused_late = verdict.answer in OF_STATE and Answer.BUSY in seen

@@ -8,7 +8,6 @@ anybody was told of, and one that is behind only has to read.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,10 +30,12 @@ from lib.workspace.bundle_sync.memory import Memory
 from lib.workspace.bundle_sync.merging import Relation, merge, relate
 from lib.workspace.bundle_sync.moves import PointerMoves
 from lib.workspace.bundle_sync.new_objects import is_ancestor
-from lib.workspace.bundle_sync.pointer import Pointer, Signature
+from lib.workspace.bundle_sync.pointer import Increment, Pointer, Signature
+from lib.workspace.bundle_sync.refresher import PATIENCE_SECONDS, Refresher
 from lib.workspace.bundle_sync.state import BundleState, StateKeeper
 from lib.workspace.bundle_sync.writing import put_base, put_increment
 from lib.workspace.draft import Group
+from lib.workspace.errors import CommitInDoubt, ObjectNotFound
 from lib.workspace.object_store import ObjectSource
 from lib.workspace.repository import Repository, explained
 from lib.workspace.seed import is_seed
@@ -58,6 +59,7 @@ class BundleSync:
         check: Raises where the store cannot be trusted; called before each use.
         wait: Sleeps for so many seconds between two tries.
         refresh_seconds: How old a read may be.
+        patience_seconds: How long a reader waits for the store.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class BundleSync:
         check: Callable[[], None] = lambda: None,
         wait: Callable[[float], None] = time.sleep,
         refresh_seconds: float = REFRESH_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._repository = repository
         self._depot = depot
@@ -82,15 +85,16 @@ class BundleSync:
         self._moves = PointerMoves(depot, wait=wait)
         self._courtesy = Courtesy(depot, writer, clock, wait=wait)
         self._state = StateKeeper(address, clock)
-        self._refresh_seconds = refresh_seconds
-        self._refreshing = threading.Lock()
-        self._refresh_due = 0.0
+        self._refresher = Refresher(
+            self._look, every_seconds=refresh_seconds, patience_seconds=patience_seconds
+        )
         self._known: Known | None = None
         self._listeners: list[Callable[[Pointer], None]] = []
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="bundle-notes")
 
     def close(self) -> None:
         """End the threads; idempotent."""
+        self._refresher.close()
         self._beside.shutdown()
 
     def state(self) -> BundleState:
@@ -112,20 +116,32 @@ class BundleSync:
         """
         with self._told():
             if self._known is None or self._known.pointer.tip != group.parent:
-                self.settle()
+                self._settle_before()
             known = self._known
             if (known.pointer.tip if known else None) != group.parent:
                 return False
             self._courtesy.let_pass(lambda: self.read_pointer() is not known)
             if self._known is not known:
-                self.settle()
+                self._settle_before()
                 return False
             if self._publish(known, group.source, group.tip):
                 self._courtesy.won()
                 return True
             self._courtesy.lost()
-            self.settle()
+            self._settle_before()
             return False
+
+    def confirm(self, tip: str | None) -> bool:
+        """Return whether `tip` is what was published last; else main is brought there.
+
+        Raises:
+            FloomError: that cannot be known now.
+        """
+        with self._told():
+            known = self.read_pointer()
+            if known is None or known.pointer.tip != tip:
+                self._settle_before()
+        return self._repository.tip() == tip
 
     def settle(self) -> None:
         """Bring main and the store to one tip. The caller holds the turnstile.
@@ -140,24 +156,34 @@ class BundleSync:
         """
         with self._told():
             for _ in range(_ROUNDS):
-                if self._step():
-                    return
+                try:
+                    if self._step():
+                        return
+                except ObjectNotFound:
+                    self.restore()
         raise BundleStoreUnavailable("Others keep publishing; try again in a moment.")
 
-    def refresh(self) -> None:
-        """Follow what others published, at most every so often; never fails, never waits long.
+    def restore(self) -> None:
+        """Bring in all that was published, for a repository that lost a part of it.
 
-        Who reads while another thread looks takes what is here.
+        Raises:
+            FloomError: the store or the repository cannot be used.
         """
-        if time.monotonic() < self._refresh_due or not self._refreshing.acquire(blocking=False):
-            return
-        try:
-            self._refresh_due = time.monotonic() + self._refresh_seconds
-            self._look()
-        except FloomError:
-            return  # the state tells of it
-        finally:
-            self._refreshing.release()
+        known = self.read_pointer()
+        if known is None:
+            raise BundleStoreUnavailable(
+                "A part of the repository is missing, and the bundle store does not have it."
+            )
+        event(_log, logging.WARNING, "repository_restored", seq=known.pointer.seq)
+        fetch(self._depot, self._repository, known.pointer, anew=True)
+
+    def works(self) -> bool:
+        """Return whether the store could be used when it last was."""
+        return self._known is not None and self._state.get().last_error is None
+
+    def refresh(self) -> None:
+        """Follow what others published, at most every so often; never fails, never waits long."""
+        self._refresher.refresh()
 
     def read_pointer(self) -> Known | None:
         """Return the pointer as it is in the store; None where there is none yet.
@@ -204,6 +230,16 @@ class BundleSync:
             if is_free:  # else somebody commits, who settles
                 self.settle()
 
+    def _settle_before(self) -> None:
+        """Settle; what is in doubt then is not what the caller wants to commit."""
+        try:
+            self.settle()
+        except CommitInDoubt as ex:
+            raise BundleStoreUnavailable(
+                "The bundle store did not say whether it took what was pushed here; nothing of this "
+                "request was tried."
+            ) from ex
+
     def _step(self) -> bool:
         """Come nearer to one tip; returns whether this is it."""
         known, ours = self.read_pointer(), self._repository.tip()
@@ -237,6 +273,8 @@ class BundleSync:
             return self._point(ours, theirs)
         if is_seed(store.commit(theirs)):
             return self._begin_with(ours, instead_of=known)
+        with explained("The workspace cannot be written"):
+            self._repository.keep(theirs)  # for a person who has to merge
         merged = merge(self._repository, ours, theirs, self._clock)
         return self._publish(known, store, merged) and self._point(ours, merged)
 
@@ -246,17 +284,25 @@ class BundleSync:
             return self._begin_with(tip, instead_of=None, source=source)
         started, old = time.monotonic(), known.pointer.tip
         looking = self._beside.submit(self._courtesy.look)
-        increment = put_increment(self._depot, source, old, tip, seq=known.pointer.seq + 1)
-        looking.result()
-        while known is not None and known.pointer.tip == old:
-            new = known.pointer.published(increment, self.signature())
+        stored: Increment | None = None
+        for _ in range(_ROUNDS):
+            if stored is None:
+                stored = put_increment(self._depot, source, old, tip, seq=known.pointer.seq + 1)
+                looking.result()
+            new = known.pointer.published(stored, self.signature())
             moved = self._moves.move(known, new, is_in=lambda now: self._leads_to(now, tip))
             if moved is not None:
                 self._keep(moved)
-                self._tell_published(increment.size, started)
+                self._tell_published(stored.size, started)
                 return True
-            known = self.read_pointer()  # the same tip: its bundles were folded meanwhile
-        return False
+            now = self.read_pointer()
+            if now is None or now.pointer.tip != old:
+                return False
+            # The same tip: its bundles were folded meanwhile, or swept, and ours with them.
+            if now.pointer.swept_at != known.pointer.swept_at:
+                stored = None
+            known = now
+        raise BundleStoreUnavailable("The bundle store keeps refusing; try again in a moment.")
 
     def _begin_with(
         self, tip: str, *, instead_of: Known | None, source: ObjectSource | None = None

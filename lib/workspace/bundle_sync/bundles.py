@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 
 from lib.clock import Clock
-from lib.storage.conditions import StoreWithoutConditions, check_conditions
-from lib.storage.ports import BlobStore, StoreUnavailable
+from lib.storage.conditions import check_conditions
+from lib.storage.ports import BlobStore
 from lib.workspace.bundle_sync.bundle_sync import REFRESH_SECONDS, BundleSync
 from lib.workspace.bundle_sync.depot import Depot
 from lib.workspace.bundle_sync.memory import Memory
+from lib.workspace.bundle_sync.refresher import PATIENCE_SECONDS
 from lib.workspace.bundle_sync.state import BundleState
 from lib.workspace.bundle_sync.upkeep import Upkeep
 from lib.workspace.repository import Repository
@@ -28,6 +29,7 @@ class Bundles:
         workspace_id: Whose bundles they are: a folder of the store.
         clock: Dates pointers.
         refresh_seconds: How old a read may be.
+        patience_seconds: How long a reader waits for the store.
         wait: Sleeps for so many seconds between two tries.
     """
 
@@ -39,6 +41,7 @@ class Bundles:
         workspace_id: str,
         clock: Clock,
         refresh_seconds: float = REFRESH_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
@@ -47,23 +50,14 @@ class Bundles:
         self._address = address
         self._clock = clock
         self._refresh_seconds = refresh_seconds
+        self._patience_seconds = patience_seconds
         self._wait = wait
         self._is_checked = False
         self._sync: BundleSync | None = None
         self._upkeep: Upkeep | None = None
 
     def attach(self, repository: Repository) -> BundleSync:
-        """Return what publishes a repository's commits; its upkeep begins with `start`.
-
-        Raises:
-            StoreWithoutConditions: two writers would overwrite each other's work.
-        """
-        try:
-            self._check()
-        except StoreWithoutConditions:
-            raise
-        except StoreUnavailable:
-            pass  # it is asked again before anything is written
+        """Return what publishes a repository's commits; its upkeep begins with `start`."""
         # the host's name for people, the rest because two processes are two writers
         writer = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._sync = BundleSync(
@@ -76,6 +70,7 @@ class Bundles:
             check=self._check,
             wait=self._wait,
             refresh_seconds=self._refresh_seconds,
+            patience_seconds=self._patience_seconds,
         )
         self._upkeep = Upkeep(
             self._sync, self._depot, repository.store, clock=self._clock, writer=writer

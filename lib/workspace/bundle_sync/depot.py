@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from lib.errors import FloomError
 from lib.storage.ports import BlobNotFound, BlobStore, PreconditionFailed, PutInDoubt
 from lib.workspace.bundle_sync.bundle_file import Bundle
 from lib.workspace.bundle_sync.errors import BundleMissing, BundleStoreUnavailable
@@ -122,17 +123,19 @@ class Depot:
             )
         return data
 
-    def sweep(self, named: Collection[str], *, put_before: datetime) -> int:
-        """Delete bundles and indexes that no pointer names; returns how many.
+    def list_unnamed(self, named: Collection[str]) -> list[str]:
+        """Return the keys of all bundles and indexes but those named."""
+        keys = (
+            blob.key.removeprefix(self._prefix)
+            for blob in self._store.list(f"{self._prefix}{BUNDLES}/")
+        )
+        return [key for key in keys if key not in named]
 
-        Nothing that was put at or after `put_before` goes: it may be on its way into
-        a pointer.
-        """
-        count = 0
-        for blob in self._store.list(f"{self._prefix}{BUNDLES}/"):
-            if blob.key.removeprefix(self._prefix) not in named:
-                count += self._store.delete(blob.key, unless_put_after=put_before)
-        return count
+    def delete(self, keys: Iterable[str], *, put_before: datetime) -> int:
+        """Delete bundles, but none that was put at or after `put_before`; returns how many."""
+        return sum(
+            self._store.delete(self._prefix + key, unless_put_after=put_before) for key in keys
+        )
 
     def read_wait(self) -> bytes | None:
         """Return the note of a writer that wants to come next, if there is one."""
@@ -147,21 +150,34 @@ class Depot:
         self._store.put(self._prefix + WAIT, note)
 
     def _put_once(self, key: str, data: bytes) -> None:
-        """Store what nobody else stores: where it is there already, an earlier try put it.
+        """Store what nobody else stores, and be sure that it is there.
+
+        Refused, an earlier try of ours has put it, or is still on its way and may yet
+        fail: only what is read back is there.
 
         Raises:
             BundleStoreUnavailable: it may be there, but no pointer names it.
         """
+        doubt: FloomError
         for _ in range(_TRIES):
             try:
                 self._store.put(self._prefix + key, data, if_absent=True)
-            except PreconditionFailed:
-                return
+            except PreconditionFailed as ex:
+                if self._holds(key, data):
+                    return
+                doubt = ex
             except PutInDoubt as ex:
                 doubt = ex
             else:
                 return
         raise BundleStoreUnavailable(f"A bundle could not be stored: {doubt}") from doubt
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            self.fetch(key, size=len(data), sha256=_sha256(data))
+        except BundleMissing:
+            return False
+        return True
 
 
 def _sha256(data: bytes) -> str:

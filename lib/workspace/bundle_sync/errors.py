@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lib.errors import Unavailable
 from lib.workspace.errors import WorkspaceConflict, WorkspaceUnavailable
 
 
@@ -20,12 +19,6 @@ class PointerLost(BundleStoreUnavailable):
 
 class NewerPointer(BundleStoreUnavailable):
     """A newer version of this program writes the store."""
-
-
-class CommitInDoubt(Unavailable):
-    """The store did not say whether a commit was published, and cannot be asked now."""
-
-    code = "commit_in_doubt"
 
 
 class Diverged(WorkspaceConflict):

@@ -17,8 +17,11 @@ PARALLEL: Final = 8  # requests at once
 _CHECKSUM_BYTES: Final = 20
 
 
-def fetch(depot: Depot, repository: Repository, pointer: Pointer) -> int:
+def fetch(depot: Depot, repository: Repository, pointer: Pointer, *, anew: bool = False) -> int:
     """Bring in all that is missing of a pointer's tip; returns how many bytes that took.
+
+    A commit that is there has all of its history and files, unless the repository lost
+    some: `anew` fetches everything.
 
     Packs are put in place in order and each is whole: a fetch that is killed leaves
     nothing that looks as if it were there. The caller holds the turnstile.
@@ -29,12 +32,13 @@ def fetch(depot: Depot, repository: Repository, pointer: Pointer) -> int:
         StoreUnavailable: the store cannot be read.
         WorkspaceUnavailable: the repository cannot be written.
     """
-    if repository.store.has(pointer.tip):
+    has = (lambda _: False) if anew else repository.store.has
+    if has(pointer.tip):
         return 0
     chain = pointer.chain()
-    known = [at for at, each in enumerate(chain) if repository.store.has(each.tip)]
+    known = [at for at, each in enumerate(chain) if has(each.tip)]
     missing = chain[known[-1] + 1 :] if known else chain
-    with_base = not known and not repository.store.has(pointer.base.tip)
+    with_base = not known and not has(pointer.base.tip)
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="bundles") as pool:
         increments = [pool.submit(_increment, depot, each) for each in missing]
         if with_base:

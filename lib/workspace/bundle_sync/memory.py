@@ -43,6 +43,8 @@ class Memory:
         try:
             with self._path.open("rb") as file:
                 known = json.loads(file.read(_MAX_BYTES))
-        except (FileNotFoundError, ValueError, RecursionError):
+        except FileNotFoundError:
             return False
-        return isinstance(known, dict) and known.get("seen") == self._address
+        except (ValueError, RecursionError):
+            return True  # torn by a power cut: never take a lost store for a new one
+        return not isinstance(known, dict) or known.get("seen") == self._address

@@ -58,15 +58,19 @@ def merge(repository: Repository, ours: str, theirs: str, clock: Clock) -> str:
         WorkspaceUnavailable: the repository cannot be written.
     """
     store = repository.store
-    base = _common(store, ours, theirs)
-    if base is None:
+    bases = _common(store, ours, theirs)
+    if not bases:
         raise Diverged(_UNRELATED)
     builder = PackBuilder()
     trees = _TreeMerge(Overlay(store, builder.objects), builder)
-    before, here, there = (_folder(store.commit(each).tree) for each in (base, ours, theirs))
-    root = trees.merge(before, here, there, "")
+    here, there = (_folder(store.commit(each).tree) for each in (ours, theirs))
+    # With histories that crossed there are several bases: all must lead to the same.
+    roots = [trees.merge(_folder(store.commit(base).tree), here, there, "") for base in bases]
     if trees.conflicts:
-        raise Diverged(_conflict(trees.conflicts))
+        raise Diverged(_conflict([*dict.fromkeys(trees.conflicts)]))
+    if len({*roots}) > 1:
+        raise Diverged(_CROSSED)
+    root = roots[0]
     message = compose_message(f"workspace: join {ours[:7]} with what was published")
     commit = builder.add(
         "commit",
@@ -84,9 +88,12 @@ def merge(repository: Repository, ours: str, theirs: str, clock: Clock) -> str:
     return commit
 
 
-def _common(store: ObjectStore, ours: str, theirs: str) -> str | None:
-    known = {sha for sha, _ in newest_first(store, ours)}
-    return next((sha for sha, _ in newest_first(store, theirs) if sha in known), None)
+def _common(store: ObjectStore, ours: str, theirs: str) -> list[str]:
+    """Return the common ancestors of which no other one comes."""
+    here = {sha: info.parents for sha, info in newest_first(store, ours)}
+    common = [sha for sha, _ in newest_first(store, theirs) if sha in here]
+    above = {parent for sha in common for parent in here[sha]}
+    return [sha for sha in common if sha not in above]
 
 
 class _TreeMerge:
@@ -143,6 +150,10 @@ def _conflict(paths: list[str]) -> str:
     )
 
 
+_CROSSED: Final = (
+    "This repository and the bundle store were merged crosswise before, and now both went on. "
+    "Nothing was changed; merge them with git, as docs/git-workspace.md says."
+)
 _UNRELATED: Final = (
     "This repository and the bundle store have no commit in common: they are two workspaces. "
     "Give this one another FLOOM_WORKSPACE_ID or folder, or export one and import it into the other."

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from lib.errors import FloomError
-from lib.storage.ports import PreconditionFailed, PutInDoubt, StoreUnavailable
+from lib.storage.ports import BlobNotFound, PreconditionFailed, PutInDoubt, StoreUnavailable
 from lib.workspace.bundle_sync.depot import Depot, Known
-from lib.workspace.bundle_sync.errors import CommitInDoubt
 from lib.workspace.bundle_sync.pointer import Pointer
+from lib.workspace.errors import CommitInDoubt
 
 DOUBT_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.05
@@ -70,17 +70,25 @@ class PointerMoves:
             try:
                 return self._depot.put_pointer(new, instead_of=old)
             except PreconditionFailed:
-                return self._judge(old, is_in)
+                now = self._read()
+                if now is not None and (old is None or now.etag != old.etag):
+                    return self._judge(now, is_in)
+                # it stands as it was: an earlier try of ours is still under way
             except StoreUnavailable as ex:  # in doubt still
                 doubt = ex
         raise CommitInDoubt(_IN_DOUBT) from doubt
 
-    def _judge(self, old: Known | None, is_in: IsIn) -> Known | None:
-        """Return the pointer if it comes of ours, after ours or another was taken."""
+    def _read(self) -> Known | None:
         try:
-            now = self._depot.read_pointer()
-            if now is None or (old is not None and now.etag == old.etag):
-                raise CommitInDoubt(_IN_DOUBT)  # the store contradicts itself
+            return self._depot.read_pointer()
+        except BlobNotFound:
+            return None
+        except FloomError as ex:
+            raise CommitInDoubt(_IN_DOUBT) from ex
+
+    def _judge(self, now: Known, is_in: IsIn) -> Known | None:
+        """Return the pointer, which is another by now, if it comes of ours."""
+        try:
             return now if is_in(now) else None
         except FloomError as ex:
             raise CommitInDoubt(_IN_DOUBT) from ex

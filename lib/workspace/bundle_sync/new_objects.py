@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lib.workspace.commit_objects import CommitInfo, parse_commit
 from lib.workspace.object_store import ObjectSource
-from lib.workspace.tree_objects import EMPTY_TREE, FOLDER, Kind, TreeEntry
+from lib.workspace.tree_objects import FOLDER, Kind, TreeEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _of_tree(source: ObjectSource, before: Iterable[str], tree: str) -> Iterator
     pending: list[tuple[tuple[str, ...], TreeEntry]] = [((*before,), TreeEntry(FOLDER, tree))]
     while pending:
         old, entry = pending.pop()
-        if entry.id in old or entry.id == EMPTY_TREE:
+        if entry.id in old:
             continue
         yield NewObject(entry.id, "tree" if entry.is_folder else "blob", next(iter(old), None))
         if entry.is_folder:
@@ -121,5 +121,9 @@ def _below(
         if not (entry.is_folder or entry.has_blob):
             continue  # a gitlink: its commit is somebody else's
         there = [old[name] for old in olds if name in old]
-        alike = tuple(each.id for each in there if each.is_folder == entry.is_folder)
+        alike = tuple(
+            each.id
+            for each in there
+            if each.is_folder == entry.is_folder and (each.is_folder or each.has_blob)
+        )
         yield alike, entry

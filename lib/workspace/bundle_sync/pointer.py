@@ -21,7 +21,8 @@ BUNDLES: Final = "bundles"  # their folder
 
 
 def _check_time(text: str) -> str:
-    datetime.fromisoformat(text)
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time needs its zone")
     return text
 
 
@@ -29,7 +30,7 @@ _Sha1 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Token = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 _At = Annotated[str, AfterValidator(_check_time)]
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class _Record(BaseModel):
@@ -226,6 +227,6 @@ def _checked(pointer: Pointer) -> Pointer:
 def _version(data: bytes) -> Any:
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value.get("version") if isinstance(value, dict) else None

@@ -50,9 +50,13 @@ def write_pack(source: ObjectSource, objects: Iterable[NewObject], *, thin: bool
     body: list[bytes] = []
     entries: list[tuple[bytes, int, int]] = []
     depths: dict[str, int] = {}
+    outside: set[str] = set()  # bases that the reader has; one may come again, as an object
     size = HEADER_BYTES
     for each in objects:
-        raw, depths[each.sha] = _entry(source, each, depths, thin=thin)
+        is_base = each.sha in outside
+        raw, depths[each.sha] = _entry(source, each, depths, thin=thin, whole=is_base)
+        if thin and each.base is not None and each.base not in depths:
+            outside.add(each.base)
         entries.append((bytes.fromhex(each.sha), size, zlib.crc32(raw)))
         body.append(raw)
         size += len(raw)
@@ -60,12 +64,15 @@ def write_pack(source: ObjectSource, objects: Iterable[NewObject], *, thin: bool
 
 
 def _entry(
-    source: ObjectSource, each: NewObject, depths: Mapping[str, int], *, thin: bool
+    source: ObjectSource, each: NewObject, depths: Mapping[str, int], *, thin: bool, whole: bool
 ) -> tuple[bytes, int]:
-    """Return an object's entry, and how many deltas its reader walks inside the pack."""
+    """Return an object's entry, and how many deltas its reader walks inside the pack.
+
+    `whole`: something in the pack is a delta against it, so it cannot be one itself.
+    """
     data = source.read(each.sha, each.kind)
     depth = depths.get(each.base, 0) + 1 if each.base else 0
-    if each.base and depth <= MAX_CHAIN and (thin or each.base in depths):
+    if each.base and not whole and depth <= MAX_CHAIN and (thin or each.base in depths):
         delta = make_delta(source.read(each.base, each.kind), data)
         if len(delta) * _WORTH_IT < len(data):
             head = entry_header(REF_DELTA, len(delta)) + bytes.fromhex(each.base)
@@ -99,47 +106,74 @@ class _Raw:
     bytes: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """An entry of the new pack: whole, or a delta against one written before it."""
+
+    kind: Kind
+    base: str | None
+    depth: int
+    bytes: bytes
+
+
 class _Combination:
     def __init__(self, read_outside: ReadAny) -> None:
         self._read_outside = read_outside
-        self._entries: dict[str, _Raw] = {}
+        self._written: dict[str, _Written] = {}
         self._contents = ByteCache(_CACHE_BYTES)
 
     def of(self, packs: Iterable[bytes]) -> Pack:
-        body: list[bytes] = []
-        entries: list[tuple[bytes, int, int]] = []
-        depths: dict[str, int] = {}
-        size = HEADER_BYTES
         for entry in (entry for pack in packs for entry in _entries(pack)):
             kind, data = self._resolve(entry)
             sha = object_id(kind, data)
-            if sha in depths:
-                continue
-            self._entries[sha] = entry
-            self._contents.put(sha, kind, data)
-            depth = depths[entry.base] + 1 if entry.base in depths else 0
-            raw = entry.bytes
-            if entry.base is not None and not 0 < depth <= MAX_CHAIN:
-                raw, depth = entry_header(TYPES[kind], len(data)) + deflate(data), 0
-            depths[sha] = depth
-            entries.append((bytes.fromhex(sha), size, zlib.crc32(raw)))
-            body.append(raw)
-            size += len(raw)
-        return assemble(body, entries)
+            if sha not in self._written:
+                self._contents.put(sha, kind, data)
+                self._written[sha] = self._entry(entry, kind, data)
+        entries: list[tuple[bytes, int, int]] = []
+        size = HEADER_BYTES
+        for sha, written in self._written.items():
+            entries.append((bytes.fromhex(sha), size, zlib.crc32(written.bytes)))
+            size += len(written.bytes)
+        return assemble([each.bytes for each in self._written.values()], entries)
+
+    def _entry(self, entry: _Raw, kind: Kind, data: bytes) -> _Written:
+        """Return the entry as it was, unless it needs what is outside or is too deep."""
+        base = self._written.get(entry.base) if entry.base is not None else None
+        if entry.base is None or (base is not None and base.depth < MAX_CHAIN):
+            depth = base.depth + 1 if base is not None else 0
+            return _Written(kind, entry.base, depth, entry.bytes)
+        return _Written(kind, None, 0, entry_header(TYPES[kind], len(data)) + deflate(data))
 
     def _resolve(self, entry: _Raw) -> tuple[Kind, bytes]:
-        """Return an entry's kind and content, by way of as many deltas as it takes."""
+        """Return an entry's kind and content."""
+        if entry.base is None:
+            assert entry.kind is not None  # noqa: S101  # it is not a delta
+            return entry.kind, entry.payload
+        kind, data = self._read(entry.base)
+        return kind, b"".join(apply_delta(data, entry.payload))
+
+    def _read(self, sha: str) -> tuple[Kind, bytes]:
+        """Return an object by way of as many deltas as it takes, MAX_CHAIN at most."""
         deltas: list[bytes] = []
-        while entry.base is not None:
-            deltas.append(entry.payload)
-            found = self._contents.find(entry.base)
-            if found is None and entry.base not in self._entries:
-                found = self._read_outside(entry.base)
+        while True:
+            found = self._contents.find(sha)
+            written = self._written.get(sha)
+            if found is None and written is None:
+                found = self._read_outside(sha)
             if found is not None:
                 return found[0], _applied(found[1], deltas)
-            entry = self._entries[entry.base]
-        assert entry.kind is not None  # noqa: S101  # it is not a delta
-        return entry.kind, _applied(entry.payload, deltas)
+            assert written is not None  # noqa: S101  # else it was found outside
+            payload = _payload(written.bytes)
+            if written.base is None:
+                return written.kind, _applied(payload, deltas)
+            deltas.append(payload)
+            sha = written.base
+
+
+def _payload(entry: bytes) -> bytes:
+    """Return the data or delta of one entry."""
+    kind, size, at = _head(entry, 0)
+    return _inflate(entry, at + 20 if kind == REF_DELTA else at, size)[0]
 
 
 def _applied(data: bytes, deltas: list[bytes]) -> bytes:

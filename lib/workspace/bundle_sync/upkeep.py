@@ -11,7 +11,6 @@ from itertools import groupby
 from typing import Final
 
 from lib.clock import Clock
-from lib.errors import FloomError
 from lib.log import event
 from lib.workspace.bundle_sync.bundle_sync import BundleSync
 from lib.workspace.bundle_sync.depot import Depot, Known
@@ -105,8 +104,10 @@ class Upkeep:
         """Move the pointer by a change that keeps the tip; others may publish meanwhile."""
         now: Known | None = known
         for _ in range(_TRIES):
-            new = change(now.pointer) if now is not None else None
-            if now is None or new is None:
+            if now is None or now.pointer.swept_at != known.pointer.swept_at:
+                return False  # what was stored for it may be swept
+            new = change(now.pointer)
+            if new is None:
                 return False  # somebody else did it, or more
             if self._sync.replace(now, new):
                 return True
@@ -119,11 +120,15 @@ class Upkeep:
         return self._clock.now() - datetime.fromisoformat(pointer.swept_at) > SWEEP_EVERY
 
     def _sweep(self, known: Known) -> bool:
-        """Void every older pointer first, so that nobody can publish on one any more."""
-        new = known.pointer.swept(self._sync.signature())
-        if not self._sync.replace(known, new):
+        """Delete what was unnamed before every older pointer became void.
+
+        A writer that has stored a bundle and not named it yet finds its pointer moved
+        and swept, and stores it again: no clock decides whether that is safe.
+        """
+        unnamed = self._depot.list_unnamed(known.pointer.keys())
+        if not self._sync.replace(known, known.pointer.swept(self._sync.signature())):
             return True  # look again
-        count = self._depot.sweep(new.keys(), put_before=self._clock.now() - KEEP)
+        count = self._depot.delete(unnamed, put_before=self._clock.now() - KEEP)
         event(_log, logging.INFO, "bundles_swept", deleted=count)
         return True
 
@@ -143,7 +148,7 @@ class Upkeep:
                 while not self._is_closed and self._is_ours() and self.step():
                     pass
                 self._sync.refresh()
-            except FloomError as ex:
+            except Exception as ex:  # noqa: BLE001 # the thread must live
                 event(_log, logging.WARNING, "bundle_upkeep_failed", error=str(ex))
 
     def _begin(self) -> bool:

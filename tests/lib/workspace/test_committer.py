@@ -191,6 +191,16 @@ class Elsewhere:
     def settle(self) -> None:
         pass
 
+    def works(self) -> bool:
+        return True
+
+    def restore(self) -> None:
+        pass
+
+    def confirm(self, tip: str | None) -> bool:
+        assert self.repository is not None
+        return self.repository.tip() == tip
+
     def refresh(self) -> None:
         pass
 

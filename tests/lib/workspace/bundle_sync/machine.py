@@ -46,6 +46,7 @@ class Machine:
             workspace_id="default",
             clock=self.clock,
             refresh_seconds=self.refresh_seconds,
+            patience_seconds=60,
             wait=self.wait,
         )
         try:

@@ -20,7 +20,7 @@ from lib.errors import FloomError
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import BlobStore
 from lib.storage.s3 import S3BlobStore
-from lib.workspace.bundle_sync.errors import CommitInDoubt
+from lib.workspace.errors import CommitInDoubt
 from lib.workspace.workspace import Workspace
 from tests.kit.buckets import BUCKET, client_of, shared_client
 from tests.kit.fault_proxy import Fault, FaultProxy, dice, script
@@ -34,8 +34,12 @@ from tests.lib.workspace.bundle_sync.machine import (
 )
 
 SHARE = 0.2  # of the calls, or of the requests
-SILENT = {Fault.SILENT_BEFORE, Fault.SILENT_AFTER}  # these take a client's patience each
-FAULTS = [fault for fault in Fault if fault is not Fault.NONE and fault not in SILENT]
+LEFT_OUT = {
+    Fault.NONE,
+    Fault.SILENT_BEFORE, Fault.SILENT_AFTER,  # these take a client's patience each
+    Fault.CORRUPTED_SENT,  # S3 refuses such a body by its signature; the server here does not
+}  # fmt: skip
+FAULTS = [fault for fault in Fault if fault not in LEFT_OUT]
 OPENINGS = 20
 
 

@@ -10,9 +10,9 @@ import pytest
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import StoreUnavailable
 from lib.workspace.bundle_sync.depot import Depot, Known
-from lib.workspace.bundle_sync.errors import CommitInDoubt
 from lib.workspace.bundle_sync.moves import PointerMoves
 from lib.workspace.bundle_sync.pointer import Base, Increment, Pointer, Signature
+from lib.workspace.errors import CommitInDoubt
 from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore
 
 BY = Signature("us", "2026-01-01T00:00:00.000Z")
