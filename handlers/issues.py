@@ -238,7 +238,9 @@ class WorkspaceIssues:
             clear_asset=change.clear_asset,
         )
         changed = issue_view(self._issues.update(issue_id, wanted, **_who(call)))
-        return Reply(changed, 200, text_warnings(change.title or "", change.body or ""))
+        return Reply(
+            changed, 200, text_warnings(change.title or "", change.body or "", *change.labels or ())
+        )
 
 
 class IssueComments:
@@ -292,7 +294,7 @@ def _asset(asset_type: str | None, asset_id: str | None) -> Asset | None:
 def _made(issue: Issue) -> Reply:
     headers = {
         "location": f"/workspace/issues/{issue.id}",
-        **text_warnings(issue.title, issue.body),
+        **text_warnings(issue.title, issue.body, *issue.labels, issue.source or ""),
     }
     return Reply(issue_view(issue), 201, headers)
 

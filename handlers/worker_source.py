@@ -21,6 +21,7 @@ from lib.web.operation import operation
 from lib.web.paging import PageQuery, decode_cursor, encode_cursor
 from lib.web.route import Route
 from lib.web.threads import blocking
+from lib.workspace.git_paths import shown
 from lib.workspace.registry import MANIFEST
 from lib.workspace.secret_scan import scan_all
 from lib.workspace.worker_source import (
@@ -218,19 +219,24 @@ class WorkerRollback:
         responses={200: WorkerView},
         errors=["version_not_found", *WRITE_ERRORS[2:]],
     )
-    async def on_post(self, call: Call[None, Rollback], worker_id: str) -> WorkerView:
+    async def on_post(self, call: Call[None, Rollback], worker_id: str) -> Reply:
         """Exactly the folder of that commit, by a new commit; files added since go away.
 
-        Brings back a worker that was deleted, too.
+        Brings back a worker that was deleted, too. What looks like a live credential
+        is named in `x-floom-warning`.
         """
-        await blocking(
-            self._services.worker_source.roll_back,
-            worker_id,
-            call.body.commit,
-            writer=writer_of(call.principal),
+        return await blocking(self._roll_back, call, worker_id)
+
+    def _roll_back(self, call: Call[None, Rollback], worker_id: str) -> Reply:
+        services = self._services
+        services.worker_source.roll_back(
+            worker_id, call.body.commit, writer=writer_of(call.principal)
         )
-        self._services.early_installs.request([worker_id])
-        return await blocking(load_worker_view, self._services, worker_id)
+        services.early_installs.request([worker_id])
+        view = load_worker_view(services, worker_id)
+        files = services.workspace.bundle(view.sha)
+        findings = scan_all((file.path, file.data) for file in files)
+        return Reply(view, 200, warning_headers(findings))
 
 
 def _expected(change: FilesChange) -> Expected | None:
@@ -275,7 +281,7 @@ def _file_fields(file: SourceFile) -> dict[str, Any]:
     except UnicodeDecodeError:
         content, encoding = base64.b64encode(file.data).decode("ascii"), "base64"
     return {
-        "path": file.path,
+        "path": shown(file.path),
         "content": content,
         "encoding": encoding,
         "executable": file.is_executable,

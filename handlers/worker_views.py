@@ -17,6 +17,7 @@ from lib.manifest.triggers import ScheduleTrigger
 from lib.runs.catalogue import Entry, WorkerStatus
 from lib.storage.records import RunStatus
 from lib.web.models import ResponseModel, Timestamp
+from lib.workspace import git_paths
 from lib.workspace.workspace import BundleFile
 
 RECENT_RUNS: Final = 10
@@ -245,7 +246,7 @@ _NO_MANIFEST: Final[dict[str, Any]] = {
 
 def _file(file: BundleFile) -> WorkerFileView:
     return WorkerFileView(
-        path=file.path,
+        path=git_paths.shown(file.path),
         size=len(file.data),
         binary=b"\0" in file.data[:SNIFFED_BYTES],
         sha256=hashlib.sha256(file.data).hexdigest(),

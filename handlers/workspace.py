@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import falcon
 from falcon.media.multipart import MultipartFormHandler
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
 from handlers.authors import author_of
 from handlers.idempotency import once_in_git
@@ -45,6 +46,14 @@ class ExportQuery(RequestModel):
     exported_at: AwareDatetime | None = Field(
         None, description="Instead of the time of the newest commit."
     )
+
+    @field_validator("exported_at")
+    @classmethod
+    def _in_utc(cls, at: datetime | None) -> datetime | None:
+        try:
+            return at and at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("must be a time that UTC has") from None
 
 
 class ImportQuery(RequestModel):
@@ -194,7 +203,7 @@ def _field_of(body: bytes, content_type: str) -> bytes:
             if part.name == FIELD:
                 found: bytes = part.stream.read()
                 return found
-    except falcon.HTTPError as ex:
+    except (falcon.HTTPError, UnicodeDecodeError) as ex:
         raise MalformedRequest("The form cannot be read.") from ex
     raise BadBundle(f"The form has no field {FIELD}.")
 

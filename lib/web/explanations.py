@@ -301,7 +301,7 @@ _TABLE: Final = (
         409,
         "No issue number is left",
         "A file made by hand has the highest number that an issue may have, or the counter says so. "
-        "Delete the file that the detail names and reload the workspace.",
+        "The detail says what to set right; reload the workspace then.",
     ),
     Problem(
         "issue_full",

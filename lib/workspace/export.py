@@ -22,7 +22,7 @@ from lib.clock import rfc3339
 from lib.errors import Conflict
 from lib.manifest.models import Manifest
 from lib.workspace.errors import WorkspaceUnavailable
-from lib.workspace.export_files import ExportFile, LeftOut, Selection, select
+from lib.workspace.export_files import ExportFile, LeftOut, Selection, select, without_damaged
 from lib.workspace.issues import names
 from lib.workspace.registry import MANIFEST, ManifestLoader
 from lib.workspace.secret_scan import Finding, scan_all
@@ -91,7 +91,7 @@ def export(
     tip = workspace.refresh()
     at = exported_at or (workspace.commit_info(tip).committed_at if tip else None)
     tree = workspace.view(tip)
-    chosen = select(tree)
+    chosen = without_damaged(tree, select(tree))
     _check_count(chosen.files, limits)
     summary = _Summary(tree, chosen, load_manifest).build(at)
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lib.workspace.deny_list import is_denied
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.git_paths import refusal, shown
 from lib.workspace.issues import names
 from lib.workspace.spellings import Spellings
@@ -17,6 +18,7 @@ INSTRUCTIONS: Final = "workspace.md"
 MAX_SHOWN: Final = 1_024  # characters of a path; git takes paths of any length
 
 _NO_ISSUE: Final = "is not read as an issue or its comments"
+_DAMAGED: Final = "cannot be read: its object in the repository is damaged; see `git fsck`"
 _KINDS: Final = {SYMLINK: "is a symbolic link", GITLINK: "is a submodule"}
 
 
@@ -73,6 +75,19 @@ def select(tree: TreeView) -> Selection:
         tuple(sorted(files, key=lambda file: file.path)),
         tuple(sorted(left_out, key=lambda each: each.path)),
     )
+
+
+def without_damaged(tree: TreeView, chosen: Selection) -> Selection:
+    """Return what of a selection can be read; the rest is left out, too."""
+    files, damaged = [], []
+    for file in chosen.files:
+        try:
+            tree.read(file.source)
+            files.append(file)
+        except (ObjectNotFound, WorkspaceUnavailable):
+            damaged.append(LeftOut(shown(file.source)[:MAX_SHOWN], _DAMAGED))
+    left_out = sorted((*chosen.left_out, *damaged), key=lambda each: each.path)
+    return Selection(tuple(files), tuple(left_out))
 
 
 def _clash(spellings: Spellings, path: str) -> str | None:

@@ -14,6 +14,7 @@ from typing import Final
 from lib.workspace.errors import InvalidPath
 
 MAX_PATH_BYTES: Final = 1_024  # well under PATH_MAX with any root before it
+MAX_DEPTH: Final = 64  # folders within folders
 MAX_SEGMENT_BYTES: Final = 200  # Linux allows 255; leaves room for suffixes
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -39,7 +40,10 @@ def refusal(path: str) -> str | None:
         return "is not UTF-8"
     if len(encoded) > MAX_PATH_BYTES:
         return f"is longer than {MAX_PATH_BYTES} bytes"
-    return next(filter(None, map(_segment_refusal, path.split("/"))), None)
+    segments = path.split("/")
+    if len(segments) > MAX_DEPTH + 1:
+        return f"lies deeper than {MAX_DEPTH} folders"
+    return next(filter(None, map(_segment_refusal, segments)), None)
 
 
 def check_path(path: str) -> str:

@@ -18,7 +18,7 @@ from lib.manifest.report import shorten
 from lib.workspace.deny_list import is_denied
 from lib.workspace.export import SCHEMA_VERSION, SUMMARY, apps_of
 from lib.workspace.export_files import INSTRUCTIONS
-from lib.workspace.incoming import Incoming, receive
+from lib.workspace.incoming import FreeIds, Incoming, receive
 from lib.workspace.issues import comments, names
 from lib.workspace.issues.document import BadIssueFile, Document, decode, encode
 from lib.workspace.registry import ManifestLoader
@@ -131,6 +131,8 @@ class _Plan:
         self._tip = tip
         self._readers = readers
         self._units = _by_unit(files)
+        self._ids = FreeIds(name for name, _ in tip.names("workers"))
+        self._contexts = {name.casefold() for name, _ in tip.names("contexts")}
         self.edits: list[Edit] = []
         self.report = ImportReport()
         for name, inside in self._of("workers"):
@@ -146,17 +148,17 @@ class _Plan:
     def full_report(self) -> ImportReport:
         """Return the report, with what looks like a credential."""
         puts = ((edit.path, edit.data) for edit in self.edits if isinstance(edit, Put))
-        return replace(self.report, warnings=[found.warning for found in scan_all(puts)])
+        found = [found.warning for found in scan_all(puts)]
+        return replace(self.report, warnings=[*self.report.warnings, *found])
 
     def _of(self, top: str) -> list[tuple[str, list[ZipFile]]]:
         return [(name, files) for (kind, name), files in self._units.items() if kind == top]
 
     def _worker(self, name: str, files: list[ZipFile]) -> None:
-        taken = {*(here for here, _ in self._tip.names("workers")), *self.report.workers}
         sources = [
             SourceFile(_below(file.path, 2), file.data, file.is_executable) for file in files
         ]
-        worker = receive(name, sources, taken=taken, load_manifest=self._readers.manifest)
+        worker = receive(name, sources, ids=self._ids, load_manifest=self._readers.manifest)
         if not isinstance(worker, Incoming):
             self.report.skip("worker", name, worker)
             return
@@ -173,7 +175,7 @@ class _Plan:
     def _context(self, name: str, files: list[ZipFile]) -> None:
         if not _CONTEXT.match(name):
             self.report.skip("context", name, "its folder's name cannot be a context's")
-        elif self._tip.find(f"contexts/{name}") is not None:
+        elif name.casefold() in self._contexts:
             self.report.skip("context", name, "exists")
         elif sum(self._put(file) for file in files):
             self.report.contexts.append(name)
@@ -220,6 +222,11 @@ class _Plan:
         taken = [number for each in self.report.issues if (number := names.number_of(each))]
         here = names.number_after(self._tip)
         following = min(max(here, elsewhere, *(number + 1 for number in taken)), names.MAX_NUMBER)
+        if following > here:
+            self.report.warnings.append(
+                f"The next issue is {names.issue_id(following)}: others had lower ids where this "
+                "export comes from."
+            )
         if taken or following > here:
             self.edits.append(Put(names.COUNTER, b"%d\n" % following))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from lib.workspace.tree_objects import EXECUTABLE, FILE
 from lib.workspace.worker_source import SourceFile
 
 MAX_ID_CHARACTERS: Final = 64
+_MAX_SUFFIX: Final = len("-50000")  # an import has no more workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def receive(
     worker_id: str,
     files: Sequence[SourceFile],
     *,
-    taken: Collection[str],
+    ids: FreeIds,
     load_manifest: ManifestLoader,
 ) -> Incoming | str:
     """Return a worker as it will be here, or why it cannot be.
@@ -52,7 +53,7 @@ def receive(
     Args:
         worker_id: What it is called where it comes from.
         files: All of its folder.
-        taken: Ids that are in use here.
+        ids: Those that are free here; one is taken.
         load_manifest: How a manifest is read; errors are a reason.
     """
     if not is_addressable(worker_id):
@@ -62,7 +63,7 @@ def receive(
     kept = {file.path: file for file in files if reasons[file.path] is None}
     if MANIFEST not in kept:
         return f"it has no {MANIFEST}"
-    new_id = free_id(worker_id, taken)
+    new_id = ids.take(worker_id)
     if new_id != worker_id:
         manifest = kept[MANIFEST]
         data = renamed(manifest.data, worker_id, new_id)
@@ -75,12 +76,28 @@ def receive(
     return Incoming(new_id, tuple(kept.values()), denied, loaded)
 
 
-def free_id(worker_id: str, taken: Collection[str]) -> str:
-    """Return the id, or with `-2`, `-3`, ... the first that is free."""
-    candidate, number = worker_id, 1
-    while candidate in taken:
-        number += 1
-        suffix = f"-{number}"
-        stem = worker_id[: MAX_ID_CHARACTERS - len(suffix)].rstrip("-_")
-        candidate = stem + suffix
-    return candidate
+class FreeIds:
+    """Gives out ids that nobody has.
+
+    Args:
+        taken: Those in use.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._next: dict[str, int] = {}
+
+    def take(self, worker_id: str) -> str:
+        """Return the id, or with `-2`, `-3`, ... the first that is free, and count it as taken."""
+        candidate = worker_id
+        # Ids of full length become the same when a suffix takes their ends: count on there.
+        stem = worker_id[: MAX_ID_CHARACTERS - _MAX_SUFFIX]
+        number = self._next.get(stem, 1) if len(stem) < len(worker_id) else 1
+        while candidate in self._taken:
+            number += 1
+            suffix = f"-{number}"
+            candidate = worker_id[: MAX_ID_CHARACTERS - len(suffix)].rstrip("-_") + suffix
+        if candidate != worker_id:
+            self._next[stem] = number
+        self._taken.add(candidate)
+        return candidate

@@ -10,13 +10,12 @@ from typing import Final
 
 from lib.workspace.deny_list import is_denied
 from lib.workspace.folder import Folder, git_mode, kind_of, read_at
-from lib.workspace.git_paths import is_under, refusal, shown
+from lib.workspace.git_paths import MAX_DEPTH, is_under, refusal, shown
 from lib.workspace.stat_cache import StatCache
 from lib.workspace.tree_objects import TreeEntry, object_id
 
 SCOPE: Final = ("workers", "contexts", ".floom/issues", "workspace.md")
 MAX_UNIT_BYTES: Final = 28 * 1024 * 1024  # a worker, a context: the API's cap for files
-MAX_DEPTH: Final = 64  # folders within folders
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import string
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from lib.clock import Clock
-from lib.errors import Conflict, Invalid, NotFound
+from lib.errors import Conflict, FloomError, Invalid, NotFound
+from lib.log import event
 from lib.storage.ports import ShareStore
 from lib.storage.records import Share
 from lib.workspace.deny_list import is_denied
 from lib.workspace.errors import ObjectNotFound
 from lib.workspace.git_paths import refusal, shown
-from lib.workspace.incoming import Incoming, receive
+from lib.workspace.incoming import FreeIds, Incoming, receive
 from lib.workspace.registry import MANIFEST, ManifestLoader
 from lib.workspace.scan import Skipped
 from lib.workspace.secret_scan import Finding, scan_all
@@ -31,6 +33,7 @@ MAX_FILES: Final = 500
 MAX_LISTED: Final = 2_000  # with those that are not handed on
 MAX_BYTES: Final = 20 * 1024 * 1024
 
+_log = logging.getLogger(__name__)
 _ALPHABET: Final = string.ascii_letters + string.digits
 _TOKEN: Final = re.compile(rf"{PREFIX}[A-Za-z0-9]{{{TOKEN_CHARACTERS}}}\Z")
 LINK: Final = "is a link or a submodule"
@@ -98,27 +101,22 @@ class Sharing:
         self._workspace = workspace
         self._load = load_manifest
         self._clock = clock
+        self.end_gone()
+        workspace.on_tip(self.end_gone)
 
     def share(self, worker_id: str, *, by: str) -> Share:
         """Return the worker's link, made where there is none, to its present version.
 
-        A worker of the same id that was deleted had a link of its own, which stays dead.
-
         Raises:
             WorkerNotFound: there is no such worker.
         """
-        self._workspace.refresh()
-        versions, _ = self._workspace.versions(worker_id, limit=1)
-        if not versions or versions[0].sha is None:
+        commit = self._workspace.refresh()
+        sha = self._workspace.view(commit).tree_id(f"workers/{worker_id}")
+        if sha is None or commit is None:
             raise _no_worker(worker_id)
         token = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(TOKEN_CHARACTERS))
-        before = self._shares.get(worker_id)
-        if before is not None and not self._workspace.has_stood(worker_id, before.commit):
-            self._shares.delete(worker_id, token=before.token)
         now = self._clock.now()
-        return self._shares.put(
-            Share(token, worker_id, versions[0].sha, versions[0].commit, by, now)
-        )
+        return self._shares.put(Share(token, worker_id, sha, commit, by, now))
 
     def revoke(self, worker_id: str) -> None:
         """End a worker's link, also that of a worker which is gone; nothing happens without one.
@@ -130,6 +128,19 @@ class Sharing:
             return
         if self._workspace.view(self._workspace.refresh()).find(f"workers/{worker_id}") is None:
             raise _no_worker(worker_id)
+
+    def end_gone(self) -> None:
+        """End the links of workers that main has not any more, whoever deleted them.
+
+        With each new tip: another worker of the same id has no link then.
+        """
+        try:
+            tip = self._workspace.view()
+            for share in self._shares.list():
+                if tip.tree_id(f"workers/{share.worker_id}") is None:
+                    self._shares.delete(share.worker_id, token=share.token)
+        except FloomError as ex:  # no reason for a commit to fail; looked at with the next tip
+            event(_log, logging.WARNING, "shares_not_ended", error=str(ex))
 
     def outline(self, token: str) -> Outline:
         """Return what anybody may know. Raises ShareNotFound."""
@@ -158,8 +169,8 @@ class Sharing:
         received: list[Incoming] = []
 
         def change(tip: TreeView) -> list[Edit]:
-            taken = {name for name, _ in tip.names("workers")}
-            worker = receive(share.worker_id, files, taken=taken, load_manifest=self._load)
+            ids = FreeIds(name for name, _ in tip.names("workers"))
+            worker = receive(share.worker_id, files, ids=ids, load_manifest=self._load)
             if not isinstance(worker, Incoming):
                 raise SharedWorkerBroken(f"The shared worker cannot be used: {worker}.")
             received[:] = [worker]
@@ -178,8 +189,8 @@ class Sharing:
 
     def _find(self, token: str) -> Share:
         share = self._shares.find(token) if _TOKEN.match(token) else None
-        self._workspace.refresh()
-        if share is None or not self._workspace.has_stood(share.worker_id, share.commit):
+        tip = self._workspace.view(self._workspace.refresh())
+        if share is None or tip.tree_id(f"workers/{share.worker_id}") is None:
             raise ShareNotFound("There is no such share: the link is wrong, or was revoked.")
         return share
 

@@ -53,7 +53,6 @@ __all__ = [
     "Workspace",
 ]
 
-_VERSIONS_AT_ONCE: Final = 100
 HELD_REASON: Final = "was edited on disk while it changed in git"
 
 _log = logging.getLogger(__name__)
@@ -248,8 +247,11 @@ class Workspace:
         request = Request(change, message, author, trailers, from_disk=False, began_at=self.tip())
         return self._committed(self._committer.commit(request))
 
-    def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, which returns at once, after each commit of this process."""
+    def on_tip(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, which returns soon and raises nothing, with each new tip.
+
+        After a commit of this process, and when another's was written out.
+        """
         self._listeners.append(listener)
 
     def fast_forward(self, tip: str, commit: str) -> bool:
@@ -368,20 +370,6 @@ class Workspace:
         page = self._history.page(worker_id, self.tip(), below=below, limit=limit)
         return tuple(self._version(worker_id, each) for each in page.commits), page.next_index
 
-    def has_stood(self, worker_id: str, version: str) -> bool:
-        """Return whether a worker was never gone since one of its versions, by its commit.
-
-        False where that is no version of it.
-        """
-        below: int | None = None
-        while True:
-            page, below = self.versions(worker_id, below=below, limit=_VERSIONS_AT_ONCE)
-            for each in page:
-                if each.sha is None or each.commit == version:
-                    return each.sha is not None
-            if below is None:
-                return False
-
     def find_request(self, request: str, *, since: datetime) -> str | None:
         """Return the commit with the trailer `Floom-Request: <request>`, if there is one.
 
@@ -408,9 +396,12 @@ class Workspace:
 
     def _committed(self, result: CommitResult) -> CommitResult:
         if result.created:
-            for listener in self._listeners:
-                listener()
+            self._tell_of_tip()
         return result
+
+    def _tell_of_tip(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _version(self, worker_id: str, commit: str) -> WorkerVersion:
         info = self.commit_info(commit)
@@ -489,6 +480,8 @@ class Workspace:
             with self._repository.turnstile.held_if_free() as free:
                 if free:
                     self._bring_to(self.tip())
+            if free:
+                self._tell_of_tip()
         except OSError as ex:  # the tip can be read all the same
             event(_log, logging.ERROR, "workspace_write_out_failed", error=str(ex))
 

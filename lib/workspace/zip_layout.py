@@ -204,7 +204,7 @@ def _entry(data: bytes, at: int) -> tuple[Entry, int]:
     extra_at = name_at + name_size
     raw, extra = data[name_at:extra_at], data[extra_at : extra_at + extra_size]
     size, packed_size, header_at = _wide((size, packed_size, header_at), _fields(extra, raw))
-    name = _name(raw, flags)
+    name = _name(raw)
     if disk:
         raise _damaged("a part of it is elsewhere")
     if flags & _ENCRYPTED:
@@ -250,10 +250,8 @@ def _check_tail(tail: bytes, entry: Entry) -> None:
         raise _damaged(f"after {entry.name!r:.200} come bytes that do not belong to it")
 
 
-def _name(raw: bytes, flags: int) -> str:
-    if not raw.isascii() and not flags & 0x800:
-        raise BadBundle(f"The name {raw.decode('cp437')!r:.200} in the zip is not UTF-8.")
-    try:
+def _name(raw: bytes) -> str:
+    try:  # zip of Unix writes UTF-8 without the flag that says so
         return raw.decode()
     except UnicodeDecodeError as ex:
         raise BadBundle(f"The name {raw.decode('cp437')!r:.200} in the zip is not UTF-8.") from ex

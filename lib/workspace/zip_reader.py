@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from lib.workspace.git_paths import refusal
@@ -94,24 +94,42 @@ class _Names:
 
     def __init__(self) -> None:
         self._spellings = Spellings()
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
+        self._top = _Folder()
 
     def add(self, name: str) -> None:
         path = name.rstrip("/")
-        parts = path.split("/")
-        above = ["/".join(parts[:count]) for count in range(1, len(parts))]
         if self._spellings.add(path) is not None:
             raise BadBundle(f"Two names in the zip differ by case only: {path!r:.200}.")
-        self._folders.update(above)
+        *above, last = path.split("/")
+        folder = self._top
+        for segment in above:
+            folder = folder.enter(segment, path)
         if name.endswith("/"):
-            self._folders.add(path)
-        elif path in self._files:
+            folder.enter(last, path)
+        elif last in folder.folders:
+            raise _both(path)
+        elif last in folder.files:
             raise BadBundle(f"The zip has {path!r:.200} twice.")
         else:
-            self._files.add(path)
-        if self._files & {path, *above} & self._folders:
-            raise BadBundle(f"The zip has {path!r:.200} as a file and as a folder.")
+            folder.files.add(last)
+
+
+@dataclass(slots=True)
+class _Folder:
+    """What a folder of the zip holds."""
+
+    files: set[str] = field(default_factory=set)
+    folders: dict[str, _Folder] = field(default_factory=dict)
+
+    def enter(self, name: str, path: str) -> _Folder:
+        """Return a folder inside, made if there is none; `path` is for the refusal."""
+        if name in self.files:
+            raise _both(path)
+        return self.folders.setdefault(name, _Folder())
+
+
+def _both(path: str) -> BadBundle:
+    return BadBundle(f"The zip has {path!r:.200} as a file and as a folder.")
 
 
 def _check(entry: Entry) -> None:

@@ -34,17 +34,19 @@ class TestShareStore:
         assert shares.find(share.token) == replace(again, token=share.token)
         assert shares.find(again.token) is None
 
-    def test_a_link_is_found_by_its_worker(self, shares: ShareStore, share: Share) -> None:
-        assert shares.get("plain") is None
+    def test_all_links_are_listed_by_worker(self, shares: ShareStore, share: Share) -> None:
+        other = replace(share, worker_id="other", token="fls_" + "b" * 24)
+        assert shares.list() == ()
         shares.put(share)
-        assert shares.get("plain") == share
+        shares.put(other)
+        assert shares.list() == (other, share)
 
     def test_one_token_alone_is_revoked(self, shares: ShareStore, share: Share) -> None:
         shares.put(share)
         assert not shares.delete("plain", token="fls_" + "b" * 24)
-        assert shares.get("plain") == share
+        assert shares.list() == (share,)
         assert shares.delete("plain", token=share.token)
-        assert shares.get("plain") is None
+        assert shares.list() == ()
 
     def test_a_revoked_link_is_unknown(self, shares: ShareStore, share: Share) -> None:
         other = replace(share, worker_id="other", token="fls_" + "b" * 24)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dulwich.objects import Blob
+from dulwich.repo import Repo
 from falcon import testing
 
 from handlers import issues
@@ -209,3 +211,24 @@ def test_an_answer_that_got_lost_is_given_again(
     again = call("POST", path, body, key="k")
     assert (again.status_code, again.json) == (201, claims.lost[0])
     assert world.workspace.tip() == tip
+
+
+def test_a_change_that_was_made_is_answered_though_comments_are_damaged(
+    world: World, call: Call
+) -> None:
+    issue_id = call("POST", "/workspace/issues", {"title": "first"}).json["id"]
+    with Repo(str(world.root / "workspace")) as repository:
+        world.push(f".floom/issues/{issue_id}.comments.ndjson", b"said", 0o100644)
+        blob = Blob.from_string(b"said").id.decode()
+        path = Path(repository.object_store.path) / blob[:2] / blob[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+    answer = call("PATCH", f"/workspace/issues/{issue_id}", {"title": "second"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json["title"] == "second"
+
+
+def test_a_credential_in_a_label_is_named(call: Call) -> None:
+    leak = "npm_" + "aB3dE6gH9j" * 3 + "aB3dE6"
+    answer = call("POST", "/workspace/issues", {"title": "first", "labels": [leak]})
+    assert "npm token" in answer.headers["x-floom-warning"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,3 +260,32 @@ def test_a_credential_in_a_file_is_named_and_saved(world: World, call: Call) -> 
     world.write_worker("notes", run_py=f"K = '{leak}'\n")
     reloaded = call("POST", "/workers/reload", {})
     assert ["workers/notes/run.py, line 1" in each for each in reloaded.json["warnings"]] == [True]
+
+
+def test_a_name_that_is_not_utf_8_is_shown(world: World, call: Call) -> None:
+    """A person may push it."""
+    world.add_worker("plain")
+    world.push(os.fsdecode(b"workers/plain/caf\xe9.txt"), b"x", 0o100644)
+    for path in ("/workers/plain", "/workers/plain/files"):
+        answer = call("GET", path)
+        assert answer.status_code == 200, answer.text
+        assert any("caf" in each["path"] for each in answer.json["files"])
+
+
+def test_a_path_deeper_than_a_reload_takes_is_refused(world: World, call: Call) -> None:
+    world.add_worker("plain")
+    files = [{"path": "a/" * 500 + "x", "content": ""}]
+    answer = call("PUT", "/workers/plain/files", {"files": files})
+    assert answer.status_code == 422
+    assert "deeper than 64" in answer.text
+
+
+def test_a_credential_that_comes_back_by_a_rollback_is_named(world: World, call: Call) -> None:
+    leak = "npm_" + "aB3dE6gH9j" * 3 + "aB3dE6\n"
+    world.add_worker("plain", more_txt=leak)
+    commit = world.workspace.tip()
+    (world.root / "workspace/workers/plain/more.txt").write_text("clean")
+    world.reload()
+    answer = call("POST", "/workers/plain/rollback", {"commit": commit})
+    assert answer.status_code == 200, answer.text
+    assert "npm token" in answer.headers["x-floom-warning"]

@@ -238,3 +238,15 @@ def test_a_key_imports_once(world: World, claims: LosingClaims, call: Call) -> N
     assert world.workspace.tip() == tip
     other = call("POST", "/workspace/import", zipped(a="b"), idempotency_key="k")
     assert other.json["error_code"] == "idempotency_key_reused"
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_utc_has_not_is_refused(call: Call, at: str) -> None:
+    answer = call("GET", f"/workspace/export?exported_at={at}")
+    assert (answer.status_code, answer.json["error_code"]) == (422, "validation_failed")
+
+
+def test_a_form_with_an_odd_field_name_is_refused(call: Call) -> None:
+    form = b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n1\r\n--x--\r\n'
+    answer = call("POST", "/workspace/import", form, "multipart/form-data; boundary=x")
+    assert answer.status_code == 400, answer.text

@@ -28,10 +28,10 @@ class MemoryShareStore:
         with self._lock:
             return next((each for each in self._shares.values() if each.token == token), None)
 
-    def get(self, worker_id: str) -> Share | None:
-        """Return the link of a worker, if it has one."""
+    def list(self) -> tuple[Share, ...]:
+        """Return all links, by worker."""
         with self._lock:
-            return self._shares.get(worker_id)
+            return tuple(self._shares[worker_id] for worker_id in sorted(self._shares))
 
     def delete(self, worker_id: str, *, token: str | None = None) -> bool:
         """Revoke a worker's link, whatever its token unless one is given; False for none."""

@@ -22,8 +22,8 @@ class ShareStore(Protocol):
         """Return the link with this token, if there is one."""
         ...
 
-    def get(self, worker_id: str) -> Share | None:
-        """Return the link of a worker, if it has one."""
+    def list(self) -> tuple[Share, ...]:
+        """Return all links, by worker."""
         ...
 
     def delete(self, worker_id: str, *, token: str | None = None) -> bool:

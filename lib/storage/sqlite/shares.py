@@ -10,7 +10,8 @@ from lib.storage.records import Share
 from lib.storage.sqlite.database import SqliteDatabase
 
 FIND = "SELECT document FROM shares INDEXED BY shares_by_token WHERE token = ?"
-_GET = "SELECT token, document FROM shares WHERE worker_id = ?"
+_GET = "SELECT token FROM shares WHERE worker_id = ?"
+_LIST = "SELECT document FROM shares ORDER BY worker_id"
 _PUT = "INSERT OR REPLACE INTO shares (worker_id, token, document) VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM shares WHERE worker_id = ?1 AND token = coalesce(?2, token)"
 
@@ -38,10 +39,9 @@ class SqliteShareStore:
         rows = self._database.read(FIND, (token,))
         return SHARES.decode(rows[0][0]) if rows else None
 
-    def get(self, worker_id: str) -> Share | None:
-        """Return the link of a worker, if it has one."""
-        rows = self._database.read(_GET, (worker_id,))
-        return SHARES.decode(rows[0][1]) if rows else None
+    def list(self) -> tuple[Share, ...]:
+        """Return all links, by worker."""
+        return tuple(SHARES.decode(row[0]) for row in self._database.read(_LIST, ()))
 
     def delete(self, worker_id: str, *, token: str | None = None) -> bool:
         """Revoke a worker's link, whatever its token unless one is given; False for none."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from lib.clock import Clock
 from lib.ids import Ids
 from lib.workspace.commit_objects import Author
-from lib.workspace.errors import ObjectNotFound
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.issues import names
 from lib.workspace.issues.changes import (
     Creation,
@@ -138,7 +139,12 @@ class Issues:
         """
         change = update(issue_id, wanted, by=by, at=self._clock.now())
         result = self._workspace.commit(change, f"issues: update {issue_id}", author)
-        return _discussed(self._workspace.tree(result.tree), issue_id).issue
+        tree = self._workspace.tree(result.tree)
+        _, document = load(tree, issue_id)
+        count = 0
+        with suppress(ObjectNotFound, WorkspaceUnavailable):  # damaged; the change is made
+            count = len(load_comments(tree, issue_id))
+        return Issue.of(document, count)
 
     def comment(
         self,

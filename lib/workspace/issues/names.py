@@ -21,6 +21,8 @@ MAX_NUMBER: Final = 999_999_999
 MAX_IMPORTED: Final = 99_999_999  # an import leaves room for the issues to come
 ISSUE_ID_PATTERN: Final = r"^ISSUE-[0-9]{4,9}$"
 
+_COUNTER_DIGITS: Final = len(str(MAX_NUMBER + 1))
+_MAX_COUNTER_LINES: Final = 100
 _DOCUMENT: Final = ".md"
 _COMMENTS: Final = ".comments.ndjson"
 _NAME: Final = re.compile(r"ISSUE-([0-9]{4}|[1-9][0-9]{4,8})(\.md|\.comments\.ndjson)\Z")
@@ -106,17 +108,19 @@ def next_number(tree: TreeView) -> int:
     number = number_after(tree)
     if number > MAX_NUMBER:
         raise NoNumberLeft(
-            f"{issue_id(MAX_NUMBER)} is the last issue that there can be, and somebody made it by "
-            f"hand. Delete its file below {FOLDER}, reload the workspace, and try again."
+            f"There is no issue number above {MAX_NUMBER}, which an issue made by hand, or {COUNTER}, "
+            "has. Delete such an issue, write the number of the next one into that file, and "
+            "reload the workspace."
         )
     return number
 
 
 def number_after(tree: TreeView) -> int:
     """Return a number above those of all issues that ever were; it may be too high for one."""
-    counter = (tree.find_bytes(COUNTER) or b"").strip()
-    counted = int(counter) if counter.isdigit() and len(counter) <= len(str(MAX_NUMBER)) else 1
-    return max(counted, _highest(tree) + 1)
+    lines = (tree.find_bytes(COUNTER) or b"").split()[:_MAX_COUNTER_LINES]
+    # both sides of a merge conflict, too: the higher one holds
+    counted = [int(line) for line in lines if line.isdigit() and len(line) <= _COUNTER_DIGITS]
+    return max(*counted, _highest(tree) + 1, 1)
 
 
 def _folder(number: int) -> str:

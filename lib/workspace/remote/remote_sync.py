@@ -89,7 +89,7 @@ class RemoteSync:
 
     def start(self) -> None:
         """Begin; what is committed from now on is pushed."""
-        self._workspace.on_commit(self.notify)
+        self._workspace.on_tip(self.notify)
         self._thread.start()
 
     def close(self) -> None:

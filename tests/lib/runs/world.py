@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -422,7 +423,7 @@ class World:
             assert isinstance(tree, Tree)
             blob = Blob.from_string(data)
             commit = Commit()
-            commit.tree = commit_tree_changes(store, tree.id, [(path.encode(), mode, blob.id)])
+            commit.tree = commit_tree_changes(store, tree.id, [(os.fsencode(path), mode, blob.id)])
             commit.parents = [tip]
             commit.author = commit.committer = b"Eve <eve@example.com>"
             commit.author_time = commit.commit_time = int(self.clock.now().timestamp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from lib.clock import ManualClock
 from lib.ids import Ids
+from lib.manifest.loader import load_manifest
 from lib.workspace.errors import WorkspaceUnavailable
+from lib.workspace.export import export
 from lib.workspace.issues import IssueQuery, Issues, NewIssue
 from lib.workspace.registry import Registry
 from lib.workspace.workspace import Workspace
@@ -162,4 +165,18 @@ class TestDamagedObjects:
         assert not workers["hello"].loaded.errors or workers["hello"].loaded.manifest
         (problem,) = workers["pushed"].loaded.errors
         assert problem.code == "unreadable"
+        workspace.close()
+
+    def test_a_damaged_file_does_not_stop_an_export(
+        self, pushed: Place, damage: Callable[[Path], None]
+    ) -> None:
+        damage(loose(pushed, "workers/pushed/run.py"))
+        workspace = pushed.open()
+        made = export(workspace, load_manifest)
+        with made.file as file, zipfile.ZipFile(file) as archive:
+            assert "workers/pushed/worker.yml" in archive.namelist()
+            assert "workers/pushed/run.py" not in archive.namelist()
+        (left,) = made.left_out
+        assert left.path == "workers/pushed/run.py"
+        assert "damaged" in left.reason
         workspace.close()

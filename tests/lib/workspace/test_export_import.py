@@ -20,6 +20,7 @@ from lib.manifest.loader import LoadedManifest, load_manifest
 from lib.workspace.errors import WorkspaceUnavailable
 from lib.workspace.export import SUMMARY, Export, ExportTooLarge, export
 from lib.workspace.import_ import ImportReport, UnknownSchema, WorkspaceImport
+from lib.workspace.incoming import FreeIds
 from lib.workspace.issues import Asset, IssueQuery, Issues, NewIssue, names
 from lib.workspace.registry import Registry
 from lib.workspace.tree_edits import Delete
@@ -449,3 +450,24 @@ class TestNextIssue:
     def test_the_highest_is_taken(self, other: Workspace) -> None:
         imported(other, zipped({SUMMARY: b'{"schema_version": 1, "next_issue": 100000000}'}))
         assert names.next_number(other.view()) == names.MAX_IMPORTED + 1
+
+    def test_a_context_that_differs_by_case_only_is_there_already(self, other: Workspace) -> None:
+        put(other, ("contexts/docs/a.md", b"mine"))
+        report = imported(other, zipped({"contexts/Docs/a.md": b"theirs"}))
+        assert skips(report) == {"Docs": "exists"}
+
+    def test_a_counter_that_rises_is_said(self, other: Workspace) -> None:
+        summary = json.dumps({"schema_version": 1, "next_issue": 500}).encode()
+        (warning,) = imported(other, zipped({"workspace.json": summary})).warnings
+        assert "ISSUE-0500" in warning
+
+
+def test_many_ids_of_full_length_find_free_ones_quickly() -> None:
+    """Their stems are the same once a suffix takes their ends."""
+    names = [f"{'a' * 60}{number:04}" for number in range(3_000)]
+    ids = FreeIds(names)
+    found = [ids.take(name) for name in names]
+    assert len({*found, *names}) == 6_000
+    assert max(map(len, found)) <= 64
+    assert FreeIds(["a", "a-2"]).take("a") == "a-3"
+    assert FreeIds([]).take("a") == "a"

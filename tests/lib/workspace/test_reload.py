@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.workspace import scan as scanning
 from lib.workspace.errors import WorkspaceConflict
+from lib.workspace.git_paths import MAX_DEPTH
 from lib.workspace.reload import Reload
 from lib.workspace.workspace import Skipped, Workspace
 from tests.lib.workspace.place import ANNA, Place, put, write
@@ -139,7 +139,7 @@ def test_folders_in_folders_without_end_are_cut(place: Place, workspace: Workspa
     (deep / "x").write_bytes(b"")
     result = workspace.reload(ANNA)
     assert len(result.skipped) == 1
-    assert f"deeper than {scanning.MAX_DEPTH}" in result.skipped[0].reason
+    assert f"deeper than {MAX_DEPTH}" in result.skipped[0].reason
 
 
 def test_a_path_changed_on_both_sides_is_a_conflict_by_name(

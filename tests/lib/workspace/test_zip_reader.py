@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.workspace.git_paths import refusal
+from lib.workspace.spellings import Spellings
 from lib.workspace.zip_reader import BadBundle, ZipFile, ZipLimits, read_zip
 
 LIMITS = ZipLimits()
@@ -91,7 +93,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "NUL": (lambda: packed(("aXb", b"1")).replace(b"aXb", b"a\0b"), "control|not what"),
     "control": (lambda: packed(("a\nb", b"1")), "control"),
     "no name": (lambda: packed(("X", b"1")).replace(b"X", b"/"), "absolute|empty|damaged"),
-    "not UTF-8": (lambda: flagged(packed(("\u00e9", b"1")), 0, clear=0x800), "UTF-8"),
+    "deep": (lambda: packed(("a/" * 70 + "x", b"1")), "deeper than 64"),
     "broken UTF-8": (
         lambda: packed(("\u00e9", b"1")).replace("\u00e9".encode(), b"\xff\xfe"),
         "damaged|UTF-8",
@@ -159,3 +161,20 @@ def test_any_damage_is_refused_or_harmless(data: bytes, at: int, size: int) -> N
             read_zip(damaged, LIMITS)
         except BadBundle:
             continue
+
+
+def test_utf_8_without_its_flag_is_read() -> None:
+    """As the zip program of Unix writes it."""
+    data = flagged(packed(("\u00e9", b"1")), 0, clear=0x800)
+    assert [file.path for file in read_zip(data, ZipLimits())] == ["\u00e9"]
+
+
+def test_many_deep_names_take_no_more_room_than_their_characters() -> None:
+    tracemalloc.start()
+    try:
+        spellings = Spellings()
+        for number in range(300):
+            spellings.add(f"{number:05}/" + "a/" * 500 + "f")
+        assert tracemalloc.get_traced_memory()[1] < 300 * 502 * 600
+    finally:
+        tracemalloc.stop()

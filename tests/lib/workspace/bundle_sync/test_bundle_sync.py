@@ -23,7 +23,6 @@ from tests.lib.workspace.bundle_sync.machine import (
     PREFIX,
     Machine,
     bundle_keys,
-    clone_with_stock_git,
     new_machine,
     pointer,
     put,
@@ -200,10 +199,8 @@ class TestJoining:
 
         # a person merges with stock git
         place = two.place
-        restored = clone_with_stock_git(place, store)
-        place.git("fetch", "-q", str(restored), "main", cwd=place.root)
-        clone = place.clone()
-        place.git("fetch", "-q", str(restored), "main", cwd=clone)
+        clone, published = place.clone(), pointer(store)["tip"]
+        place.git("fetch", "-q", "origin", f"refs/floom/kept/{published}", cwd=clone)
         place.git("merge", "-q", "-s", "ours", "--no-edit", "FETCH_HEAD", cwd=clone)
         place.git("push", "-q", "origin", "HEAD:main", cwd=clone)
         with two.opened() as second, one.opened() as first:

@@ -4,8 +4,8 @@ import pytest
 
 from lib.workspace.issues import names
 from lib.workspace.issues.errors import NoNumberLeft
-from lib.workspace.workspace import Workspace
-from tests.lib.workspace.place import put
+from lib.workspace.workspace import Delete, Workspace
+from tests.lib.workspace.place import ANNA, put
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def test_names_of_another_form_are_nobodys(name: str) -> None:
         ({"ISSUE-0001.md": b"", ".next": b"5\n"}, 5),
         ({"ISSUE-0009.md": b"", ".next": b"5\n"}, 10),
         ({"ISSUE-0009.md": b"", ".next": b"nonsense"}, 10),
+        ({"ISSUE-0009.md": b"", ".next": b"<<<<<<< a\n12\n=======\n14\n>>>>>>> b\n"}, 14),
         ({"ISSUE-0009.md": b"", ".next": b"9" * 40}, 10),
         ({"1/ISSUE-0142.md": b"", "ISSUE-0003.md": b""}, 143),
         ({"12/ISSUE-1242.md": b"", "9/ISSUE-0999.md": b""}, 1243),
@@ -66,9 +67,13 @@ def test_no_number_is_given_twice(
 
 def test_after_the_last_number_there_is_none(workspace: Workspace) -> None:
     put(workspace, (".floom/issues/9999999/ISSUE-999999999.md", b""))
-    with pytest.raises(NoNumberLeft, match=r"ISSUE-999999999 .*Delete its file"):
+    with pytest.raises(NoNumberLeft, match=r"no issue number above 999999999"):
         names.next_number(workspace.view())
     assert names.number_after(workspace.view()) == 1_000_000_000
+    put(workspace, (names.COUNTER, b"1000000000\n"))
+    workspace.commit(lambda _: [Delete(".floom/issues/9999999/ISSUE-999999999.md")], "x", ANNA)
+    with pytest.raises(NoNumberLeft):  # it was there: its number is not given again
+        names.next_number(workspace.view())
 
 
 def test_numbers_from_one_on_are_found_in_either_place(workspace: Workspace) -> None:
