@@ -9,12 +9,15 @@ from pydantic import Field
 
 from handlers.run_views import RunSummaryView, run_summary
 from handlers.worker_views import rate
+from lib import metrics
+from lib.auth.principal import Role
 from lib.bootstrap import Services, lambda_handler
 from lib.overview import AttentionKind, Overview
 from lib.sandbox.port import SandboxMode
 from lib.storage.ports import StoreUnavailable
 from lib.version import VERSION
 from lib.web.call import Call, Reply
+from lib.web.media import Media
 from lib.web.models import ResponseModel, Timestamp
 from lib.web.operation import operation
 from lib.web.route import Route
@@ -185,6 +188,25 @@ class SandboxProbe:
         )
 
 
+class Metrics:
+    """For monitors."""
+
+    def __init__(self, services: Services) -> None:
+        self._overview = services.overview
+
+    @operation(
+        "getMetrics",
+        summary="Metrics in the text form of Prometheus",
+        role=Role.ADMIN,
+        responses={200: Media(metrics.MEDIA_TYPE)},
+    )
+    async def on_get(self, _call: Call[None, None]) -> Reply:
+        """Computed when they are asked for, from counters."""
+        found = await blocking(self._overview.read)
+        text = await blocking(metrics.exposition, found)
+        return Reply(text, 200, {"cache-control": "no-store"}, media_type=metrics.MEDIA_TYPE)
+
+
 class SystemOverview:
     """Counters, what is due, what needs attention."""
 
@@ -233,6 +255,7 @@ def routes(services: Services) -> list[Route]:
         Route("/healthz", Health(services), tag=TAG),
         Route("/system/overview", SystemOverview(services), tag=TAG),
         Route("/system/sandbox", SandboxProbe(services), tag=TAG),
+        Route("/metrics", Metrics(services), tag=TAG),
     ]
 
 

@@ -12,6 +12,7 @@ from falcon import testing
 from handlers import system
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
+from lib.metrics import MEDIA_TYPE
 from lib.runs import state
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
@@ -164,3 +165,25 @@ def test_the_probe_says_what_holds_and_what_was_refused(get: Call, world: World)
             {"name": "missing", "works": False, "reason": "ENOSYS: not there"},
         ],
     }
+
+
+def test_metrics_are_for_administrators(world: World, get: Call) -> None:
+    assert get("/metrics").status_code == 401
+    assert get("/metrics", **{"x-floom-secret": SECRET}).status_code == 403
+
+
+def test_metrics_are_text_for_prometheus(world: World) -> None:
+    app = create_app(
+        system.routes(world.services()),
+        authenticator=Authenticator(secret=SECRET, shared_secret_role=Role.ADMIN),
+        clock=world.clock,
+        public_url="http://localhost:8000",
+        shutdown=Shutdown(),
+    )
+    answer = testing.simulate_get(
+        app, "/metrics", host="localhost", headers={"x-floom-secret": SECRET}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.headers["cache-control"] == "no-store"
+    assert 'floom_runs{status="queued"} 0.0' in answer.text

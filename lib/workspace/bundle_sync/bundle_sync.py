@@ -128,6 +128,7 @@ class BundleSync:
                 self._courtesy.won()
                 return True
             self._courtesy.lost()
+            self._state.count(lost=1)
             self._settle_before()
             return False
 
@@ -211,6 +212,7 @@ class BundleSync:
         moved = self._moves.move(old, new, is_in=lambda _: False)  # lost is tried again, or let be
         if moved is not None:
             self._keep(moved)
+            self._state.count(folds=new.increments != old.pointer.increments)
         return moved is not None
 
     def signature(self) -> Signature:
@@ -353,6 +355,7 @@ class BundleSync:
             self._check()
             yield
         except FloomError as ex:
+            self._state.count(in_doubt=isinstance(ex, CommitInDoubt))
             if self._state.failed(str(ex)):
                 event(_log, logging.ERROR, "bundle_sync_failed", error=str(ex))
             raise

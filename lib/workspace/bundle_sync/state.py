@@ -21,6 +21,9 @@ class BundleState:
         bytes: Of all that the pointer names.
         published: Groups of commits that this process has published.
         published_bytes: Of their bundles.
+        lost: Races that another won; the changes were applied again.
+        in_doubt: Commits of which the store did not say whether it took them.
+        folds: Increments and bases that were made of others.
         last_published_at: When it last did.
         last_error: Why the store, or what it holds, could not be used the last time.
         failing_since: When that began.
@@ -32,6 +35,9 @@ class BundleState:
     bytes: int = 0
     published: int = 0
     published_bytes: int = 0
+    lost: int = 0
+    in_doubt: int = 0
+    folds: int = 0
     last_published_at: datetime | None = None
     last_error: str | None = None
     failing_since: datetime | None = None
@@ -69,6 +75,16 @@ class StateKeeper:
                 published=self._state.published + 1,
                 published_bytes=self._state.published_bytes + size,
                 last_published_at=self._clock.now(),
+            )
+
+    def count(self, *, lost: int = 0, in_doubt: int = 0, folds: int = 0) -> None:
+        """Add to what is counted."""
+        with self._lock:
+            self._state = replace(
+                self._state,
+                lost=self._state.lost + lost,
+                in_doubt=self._state.in_doubt + in_doubt,
+                folds=self._state.folds + folds,
             )
 
     def worked(self) -> bool:
