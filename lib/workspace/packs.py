@@ -147,9 +147,13 @@ def assemble(body: list[bytes], entries: list[tuple[bytes, int, int]]) -> Pack:
         body: Raw entries, header and compressed data, in order.
         entries: For each, its id, offset in the pack and CRC-32.
     """
-    data = b"".join((b"PACK\0\0\0\x02", len(body).to_bytes(4, "big"), *body))
-    checksum = hashlib.sha1(data).digest()  # noqa: S324  # git's format
-    return Pack(f"pack-{checksum.hex()}", data + checksum, _index(sorted(entries), checksum))
+    head = b"PACK\0\0\0\x02" + len(body).to_bytes(4, "big")
+    digest = hashlib.sha1(head)  # noqa: S324  # git's format
+    for raw in body:
+        digest.update(raw)
+    checksum = digest.digest()
+    data = b"".join((head, *body, checksum))  # once: a large pack is there twice as it is
+    return Pack(f"pack-{checksum.hex()}", data, _index(sorted(entries), checksum))
 
 
 def _index(entries: list[tuple[bytes, int, int]], checksum: bytes) -> bytes:
