@@ -220,17 +220,18 @@ class BundleSync:
         return Signature(self._writer, rfc3339(self._clock.now()))
 
     def _look(self) -> None:
-        with self._told():
+        with self._failures_told():
             known = self._known
             now = self.read_pointer()
             if now is not None and now is known and self._repository.tip() == now.pointer.tip:
+                self._tell_works()
                 return
-        with (
-            explained("The workspace cannot be written"),
-            self._repository.turnstile.held_if_free() as is_free,
-        ):
-            if is_free:  # else somebody commits, who settles
-                self.settle()
+            with (
+                explained("The workspace cannot be written"),
+                self._repository.turnstile.held_if_free() as is_free,
+            ):
+                if is_free:  # else somebody commits, who settles
+                    self.settle()
 
     def _settle_before(self) -> None:
         """Settle; what is in doubt then is not what the caller wants to commit."""
@@ -351,6 +352,12 @@ class BundleSync:
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Keep for the state whether the store can be used."""
+        with self._failures_told():
+            yield
+        self._tell_works()
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
         try:
             self._check()
             yield
@@ -359,6 +366,8 @@ class BundleSync:
             if self._state.failed(str(ex)):
                 event(_log, logging.ERROR, "bundle_sync_failed", error=str(ex))
             raise
+
+    def _tell_works(self) -> None:
         if self._state.worked():
             event(_log, logging.INFO, "bundle_sync_works_again")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.clock import ManualClock
 from lib.errors import FloomError
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import BlobStore, StoreUnavailable
@@ -188,12 +189,18 @@ class TestJoining:
         tip = alone.tip()
         alone.close()
         before = store.get(f"{PREFIX}HEAD.json")
+        clock = two.clock = ManualClock()
         with two.running() as (second, bundles):
             assert second.tip() == tip
             assert second.view().read("contexts/a/x") == b"2"
             with pytest.raises(Diverged, match=r"changed contexts/a/x\."):
                 put(second, "contexts/a/z")
             assert "contexts/a/x" in (bundles.state().last_error or "")
+            clock.advance(seconds=5)
+            since = bundles.state().failing_since
+            second.refresh()
+            assert "contexts/a/x" in (bundles.state().last_error or "")
+            assert bundles.state().failing_since == since
             assert second.tip() == tip
         assert store.get(f"{PREFIX}HEAD.json") == before
 
