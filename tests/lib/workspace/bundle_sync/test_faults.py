@@ -174,6 +174,7 @@ def test_nothing_is_lost_over_http(tmp_path: Path, proxy: FaultProxy, moto_url: 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", range(100, 103))
 def test_two_thousand_operations(tmp_path: Path, seed: int) -> None:
     trial = in_memory(tmp_path, seed)
@@ -183,6 +184,7 @@ def test_two_thousand_operations(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3_600)
 def test_two_thousand_operations_over_http(
     tmp_path: Path, proxy: FaultProxy, moto_url: str
 ) -> None:

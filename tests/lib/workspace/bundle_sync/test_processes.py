@@ -130,6 +130,7 @@ def test_machines_on_a_bucket_lose_nothing(tmp_path: Path, moto_url: str) -> Non
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["folder", "moto", "ministack", "seaweedfs"])
 def test_eight_machines_at_once_lose_nothing(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
@@ -185,5 +186,6 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> No
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_killed_thirty_times(tmp_path: Path) -> None:
     kill_at_random(tmp_path, rounds=30)
