@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from lib.clock import ManualClock
 from lib.storage.memory import MemoryClaimStore
+from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import IdempotencyKeyInUse, IdempotencyKeyReused, StoreUnavailable
 from lib.storage.records import Stored, StoredAnswer
+from lib.workspace.errors import CommitInDoubt
 from lib.workspace.once import Once, RequestKey
 from lib.workspace.workspace import Put, TreeView, Workspace
 from tests.contract.fused import Fuse, Killed
+from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore, Silence
+from tests.lib.workspace.bundle_sync.machine import new_machine
 from tests.lib.workspace.place import ANNA, Place
 
 KEY = RequestKey("a" * 64, "d")
@@ -20,10 +25,10 @@ KEY = RequestKey("a" * 64, "d")
 class World:
     """A counter in git, which each effect makes one higher."""
 
-    def __init__(self, place: Place) -> None:
-        self.clock = ManualClock()
+    def __init__(self, workspace: Workspace, clock: ManualClock) -> None:
+        self.clock = clock
         self.claims = MemoryClaimStore()
-        self.workspace = place.open(clock=self.clock)
+        self.workspace = workspace
 
     def once(self, owner: str = "this life", fuse: Fuse | None = None) -> Once:
         fuse = fuse or Fuse()
@@ -60,7 +65,8 @@ class World:
 
 @pytest.fixture
 def world(place: Place) -> Iterator[World]:
-    world = World(place)
+    clock = ManualClock()
+    world = World(place.open(clock=clock), clock)
     yield world
     world.workspace.close()
 
@@ -150,3 +156,51 @@ def test_an_effect_that_finds_out_by_itself_is_tried_again(world: World) -> None
 
     assert (again.answer.body.text, again.replayed) == ("2", False)
     assert world.once().answer(KEY, effect=world.effect(), repeat=None).replayed
+
+
+@contextmanager
+def published(base: Path, store: FaultyStore) -> Iterator[World]:
+    """A counter that is published in a store of bundles."""
+    machine = new_machine(base, "one", store)
+    machine.wait = lambda _: None
+    with machine.opened() as workspace:
+        world = World(workspace, ManualClock())
+        world.effect()({})
+        yield world
+
+
+@pytest.mark.parametrize(("fault", "is_made"), [("lost after", True), ("lost before", False)])
+def test_a_commit_in_doubt_is_made_once(tmp_path: Path, fault: str, is_made: bool) -> None:
+    silence = Silence(fault)
+    with published(tmp_path, FaultyStore(MemoryBlobStore(), silence)) as world:
+        silence.falls()
+        with pytest.raises(CommitInDoubt):
+            world.once().answer(KEY, effect=world.effect(), repeat=world.repeat)
+        silence.ends()
+
+        again = world.once().answer(KEY, effect=world.effect(), repeat=world.repeat)
+
+        assert (again.answer.body.text, again.replayed, world.count) == ("2", is_made, 2)
+
+
+def test_a_commit_in_doubt_that_comes_in_while_it_is_sent_again_is_made_once(
+    tmp_path: Path,
+) -> None:
+    silence, lands = Silence("held"), False
+
+    def choose(method: str, key: str) -> str | None:
+        if lands and method == "put" and key.endswith("HEAD.json"):
+            store.land()
+        return silence(method, key)
+
+    store = FaultyStore(MemoryBlobStore(), choose)
+    with published(tmp_path, store) as world:
+        silence.falls()
+        with pytest.raises(CommitInDoubt):
+            world.once().answer(KEY, effect=world.effect(), repeat=world.repeat)
+        silence.ends()
+        lands = True
+
+        again = world.once().answer(KEY, effect=world.effect(), repeat=world.repeat)
+
+        assert (again.answer.body.text, again.replayed, world.count) == ("2", True, 2)

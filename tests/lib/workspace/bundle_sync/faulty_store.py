@@ -27,13 +27,21 @@ class FaultyStore:
     `choose` is asked for each call, with the method and the key: None lets it
     pass; "down" refuses without effect; of a put, "lost before" has no effect and
     "lost after" has it, both in doubt; "late" is in doubt and has its effect just
-    before the next call.
+    before the next call, "held" when `land` is called. `choose` may raise, too.
     """
 
     def __init__(self, store: BlobStore, choose: Choose) -> None:
         self._store = store
         self._choose = choose
         self._late: list[Callable[[], object]] = []
+        self._held: list[Callable[[], object]] = []
+
+    def land(self) -> None:
+        """Let the puts that are held have their effect."""
+        held, self._held = self._held, []
+        for effect in held:
+            with suppress(PreconditionFailed):
+                effect()
 
     def put(
         self,
@@ -49,6 +57,8 @@ class FaultyStore:
         fault = self._fault("put", key)
         if fault == "late":
             self._late.append(effect)
+        if fault == "held":
+            self._held.append(effect)
         if fault == "lost after":
             with suppress(PreconditionFailed):
                 effect()
@@ -106,3 +116,36 @@ def at_random(chance: random.Random, share: float) -> Choose:
         return chance.choice(FAULTS)
 
     return choose
+
+
+class Silence:
+    """A schedule: once it `falls`, the next put of a pointer has no answer, nor has any question.
+
+    Args:
+        fault: That of the put, one which leaves it in doubt.
+
+    Attributes:
+        has_fallen: Whether that put was tried.
+    """
+
+    def __init__(self, fault: str) -> None:
+        self._fault = fault
+        self._is_falling = self.has_fallen = False
+
+    def falls(self) -> None:
+        """Begin at the next put of a pointer."""
+        self._is_falling = True
+
+    def ends(self) -> None:
+        """From here on all is well again."""
+        self._is_falling = self.has_fallen = False
+
+    def __call__(self, method: str, key: str) -> str | None:
+        if not self._is_falling or not key.endswith("HEAD.json"):
+            return None
+        if not self.has_fallen:
+            self.has_fallen = method == "put"
+            return self._fault if self.has_fallen else None
+        if method == "put":
+            raise PreconditionFailed("Another put is on its way.")
+        return "down"
