@@ -17,7 +17,7 @@ import pytest
 from lib.clock import ManualClock
 from lib.storage.files import STALE_SECONDS, FileBlobStore
 from lib.storage.keys import BadBlobKey
-from lib.storage.ports import BlobNotFound, StoreUnavailable
+from lib.storage.ports import BlobNotFound, PreconditionFailed, PutInDoubt, StoreUnavailable
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,6 +58,29 @@ def no_file_above(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+class NoFileFromNowOn(ManualClock):
+    """Asked for the time while `is_on`, it lets the kernel refuse to open any other file."""
+
+    is_on = False
+
+    def now(self) -> datetime:
+        if self.is_on:
+            descriptor = os.dup(0)  # the lowest that is free
+            os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor, self.hard))
+        return super().now()
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        soft, self.hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.is_on = True
+        try:
+            yield
+        finally:
+            self.is_on = False
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, self.hard))
+
+
 def test_a_key_is_a_path_below_the_root(blobs: FileBlobStore, root: Path) -> None:
     blobs.put("a/b/c.txt", b"one")
 
@@ -82,6 +105,20 @@ def test_a_full_disk_leaves_what_was_there(blobs: FileBlobStore) -> None:
     assert blobs.get("a") == b"one"
     assert [blob.key for blob in blobs.list("")] == ["a"]
     blobs.put("a", b"two")
+
+
+def test_what_was_renamed_and_could_not_be_forced_to_disk_is_in_doubt(root: Path) -> None:
+    """The folder cannot be opened after the rename: the blob is there."""
+    clock = NoFileFromNowOn()
+    blobs = FileBlobStore(root, clock=clock)
+    first = blobs.put("a", b"one")
+
+    with clock.on(), pytest.raises(PutInDoubt):
+        blobs.put("a", b"two", if_match=first.etag)
+
+    assert blobs.get("a") == b"two"
+    with pytest.raises(PreconditionFailed):
+        blobs.put("a", b"two", if_match=first.etag)
 
 
 def test_nothing_unfinished_stays(blobs: FileBlobStore, root: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import chain, repeat
 import pytest
 
 from lib.storage.memory.blobs import MemoryBlobStore
-from lib.storage.ports import StoreUnavailable
+from lib.storage.ports import PreconditionFailed, StoreUnavailable
 from lib.workspace.bundle_sync.depot import Depot, Known
 from lib.workspace.bundle_sync.moves import PointerMoves
 from lib.workspace.bundle_sync.pointer import Base, Increment, Pointer, Signature
@@ -32,14 +32,23 @@ class Store:
         )  # fmt: skip
         self.first = self.depot.put_pointer(Pointer.first(base, BY), instead_of=None)
         self.faults: Iterator[str | None] = iter(faults)
-        faulty = FaultyStore(self.real, lambda *_: next(self.faults, None))
-        self.moves = PointerMoves(Depot(faulty, "ws/"), wait=lambda _: None)
+        self.moves = PointerMoves(Depot(self.faulty(), "ws/"), wait=lambda _: None)
+
+    def faulty(self) -> FaultyStore:
+        return FaultyStore(self.real, self._choose)
 
     def move(self, old: Known | None = None) -> Known | None:
         new = published(self.first.pointer, OURS, BY)
         return self.moves.move(
             old or self.first, new, is_in=lambda now: now.pointer.has_published(OURS)
         )
+
+    def _choose(self, method: str, _key: str) -> str | None:
+        fault = next(self.faults, None)
+        if fault == "refused":
+            assert method == "put"
+            raise PreconditionFailed("Another put is on its way.")
+        return fault
 
     def tip(self) -> str:
         now = self.depot.read_pointer()
@@ -54,9 +63,10 @@ def published(pointer: Pointer, tip: str, by: Signature) -> Pointer:
 @pytest.mark.parametrize(
     "faults",
     [(), ("lost before",), ("lost after",), ("late",), ("lost before", "lost after"),
-     ("lost after", "lost before"), ("late", "late", "down"), ("lost after", "down", "down")],
+     ("lost after", "lost before"), ("late", "late", "down"), ("lost after", "down", "down"),
+     ("lost before", "refused"), ("lost before", "refused", None, "refused"), ("late", "refused")],
 )  # fmt: skip
-def test_a_doubt_is_settled_as_ours(faults: tuple[str, ...]) -> None:
+def test_a_doubt_is_settled_as_ours(faults: tuple[str | None, ...]) -> None:
     store = Store(*faults)
     moved = store.move()
     assert moved is not None
@@ -72,9 +82,7 @@ def test_others_built_on_ours_before_we_asked_again() -> None:
         assert now is not None
         store.depot.put_pointer(published(now.pointer, THEIRS, THEY), instead_of=now)
 
-    store.moves = PointerMoves(
-        Depot(FaultyStore(store.real, lambda *_: next(store.faults, None)), "ws/"), wait=meanwhile
-    )
+    store.moves = PointerMoves(Depot(store.faulty(), "ws/"), wait=meanwhile)
     moved = store.move()
     assert moved is not None
     assert moved.pointer.tip == THEIRS
@@ -100,7 +108,7 @@ def test_what_cannot_be_found_out_is_said(first: str) -> None:
     store = Store()
     store.faults = chain([first], repeat("down"))
     store.moves = PointerMoves(
-        Depot(FaultyStore(store.real, lambda *_: next(store.faults, None)), "ws/"),
+        Depot(store.faulty(), "ws/"),
         wait=lambda _: None,
         doubt_seconds=0.05,
     )

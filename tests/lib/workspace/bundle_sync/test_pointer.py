@@ -117,3 +117,29 @@ def test_parts_that_do_not_lead_to_the_tip_are_refused(change: dict[str, Any]) -
 def test_any_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BundleStoreUnavailable):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 200_000, b'{"version":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"9" * 10_000,
+     b'{"version":' + b"9" * 4_300 + b"}", b"\xff\xfe", b"\0" * 10],
+    ids=len,
+)  # fmt: skip
+def test_what_a_parser_may_choke_on_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleStoreUnavailable):
+        decode(data)
+
+
+@pytest.mark.parametrize("zeros", [16, 30, 4_000])
+def test_a_number_that_no_store_came_to_is_refused(zeros: int) -> None:
+    data = chain(2).encode().replace(b'"seq":3', b'"seq":1' + b"0" * zeros)
+    with pytest.raises(BundleStoreUnavailable, match="damaged"):
+        decode(data)
+
+
+@pytest.mark.parametrize("key", ["updated_at", "swept_at"])
+@pytest.mark.parametrize("time", ["2026-01-01T00:00:00.000", "2026-01-01", "now", "0000-00-00Z"])
+def test_a_time_without_a_zone_is_refused(key: str, time: str) -> None:
+    data = {**json.loads(chain(2).encode()), key: time}
+    with pytest.raises(BundleStoreUnavailable, match="damaged"):
+        decode(json.dumps(data).encode())

@@ -18,11 +18,12 @@ from lib.workspace.bundle_sync.bundle_file import Bundle
 from lib.workspace.bundle_sync.errors import BundleStoreUnavailable
 from lib.workspace.bundle_sync.new_objects import between, commits_between, is_ancestor
 from lib.workspace.bundle_sync.thin_pack import combine, write_pack
+from lib.workspace.object_cache import MAX_CACHED_OBJECT_BYTES
 from lib.workspace.packs import PackBuilder
 from lib.workspace.repository import Repository
-from lib.workspace.tree_objects import Kind
+from lib.workspace.tree_objects import Kind, object_id
 from lib.workspace.workspace import Delete, Put
-from tests.lib.workspace.place import ANNA, Place
+from tests.lib.workspace.place import ANNA, Place, put
 
 
 def history(place: Place, seed: int, length: int) -> list[str]:
@@ -68,6 +69,53 @@ def test_a_chain_becomes_one_pack_that_stands_alone(place: Place, seed: int) -> 
     assert place.git("rev-list", "--objects", "main", cwd=copy) == ours
     source.close()
     target.close()
+
+
+def versions(place: Place, *contents: bytes) -> list[str]:
+    """Commit versions of one file and return the commits."""
+    workspace = place.open()
+    results = [put(workspace, ("contexts/a/file", data)) for data in contents]
+    workspace.close()
+    return [result.commit or "" for result in results]
+
+
+LARGE = bytes(MAX_CACHED_OBJECT_BYTES)  # with anything beside it, no cache keeps it
+TEXT = b"\n".join(b"line %d" % number for number in range(300))
+
+
+@pytest.mark.parametrize("content", [LARGE, TEXT], ids=["large", "text"])
+def test_a_content_that_comes_back_is_restored(place: Place, content: bytes) -> None:
+    """A, B, A, C: A and B are deltas against one another, C is one against A."""
+    tips = versions(place, *[content + end for end in (b"a", b"b", b"a", b"c")])
+    source, copy = opened(place.root), place.base / "other"
+    target = opened(copy)
+    target.add_pack(write_pack(source.store, between(source.store, None, tips[0]), thin=False))
+    packs = [
+        write_pack(source.store, between(source.store, old, new), thin=True).data
+        for old, new in pairwise(tips)
+    ]
+    target.add_pack(combine(packs, target.store.read_any))
+    assert target.point(None, tips[-1])
+    assert place.git("fsck", "--strict", "--full", "--no-dangling", cwd=copy) == ""
+    assert target.store.read(object_id("blob", content + b"c"), "blob") == content + b"c"
+    source.close()
+    target.close()
+
+
+@pytest.mark.parametrize("times", [1, 8])
+def test_stock_git_takes_a_pack_in_which_a_content_comes_back(place: Place, times: int) -> None:
+    tips = versions(place, TEXT, *[TEXT + b"b", TEXT] * times, TEXT + b"c")
+    source, copy = opened(place.root), place.base / "copy"
+    old, new = tips[0], tips[-1]
+    pack = write_pack(source.store, between(source.store, old, new), thin=True)
+    file = place.base / "new.bundle"
+    file.write_bytes(Bundle(old, new, pack.data).encode())
+    place.git("branch", "old", old)
+    place.git("clone", "-q", "-b", "old", "--single-branch", f"file://{place.root}", str(copy))
+    place.git("pull", "-q", "--ff-only", str(file), "main", cwd=copy)
+    assert place.git("rev-parse", "HEAD", cwd=copy).strip() == new
+    assert place.git("fsck", "--strict", "--full", cwd=copy) == ""
+    source.close()
 
 
 def test_what_a_merge_brings_from_its_side_is_there(place: Place) -> None:
