@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
+from pathlib import Path
 
 import pytest
 
 from lib.clock import ManualClock
+from lib.storage.files import FileBlobStore
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import BlobStore
 from lib.workspace.bundle_sync import Bundles
@@ -17,15 +21,18 @@ from lib.workspace.bundle_sync.depot import Depot
 from lib.workspace.bundle_sync.upkeep import FOLD_AT, KEEP, MIN_REBASE_BYTES, SWEEP_EVERY, Upkeep
 from lib.workspace.repository import Repository
 from lib.workspace.workspace import Workspace
-from tests.contract.fused import Fuse
+from tests.contract.fused import Fuse, Killed
+from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore
 from tests.lib.workspace.bundle_sync.machine import (
     PREFIX,
     Machine,
     bundle_keys,
     clone_with_stock_git,
+    new_machine,
     pointer,
     put,
 )
+from tests.lib.workspace.place import wait_for
 
 
 @contextmanager
@@ -180,3 +187,222 @@ def test_the_sweep_deletes_what_is_old_and_unnamed(one: Machine, clock: ManualCl
         assert upkeep.step()
         assert store.find(f"{PREFIX}bundles/2-ffffffffffff.bundle") is None
         put(workspace, "contexts/a/more")
+
+
+IN_MEMORY = pytest.mark.parametrize("store", ["memory"], indirect=True)
+SWEPT_SECONDS = (KEEP + SWEEP_EVERY).total_seconds()  # what is that old and unnamed goes
+
+
+class Meanwhile:
+    """Does something once, when told to, just before a put of the pointer."""
+
+    def __init__(self) -> None:
+        self.do: Callable[[], object] | None = None
+
+    def __call__(self, method: str, key: str) -> None:
+        do = self.do
+        if do is not None and method == "put" and key.endswith("HEAD.json"):
+            self.do = None
+            do()
+
+
+def sweep(upkeep: Upkeep) -> None:
+    """Sweep, as one does whose upkeep has just come to that."""
+    known = upkeep._sync.read_pointer()
+    assert known is not None
+    assert upkeep._sweep(known)
+
+
+def all_keys(store: BlobStore) -> set[str]:
+    """Return the keys of all that the pointer names."""
+    base, *increments = bundle_keys(store)
+    return {PREFIX + key for key in (base, base.replace(".bundle", ".idx"), *increments)}
+
+
+def is_whole(store: BlobStore) -> bool:
+    """Whether all that the pointer names is there."""
+    return all(store.find(key) for key in all_keys(store))
+
+
+@IN_MEMORY
+def test_a_bundle_that_was_swept_while_its_writer_slept_is_stored_again(
+    one: Machine, two: Machine, clock: ManualClock
+) -> None:
+    store, meanwhile = MemoryBlobStore(clock), Meanwhile()
+    one.store, two.store = FaultyStore(store, meanwhile), store
+    one.clock = two.clock = clock
+    with kept(one) as (workspace, _), kept(two) as (other, upkeep):
+        assert put(workspace, "contexts/a/first") == other.refresh()
+
+        def asleep() -> None:
+            clock.advance(seconds=SWEPT_SECONDS)
+            assert upkeep.step()
+
+        meanwhile.do = asleep
+        tip = put(workspace, "contexts/a/second")
+    assert pointer(store)["tip"] == tip
+    assert is_whole(store)
+
+
+@IN_MEMORY
+def test_a_base_that_was_swept_while_its_maker_slept_is_not_used(
+    one: Machine, two: Machine, clock: ManualClock
+) -> None:
+    store, meanwhile = MemoryBlobStore(clock), Meanwhile()
+    one.store, two.store = FaultyStore(store, meanwhile), store
+    one.clock = two.clock = clock
+    with kept(one) as (workspace, slow), kept(two) as (_, upkeep):
+        noise = b"".join(b"%d\n" % (number**7) for number in range(MIN_REBASE_BYTES // 8))
+        put(workspace, "contexts/a/large", noise)
+        put(workspace, "contexts/a/small")
+
+        def asleep() -> None:
+            clock.advance(seconds=SWEPT_SECONDS)
+            sweep(upkeep)
+
+        meanwhile.do = asleep
+        slow.step()
+        assert is_whole(store)
+        while slow.step():
+            pass
+        assert is_whole(store)
+        assert levels(store) == []
+
+
+@IN_MEMORY
+def test_a_writer_whose_clock_is_behind_loses_no_bundle_to_a_sweep(
+    one: Machine, two: Machine, tmp_path: Path
+) -> None:
+    """By the sweeper's clock, what was stored just now is older than a day."""
+    one.clock, two.clock = ManualClock(), (ahead := ManualClock())
+    ahead.advance(hours=25)
+    meanwhile, root = Meanwhile(), tmp_path / "shared"
+    store = FileBlobStore(root, clock=one.clock)
+    one.store, two.store = FaultyStore(store, meanwhile), FileBlobStore(root, clock=ahead)
+    with kept(one) as (workspace, _), kept(two) as (_, upkeep):
+        put(workspace, "contexts/a/first")
+        meanwhile.do = lambda: sweep(upkeep)
+        put(workspace, "contexts/a/second")
+    assert is_whole(store)
+
+
+@IN_MEMORY
+def test_a_fold_of_what_changed_back_and_again_is_read_by_stock_git(
+    one: Machine, two: Machine, store: BlobStore
+) -> None:
+    text = b"\n".join(b"line %d" % number for number in range(300))
+    with kept(one) as (workspace, upkeep):
+        put(workspace, "contexts/a/file", text)
+        for number in range(FOLD_AT):
+            put(workspace, "contexts/a/file", text + b"on" * (number % 2))
+        put(workspace, "contexts/a/file", text + b"last")
+        assert upkeep.step()
+        tip = workspace.tip()
+    clone = clone_with_stock_git(one.place, store)
+    assert one.place.git("rev-parse", "HEAD", cwd=clone).strip() == tip
+    with two.opened() as other:
+        assert other.tip() == tip
+    two.place.fsck()
+
+
+@IN_MEMORY
+def test_the_thread_outlives_whatever_goes_wrong(one: Machine, store: BlobStore) -> None:
+    failed = threading.Event()
+
+    def choose(_method: str, _key: str) -> None:
+        if threading.current_thread().name == "bundle-upkeep" and not failed.is_set():
+            failed.set()
+            raise TypeError("nobody thought of that")
+
+    one.store = FaultyStore(store, choose)
+    with one.running() as (workspace, bundles):
+        bundles.start()
+        put(workspace, "contexts/a/first")
+        wait_for(failed.is_set)
+        for number in range(FOLD_AT):
+            put(workspace, f"contexts/a/{number}")
+        wait_for(lambda: 1 in levels(store))
+
+
+class Kill:
+    """Counts down from `left` once it is set, and kills at zero: `between` of a Fuse."""
+
+    left: int | None = None
+
+    def during(self, upkeep: Upkeep, length: int) -> bool:
+        """Let upkeep finish, or be killed after `length` steps; returns whether it was."""
+        self.left = length
+        try:
+            while upkeep.step():
+                pass
+        except Killed:
+            return True
+        finally:
+            self.left = None
+        return False
+
+    def __call__(self, _: str) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+
+
+def copy_of(store: MemoryBlobStore, clock: ManualClock) -> MemoryBlobStore:
+    copy = MemoryBlobStore(clock)
+    for blob in store.list(""):
+        copy.put(blob.key, store.get(blob.key))
+    return copy
+
+
+def due_fold(workspace: Workspace) -> None:
+    for number in range(FOLD_AT):
+        put(workspace, f"contexts/a/{number}")
+
+
+def due_base(workspace: Workspace) -> None:
+    noise = b"".join(b"%d\n" % (number**7) for number in range(MIN_REBASE_BYTES // 8))
+    put(workspace, "contexts/a/large", noise)
+
+
+def due_sweep(workspace: Workspace) -> None:
+    put(workspace, "contexts/a/small")
+
+
+@IN_MEMORY
+@pytest.mark.parametrize("make_due", [due_fold, due_base, due_sweep])
+def test_upkeep_killed_at_any_step_loses_nothing_and_is_finished_by_others(
+    one: Machine, tmp_path: Path, make_due: Callable[[Workspace], None]
+) -> None:
+    one.store = prepared = MemoryBlobStore()
+    with one.opened() as workspace:
+        prepared.put(f"{PREFIX}bundles/1-ffffffffffff.bundle", b"of a killed writer")
+        make_due(workspace)
+        tip = workspace.tip()
+    for length in count():
+        clock, kill = ManualClock(), Kill()
+        store = copy_of(prepared, clock)
+        if make_due is due_sweep:
+            clock.advance(seconds=SWEPT_SECONDS)
+        killed = new_machine(tmp_path, f"killed-{length}", Fuse(between=kill).protect(store))
+        other = new_machine(tmp_path, f"other-{length}", store)
+        killed.clock = other.clock = clock
+        with kept(killed) as (_, upkeep):
+            was_killed = kill.during(upkeep, length)
+        assert is_whole(store)
+        clock.advance(seconds=SWEPT_SECONDS)
+        with kept(other) as (workspace, upkeep):
+            assert workspace.tip() == tip
+            while upkeep.step():
+                pass
+        assert {blob.key for blob in store.list(f"{PREFIX}bundles/")} == all_keys(store)
+        assert len(bundle_keys(store)) <= 2
+        with killed.opened() as workspace:
+            assert workspace.tip() == tip
+        if not was_killed:
+            break
+    assert 4 < length < 20
+    last = new_machine(tmp_path, "last", store)
+    with last.opened() as workspace:
+        assert workspace.tip() == tip
+    last.place.fsck()
