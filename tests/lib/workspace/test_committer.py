@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -258,6 +258,46 @@ def test_what_cannot_be_published_does_not_happen(place: Place) -> None:
     assert list((place.root / ".git/objects/pack").iterdir()) == []
     assert list((place.root / ".git/refs/heads").iterdir()) == []
     assert list((place.root / ".git/floom/tmp").iterdir()) == []
+
+
+class Disturbed(Elsewhere):
+    """Something happens to the repository once a group is published."""
+
+    def __init__(self, disturb: Callable[[Repository], None]) -> None:
+        super().__init__()
+        self._disturb = disturb
+        self.settled = 0
+
+    def publish(self, group: Group) -> bool:
+        assert self.repository is not None
+        is_published = super().publish(group)
+        self._disturb(self.repository)
+        return is_published
+
+    def settle(self) -> None:
+        self.settled += 1
+
+
+def take_staged_values(repository: Repository) -> None:
+    for value in repository.scratch.glob("ref-*"):
+        value.unlink()
+
+
+def move_main(repository: Repository) -> None:
+    (repository.git_dir / "refs/heads/main").write_text("1" * 40 + "\n")
+
+
+@pytest.mark.parametrize(("disturb", "settled"), [(take_staged_values, 0), (move_main, 1)])
+def test_what_is_published_stays_where_the_branch_cannot_follow(
+    place: Place, disturb: Callable[[Repository], None], settled: int
+) -> None:
+    """A disk that fails, and a push, in the moment between."""
+    publisher = Disturbed(disturb)
+    result = commit_with(place, publisher)
+    assert [group.tip for group in publisher.groups] == [result.commit]
+    assert publisher.settled == settled
+    assert result.commit is not None
+    assert place.git("cat-file", "-t", result.commit).strip() == "commit"
 
 
 @pytest.mark.parametrize("folder", ["objects/pack", "floom/tmp", "refs/heads"])

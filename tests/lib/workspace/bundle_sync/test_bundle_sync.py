@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,32 @@ from lib.clock import ManualClock
 from lib.errors import FloomError
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import BlobStore, StoreUnavailable
+from lib.workspace.bundle_sync import Bundles
+from lib.workspace.bundle_sync.bundle_sync import BundleSync
 from lib.workspace.bundle_sync.errors import (
     BundleStoreUnavailable,
     Diverged,
     NewerPointer,
     PointerLost,
 )
-from lib.workspace.workspace import Delete
+from lib.workspace.errors import CommitInDoubt
+from lib.workspace.ref import Ref
+from lib.workspace.repository import Repository
+from lib.workspace.workspace import Delete, Edit, Put, TreeView, Workspace
 from tests.contract.fused import Fuse
 from tests.contract.threads import together
+from tests.lib.storage.test_files import no_file_above
+from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore, Silence
 from tests.lib.workspace.bundle_sync.machine import (
     PREFIX,
     Machine,
     bundle_keys,
+    clone_with_stock_git,
     new_machine,
     pointer,
     put,
 )
-from tests.lib.workspace.place import ANNA, write
+from tests.lib.workspace.place import ANNA, wait_for, write
 
 
 class Down(Fuse):
@@ -39,6 +48,64 @@ class Down(Fuse):
     def step(self, name: str) -> None:
         if self.is_down and name.startswith("before"):
             raise StoreUnavailable("The store cannot be reached.")
+
+
+class OnceMoved:
+    """Does something once, when told to, just after the pointer moved."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self.do: Callable[[], object] | None = None
+        self.store = Fuse(between=self._between).protect(store)
+        self._real = store
+        self._tip = ""
+
+    @property
+    def is_done(self) -> bool:
+        return self.do is None
+
+    def _between(self, step: str) -> None:
+        if step == "before put":
+            head = self._real.find(f"{PREFIX}HEAD.json")
+            self._tip = head.etag if head else ""
+        elif step == "after put" and self.do is not None:
+            head = self._real.find(f"{PREFIX}HEAD.json")
+            if head is not None and head.etag != self._tip:
+                do, self.do = self.do, None
+                do()
+
+
+def open_issue(workspace: Workspace) -> list[int]:
+    """Add an issue with the next number; returns the numbers that it was given, one a try."""
+    numbers: list[int] = []
+
+    def change(tree: TreeView) -> list[Edit]:
+        number = int(tree.find_bytes("contexts/a/next") or b"0") + 1
+        numbers.append(number)
+        return [
+            Put("contexts/a/next", b"%d" % number), Put(f"contexts/issues/{number}", b"open"),
+        ]  # fmt: skip
+
+    workspace.commit(change, lambda: f"open {numbers[-1]}", ANNA)
+    return numbers
+
+
+def issues(workspace: Workspace) -> list[str]:
+    return sorted(name for name, _ in workspace.view().names("contexts/issues"))
+
+
+def follow(workspace: Workspace, tip: str) -> None:
+    """Refresh until main is there: who has just committed may not have let go yet."""
+    wait_for(lambda: workspace.refresh() == tip)
+
+
+def take_staged(machine: Machine) -> None:
+    """Take away what the branch is about to be moved to."""
+    for value in (machine.place.root / ".git/floom/tmp").glob("ref-*"):
+        value.unlink()
+
+
+def delete_x(tree: TreeView) -> list[Edit]:
+    return [Delete("contexts/a/x")] if tree.find("contexts/a/x") else []
 
 
 class TestPublishing:
@@ -232,6 +299,133 @@ class TestJoining:
         assert store.get(f"{PREFIX}HEAD.json") == before
 
 
+class TestPublishedIsPublished:
+    """What the pointer leads to stands, whatever happens before the branch is there."""
+
+    def test_a_push_just_before_the_branch_moves_is_joined(
+        self, one: Machine, two: Machine, store: BlobStore
+    ) -> None:
+        once = OnceMoved(store)
+        one.store = once.store
+        with one.opened() as first:
+            open_issue(first)
+            clone = one.place.clone()
+            once.do = lambda: one.place.push_commit("contexts/b", b"pushed", clone=clone)
+            assert open_issue(first) == [2]
+            assert once.is_done
+            assert issues(first) == ["1", "2"]
+            assert first.view().read("contexts/b") == b"pushed"
+            with two.opened() as second:
+                assert second.tip() == first.tip()
+            assert open_issue(first) == [3]
+
+    def test_a_push_of_the_same_path_is_left_to_a_person(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        once = OnceMoved(store)
+        one.store = once.store
+        with one.opened() as first:
+            open_issue(first)
+            clone = one.place.clone()
+            once.do = lambda: one.place.push_commit("contexts/a/next", b"7", clone=clone)
+            assert open_issue(first) == [2]
+            published = pointer(store)["tip"]
+            with pytest.raises(Diverged, match="contexts/a/next"):
+                open_issue(first)
+            assert pointer(store)["tip"] == published
+            assert first.commit_info(published).message == "open 2\n"
+
+    def test_a_lock_that_a_killed_push_left_doubles_nothing(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        def attach(bundles: Bundles, repository: Repository) -> BundleSync:
+            repository.ref = Ref(repository.git_dir, repository.scratch, foreign_lock_seconds=0.05)
+            return bundles.attach(repository)
+
+        with one.running(attach) as (workspace, _):
+            open_issue(workspace)
+            (one.place.root / ".git/refs/heads/main.lock").write_bytes(b"")
+            assert open_issue(workspace) == [2]
+            assert issues(workspace) == ["1", "2"]
+            assert workspace.tip() == pointer(store)["tip"]
+
+    def test_a_branch_that_cannot_be_moved_follows_later(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        once = OnceMoved(store)
+        one.store = once.store
+        with one.opened() as workspace:
+            open_issue(workspace)
+            once.do = lambda: take_staged(one)
+            assert open_issue(workspace) == [2]
+            follow(workspace, pointer(store)["tip"])
+            assert issues(workspace) == ["1", "2"]
+            assert open_issue(workspace) == [3]
+
+    def test_what_is_in_doubt_and_was_looked_at_is_whole(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        """Whoever reads meanwhile finds the commit, and so do all who come later."""
+        repositories: list[Repository] = []
+
+        def attach(bundles: Bundles, repository: Repository) -> BundleSync:
+            repositories.append(repository)
+            return bundles.attach(repository)
+
+        def look(_: float) -> None:
+            if silence.has_fallen:
+                assert repositories[0].store.has(pointer(store)["tip"])
+
+        silence = Silence("lost after")
+        one.store, one.wait = FaultyStore(store, silence), look
+        with one.running(attach) as (workspace, _):
+            open_issue(workspace)
+            silence.falls()
+            with pytest.raises(CommitInDoubt):
+                open_issue(workspace)
+            silence.ends()
+            follow(workspace, pointer(store)["tip"])
+            assert issues(workspace) == ["1", "2"]
+            one.place.fsck()
+            assert open_issue(workspace) == [3]
+        one.place.fsck()
+
+    def test_a_commit_that_was_not_tried_is_not_in_doubt(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        """What has no answer is a person's push, which is published first."""
+        silence = Silence("lost before")
+        one.store, one.wait = FaultyStore(store, silence), lambda _: None
+        with one.opened() as workspace:
+            open_issue(workspace)
+            pushed = one.place.push_commit("contexts/b", b"pushed")
+            silence.falls()
+            with pytest.raises(BundleStoreUnavailable, match="nothing of this request was tried"):
+                open_issue(workspace)
+            silence.ends()
+            assert open_issue(workspace) == [2]
+            assert pushed in {sha for sha, _ in workspace.history()}
+
+    def test_nothing_to_do_is_an_answer_of_the_newest_tree(
+        self, one: Machine, two: Machine, store: BlobStore
+    ) -> None:
+        one.refresh_seconds = 3600
+        with one.opened() as first, two.opened() as second:
+            put(second, "contexts/a/x")
+            gone = first.commit(delete_x, "delete", ANNA)
+            assert gone.created
+            assert second.refresh() == gone.commit == pointer(store)["tip"]
+            assert not first.commit(delete_x, "delete", ANNA).created
+
+    def test_without_the_store_nobody_knows_that_there_is_nothing_to_do(self, one: Machine) -> None:
+        down = Down()
+        one.store = down.protect(one.store)
+        with one.opened() as workspace:
+            down.is_down = True
+            with pytest.raises(StoreUnavailable):
+                workspace.commit(delete_x, "delete", ANNA)
+
+
 class TestTheStoreFails:
     def test_a_new_workspace_is_not_begun_without_it(self, one: Machine) -> None:
         down = Down()
@@ -290,7 +484,9 @@ class TestTheStoreFails:
             assert workspace.tip() == other.tip() == tip
             assert put(workspace, "contexts/a/y") == other.refresh()
 
-    @pytest.mark.parametrize("damage", [b"", b"{", b"null", b'{"version": 1}', b"\xff" * 50])
+    @pytest.mark.parametrize(
+        "damage", [b"", b"{", b"null", b'{"version": 1}', b"\xff" * 50, b"[" * 200_000], ids=len
+    )
     def test_a_damaged_pointer_is_left_as_it_is(
         self, one: Machine, two: Machine, store: BlobStore, damage: bytes
     ) -> None:
@@ -339,6 +535,35 @@ class TestTheStoreFails:
         with two.opened() as second, one.opened() as first:
             assert second.tip() == first.tip()
 
+    def test_a_torn_note_and_a_lost_pointer_are_no_new_workspace(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        with one.opened() as workspace:
+            put(workspace, "contexts/a/x")
+        note = one.place.root / ".git/floom/bundles.json"
+        note.write_bytes(note.read_bytes()[:10])
+        store.delete(f"{PREFIX}HEAD.json")
+        with one.opened() as workspace, pytest.raises(PointerLost):
+            put(workspace, "contexts/a/y")
+        assert store.find(f"{PREFIX}HEAD.json") is None
+
+    def test_what_was_made_by_hand_meanwhile_is_recorded_once_the_store_is_back(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        with one.opened() as workspace:
+            put(workspace, "contexts/a/x")
+        write(one.place.root / "workers/mine/worker.yml", b"name: mine\n")
+        down = Down()
+        down.is_down = True
+        one.store = down.protect(store)
+        with one.opened() as workspace:
+            workspace.refresh()
+            assert workspace.view().find("workers/mine") is None
+            down.is_down = False
+            workspace.refresh()
+            assert workspace.view().read("workers/mine/worker.yml") == b"name: mine\n"
+            assert workspace.tip() == pointer(store)["tip"]
+
     def test_refreshing_never_fails(self, one: Machine, store: BlobStore) -> None:
         with one.running() as (workspace, bundles):
             tip = put(workspace, "contexts/a/x")
@@ -368,3 +593,92 @@ def test_a_folder_that_was_lost_is_written_anew(one: Machine) -> None:
     with one.opened() as workspace:
         assert workspace.tip() == tip
         assert one.place.on_disk() == one.place.in_git()
+
+
+def test_a_full_disk_is_got_over(one: Machine, two: Machine) -> None:
+    """There is room for a pack and not for its index."""
+    with one.opened() as first, two.opened() as second:
+        before, tip = second.tip(), put(first, "contexts/a/x")
+        with no_file_above(1000):
+            assert second.refresh() == before
+        assert second.refresh() == tip
+        put(second, "contexts/a/y")
+    two.place.fsck()
+
+
+def test_a_part_of_the_repository_that_was_lost_is_restored(
+    one: Machine, two: Machine, store: BlobStore
+) -> None:
+    with one.opened() as first:
+        put(first, "contexts/a/1")
+        with two.opened():
+            pass
+        put(first, "contexts/a/2")
+    with two.opened() as second:
+        put(second, "contexts/a/3")
+    packs = (two.place.root / ".git/objects/pack").glob("*.pack")
+    largest = max(packs, key=lambda each: each.stat().st_size)
+    for lost in (largest, largest.with_suffix(".idx")):
+        lost.unlink()
+    with two.opened() as second:
+        assert second.tip() == pointer(store)["tip"]
+        assert second.view().read("workers/hello/run.py") == b"print('hello')\n"
+        put(second, "contexts/a/4")
+    two.place.fsck()
+
+
+def test_a_gitlink_is_published_and_so_is_the_file_in_its_place(
+    one: Machine, two: Machine, store: BlobStore
+) -> None:
+    git = one.place.git
+    with one.opened() as first:
+        clone = one.place.clone()
+        git("update-index", "--add", "--cacheinfo", f"160000,{'12' * 20},contexts/sub", cwd=clone)
+        git("commit", "-qm", "a submodule", cwd=clone)
+        git("push", "-q", "origin", "HEAD:main", cwd=clone)
+        assert first.refresh() == pointer(store)["tip"]
+        git("update-index", "--force-remove", "contexts/sub", cwd=clone)
+        tip = one.place.push_commit("contexts/sub", b"a file now\n" * 50, clone=clone)
+        assert first.refresh() == pointer(store)["tip"] == tip
+        put(first, "contexts/a/x")
+        with two.opened() as second:
+            assert second.tip() == first.tip()
+    two.place.fsck()
+
+
+def test_any_history_that_git_makes_is_restored(
+    one: Machine, two: Machine, store: BlobStore
+) -> None:
+    """Empty commits, two roots, an octopus, a link."""
+    git, made = one.place.git, one.place.base / "made"
+    git("init", "-q", str(made), cwd=one.place.base)
+
+    def commit(name: str) -> None:
+        write(made / name, name.encode())
+        git("add", "-A", ".", cwd=made)
+        git("commit", "-qm", name, cwd=made)
+
+    git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=made)
+    commit("f")
+    git("checkout", "-q", "--orphan", "second", cwd=made)
+    git("rm", "-rfq", ".", cwd=made)
+    git("commit", "-q", "--allow-empty", "-m", "second root", cwd=made)
+    for name in "abc":
+        git("checkout", "-q", "-b", name, "main", cwd=made)
+        commit(name)
+    git("checkout", "-q", "main", cwd=made)
+    git("merge", "-q", "-m", "octopus", *"abc", cwd=made)
+    git("merge", "-q", "--allow-unrelated-histories", "-m", "unrelated", "second", cwd=made)
+    (made / "link").symlink_to("f")
+    commit("last")
+    git("clone", "-q", "--bare", str(made), str(one.place.root / ".git"), cwd=one.place.base)
+
+    with one.opened() as first:
+        tip = put(first, "contexts/a/x")
+    clone = clone_with_stock_git(one.place, store)
+    assert git("rev-parse", "HEAD", cwd=clone).strip() == tip
+    assert git("fsck", "--strict", "--full", cwd=clone) == ""
+    with two.opened() as second:
+        assert second.tip() == tip
+    two.place.fsck()
+    git("clone", "-q", str(two.place.root), str(two.place.base / "clone"), cwd=two.place.base)
