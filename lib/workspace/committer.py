@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -158,14 +159,23 @@ class Committer:
                 return False
             self._repository.store.keep(draft.pack.contents())
             draft.source.hand_over()
-            if self._repository.tip() == draft.tip:
-                self._write_out(draft.tree, applied.settled)
-            synced.result()
+            self._write_out_published(draft, applied.settled)
+            if self._publisher is None:
+                synced.result()
         elif self._publisher is not None and not self._publisher.confirm(draft.parent):
             return False  # nothing to do was true of an old tree
         for request, result in applied.answers:
             request.answer.set_result(result)
         return True
+
+    def _write_out_published(self, draft: Draft, settled: frozenset[str]) -> None:
+        """Bring the folder along, unless the branch is elsewhere and is to be settled first."""
+        try:
+            is_there = self._repository.tip() == draft.tip
+        except WorkspaceUnavailable:  # told when it is read the next time; this is published
+            return
+        if is_there:
+            self._write_out(draft.tree, settled)
 
     def _apply(self, draft: Draft, requests: list[Request]) -> _Applied:
         answers = []
@@ -233,7 +243,8 @@ class Committer:
             elif self._publisher.publish(group):
                 is_kept = True
                 self._follow_published(group, value)
-            value.unlink(missing_ok=True)
+            with suppress(OSError):  # the next start removes it
+                value.unlink(missing_ok=True)
         except CommitInDoubt:
             is_kept = True  # it may be in the store, and come back
             raise

@@ -335,6 +335,41 @@ class TestPublishedIsPublished:
             assert pointer(store)["tip"] == published
             assert first.commit_info(published).message == "open 2\n"
 
+    def test_a_branch_that_cannot_be_read_then_is_no_failure_of_the_commit(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        once = OnceMoved(store)
+        one.store = once.store
+        with one.opened() as workspace:
+            open_issue(workspace)
+            main = one.place.root / ".git/refs/heads/main"
+            before = main.read_bytes()
+            once.do = lambda: main.write_bytes(b"")
+            assert open_issue(workspace) == [2]
+            main.write_bytes(before)
+            assert open_issue(workspace) == [3]
+            assert issues(workspace) == ["1", "2", "3"]
+
+    def test_a_value_that_cannot_be_removed_then_is_no_failure_of_the_commit(
+        self, one: Machine, store: BlobStore
+    ) -> None:
+        once = OnceMoved(store)
+        one.store = once.store
+        with one.opened() as workspace:
+            open_issue(workspace)
+            scratch = one.place.root / ".git/floom/tmp"
+
+            def put_a_folder_in_its_place() -> None:
+                for value in scratch.glob("ref-*"):
+                    value.unlink()
+                    value.mkdir()
+
+            once.do = put_a_folder_in_its_place
+            assert open_issue(workspace) == [2]
+            for value in scratch.glob("ref-*"):
+                value.rmdir()
+            assert open_issue(workspace) == [3]
+
     def test_a_lock_that_a_killed_push_left_doubles_nothing(
         self, one: Machine, store: BlobStore
     ) -> None:
