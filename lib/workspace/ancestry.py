@@ -16,15 +16,20 @@ CLOCK_SLACK: Final = timedelta(minutes=5)  # between servers that write one work
 MAX_OLD_COMMITS: Final = 64  # in a row; a person's clock may be wrong, and their merge in front
 
 
-def newest_first(store: ObjectStore, tip: str | None) -> Iterator[tuple[str, CommitInfo]]:
+def newest_first(
+    store: ObjectStore, tip: str | None, *, without: str | None = None
+) -> Iterator[tuple[str, CommitInfo]]:
     """Yield `tip` and all its ancestors, by commit time as far as their clocks were right.
+
+    `without` is left out, with those of its ancestors that are reached by it alone, or
+    not before it.
 
     Ends quietly where a shallow repository does.
 
     Raises:
         ObjectNotFound: there is no commit `tip`.
     """
-    if tip is None:
+    if tip is None or tip == without:
         return
     seen = {tip}
     pending = [_entry(store, tip, 0)]
@@ -32,7 +37,7 @@ def newest_first(store: ObjectStore, tip: str | None) -> Iterator[tuple[str, Com
         _, order, sha, info = heapq.heappop(pending)
         yield sha, info
         for parent in info.parents:
-            if parent in seen:
+            if parent in seen or parent == without:
                 continue
             seen.add(parent)
             try:
@@ -68,9 +73,7 @@ def find_request_above(
 ) -> str | None:
     """Return the commit that carries a request's trailer among those that came after `floor`."""
     wanted = f"{REQUEST_TRAILER}: {request}"
-    for sha, info in newest_first(store, tip):
-        if sha == floor:
-            break
+    for sha, info in newest_first(store, tip, without=floor):
         if wanted in info.message.splitlines():
             return sha
     return None

@@ -90,6 +90,10 @@ class Publisher(Protocol):
         """
         ...
 
+    def before_move(self, finish: Callable[[], None]) -> None:
+        """Call `finish` before the branch is brought to what others published."""
+        ...
+
     def restore(self) -> None:
         """Bring in all that was published, for a repository that lost a part of it.
 

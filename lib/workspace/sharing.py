@@ -135,8 +135,9 @@ class Sharing:
         With each new tip: another worker of the same id has no link then.
         """
         try:
+            shares = self._shares.list()  # first: a worker made since is in the tip
             tip = self._workspace.view()
-            for share in self._shares.list():
+            for share in shares:
                 if tip.tree_id(f"workers/{share.worker_id}") is None:
                     self._shares.delete(share.worker_id, token=share.token)
         except FloomError as ex:  # no reason for a commit to fail; looked at with the next tip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from lib.clock import Clock
-from lib.errors import FloomError
+from lib.errors import FloomError, Unavailable
 from lib.log import event
 from lib.storage.conditions import StoreWithoutConditions
 from lib.workspace import ancestry
@@ -124,7 +124,12 @@ class Workspace:
         self._bundles = BundleCache(repository.store)
         self._history = History(repository.store, repository.git_dir / "floom")
         self._publisher = publisher
+        if publisher is not None:
+            publisher.before_move(self._finish_write_out)
         self._owes_additions = False
+        # What a thread has searched for a request: its commit of that request looks at
+        # what came in since, however long after.
+        self._searched = threading.local()
         self._written_tip: str | None = None
         self._listeners: list[Callable[[], None]] = []
         self._committer = Committer(
@@ -209,7 +214,7 @@ class Workspace:
         if self._publisher is not None:
             self._publisher.refresh()
             if self._owes_additions and self._publisher.works():
-                with suppress(FloomError):  # a reload takes them over all the same
+                with suppress(FloomError):  # tried again, and a reload takes them over, too
                     self._add_what_people_made()
         tip = self.tip()
         if tip is not None and tip != self._written_tip:
@@ -244,7 +249,10 @@ class Workspace:
             InvalidPath: an edit that no tree may hold.
             Exception: whatever `change` raises, which fails nobody else.
         """
-        request = Request(change, message, author, trailers, from_disk=False, began_at=self.tip())
+        searched = getattr(self._searched, "tip", None)
+        self._searched.tip = None
+        began_at = searched or self.tip()
+        request = Request(change, message, author, trailers, from_disk=False, began_at=began_at)
         return self._committed(self._committer.commit(request))
 
     def on_tip(self, listener: Callable[[], None]) -> None:
@@ -385,7 +393,8 @@ class Workspace:
         if self._publisher is not None:
             with explained("The workspace cannot be written"), self._repository.turnstile.held():
                 self._publisher.settle()
-        return ancestry.find_request(self._repository.store, self.tip(), request, since=since)
+        tip = self._searched.tip = self.tip()
+        return ancestry.find_request(self._repository.store, tip, request, since=since)
 
     def held(self) -> tuple[str, ...]:
         """Return paths that were edited on disk while they changed in git.
@@ -401,7 +410,10 @@ class Workspace:
 
     def _tell_of_tip(self) -> None:
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception as ex:  # noqa: BLE001  # the commit is made
+                event(_log, logging.ERROR, "tip_listener_failed", error=str(ex))
 
     def _version(self, worker_id: str, commit: str) -> WorkerVersion:
         info = self.commit_info(commit)
@@ -431,15 +443,25 @@ class Workspace:
             self._bring_to(self.tip())
         self._owes_additions = True
         if is_settled:
-            self._add_what_people_made()
+            with self._later_without_store():
+                self._add_what_people_made()
 
     def _add_what_people_made(self) -> None:
         """Record what was added while no server ran."""
-        self._owes_additions = False
         for each in self._reload(FLOOM, force=True, additions_only=True).skipped:
             event(
                 _log, logging.WARNING, "workspace_path_skipped", path=each.path, reason=each.reason
             )
+        self._owes_additions = False
+
+    @contextmanager
+    def _later_without_store(self) -> Iterator[None]:
+        """Go on where the bundle store fails just then; without one, fail."""
+        try:
+            yield
+        except Unavailable:
+            if self._publisher is None:
+                raise
 
     def _settle(self) -> bool:
         """Come to one tip with what was published; False where that cannot be done now.
@@ -484,6 +506,9 @@ class Workspace:
                 self._tell_of_tip()
         except OSError as ex:  # the tip can be read all the same
             event(_log, logging.ERROR, "workspace_write_out_failed", error=str(ex))
+
+    def _finish_write_out(self) -> None:
+        self._bring_to(self.tip())
 
     def _bring_to(self, tip: str | None) -> None:
         if tip is not None:

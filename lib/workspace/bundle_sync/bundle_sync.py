@@ -89,6 +89,7 @@ class BundleSync:
             self._look, every_seconds=refresh_seconds, patience_seconds=patience_seconds
         )
         self._known: Known | None = None
+        self._finish: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[Pointer], None]] = []
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="bundle-notes")
 
@@ -104,6 +105,14 @@ class BundleSync:
     def on_publish(self, listener: Callable[[Pointer], None]) -> None:
         """Call `listener`, which returns at once, with each pointer that was moved or read."""
         self._listeners.append(listener)
+
+    def before_move(self, finish: Callable[[], None]) -> None:
+        """Call `finish` before main is brought to what others published.
+
+        A server that was killed while it wrote the folder left it between two tips:
+        it is finished for the one before main goes on.
+        """
+        self._finish = finish
 
     def publish(self, group: Group) -> bool:
         """Store a group; False when another tip was published first, which main is at then.
@@ -333,6 +342,7 @@ class BundleSync:
 
     def _point(self, old: str | None, new: str) -> bool:
         with explained("The workspace cannot be written"):
+            self._finish()
             return self._repository.point(old, new)
 
     def _keep(self, known: Known) -> Known:

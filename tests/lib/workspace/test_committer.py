@@ -191,6 +191,9 @@ class Elsewhere:
     def settle(self) -> None:
         pass
 
+    def before_move(self, finish: object) -> None:
+        pass
+
     def works(self) -> bool:
         return True
 
