@@ -23,6 +23,7 @@ from lib.workspace.bundle_sync.depot import Depot, Known
 from lib.workspace.bundle_sync.errors import (
     BundleMissing,
     BundleStoreUnavailable,
+    Diverged,
     PointerLost,
 )
 from lib.workspace.bundle_sync.fetching import fetch
@@ -89,6 +90,7 @@ class BundleSync:
             self._look, every_seconds=refresh_seconds, patience_seconds=patience_seconds
         )
         self._known: Known | None = None
+        self._restored: int | None = None
         self._finish: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[Pointer], None]] = []
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="bundle-notes")
@@ -169,8 +171,8 @@ class BundleSync:
                 try:
                     if self._step():
                         return
-                except ObjectNotFound:
-                    self.restore()
+                except ObjectNotFound as ex:
+                    self._restore_once(ex)
         raise BundleStoreUnavailable("Others keep publishing; try again in a moment.")
 
     def restore(self) -> None:
@@ -186,6 +188,16 @@ class BundleSync:
             )
         event(_log, logging.WARNING, "repository_restored", seq=known.pointer.seq)
         fetch(self._depot, self._repository, known.pointer, anew=True)
+
+    def _restore_once(self, missing: ObjectNotFound) -> None:
+        """Restore, unless that has not helped already."""
+        seq = self._known.pointer.seq if self._known else None
+        if seq == self._restored:
+            raise BundleStoreUnavailable(
+                f"{missing} The bundle store does not have it either; see `git fsck`."
+            ) from missing
+        self._restored = seq
+        self.restore()
 
     def works(self) -> bool:
         """Return whether the store could be used when it last was."""
@@ -218,7 +230,13 @@ class BundleSync:
             CommitInDoubt: it is not known.
             StoreUnavailable: it did not move.
         """
-        moved = self._moves.move(old, new, is_in=lambda _: False)  # lost is tried again, or let be
+        rows = {*new.increments} - {*old.pointer.increments}
+
+        def is_in(now: Known) -> bool:
+            same = (now.pointer.base, now.pointer.swept_at) == (new.base, new.swept_at)
+            return same and rows <= {*now.pointer.increments}
+
+        moved = self._moves.move(old, new, is_in=is_in)
         if moved is not None:
             self._keep(moved)
             self._state.count(folds=new.increments != old.pointer.increments)
@@ -285,9 +303,12 @@ class BundleSync:
             return self._point(ours, theirs)
         if is_seed(store.commit(theirs)):
             return self._begin_with(ours, instead_of=known)
-        with explained("The workspace cannot be written"):
-            self._repository.keep(theirs)  # for a person who has to merge
-        merged = merge(self._repository, ours, theirs, self._clock)
+        try:
+            merged = merge(self._repository, ours, theirs, self._clock)
+        except Diverged:
+            with explained("The workspace cannot be written"):
+                self._repository.keep(theirs)  # for the person who has to merge
+            raise
         return self._publish(known, store, merged) and self._point(ours, merged)
 
     def _publish(self, known: Known | None, source: ObjectSource, tip: str) -> bool:

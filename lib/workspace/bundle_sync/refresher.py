@@ -56,6 +56,9 @@ class Refresher:
             self._look()
         except FloomError:
             pass  # the state tells of it
+        except RuntimeError:  # the end of what it needs
+            if not self._is_closed:
+                raise
         finally:
             with self._lock:
                 self._due = time.monotonic() + self._every_seconds

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Final
 
@@ -23,6 +23,7 @@ MIN_REBASE_BYTES: Final = 256 * 1024  # below, a restore is one round trip anywa
 MAX_MOVES: Final = 1_500  # since the base: about 5,000 objects of one-line commits
 SWEEP_EVERY: Final = timedelta(hours=24)
 KEEP: Final = timedelta(hours=24)  # what nobody names: a slow writer may be about to
+REBASE_REST: Final = timedelta(minutes=5)  # after one that failed
 IDLE_SECONDS: Final = 30.0
 _TRIES: Final = 50  # while others publish
 
@@ -48,6 +49,7 @@ class Upkeep:
         self._store = store
         self._clock = clock
         self._writer = writer
+        self._no_rebase_before = datetime.min.replace(tzinfo=UTC)
         self._changed = threading.Condition()
         self._is_due = False
         self._is_closed = False
@@ -75,10 +77,12 @@ class Upkeep:
         known = self._sync.read_pointer()
         if known is None or not self._store.has(known.pointer.tip):
             return False
-        if is_rebase_due(known.pointer):
-            return self._rebase(known)
-        if folded := due_to_fold(known.pointer):
+        if folded := due_to_fold(known.pointer):  # first: a base that fails must not let it grow
             return self._fold(known, folded)
+        if is_rebase_due(known.pointer) and self._clock.now() >= self._no_rebase_before:
+            # not again at once where that fails: a base is the largest of all uploads
+            self._no_rebase_before = self._clock.now() + REBASE_REST
+            return self._rebase(known)
         return self._is_sweep_due(known.pointer) and self._sweep(known)
 
     def _rebase(self, known: Known) -> bool:
@@ -86,6 +90,7 @@ class Upkeep:
         base = put_base(self._depot, self._store, pointer.tip, seq=pointer.seq)
         done = self._replace(known, lambda now: now.rebased(base, self._sync.signature()))
         self._tell("bundles_rebased", base.size, started, done=done)
+        self._no_rebase_before = self._clock.now()
         return done
 
     def _fold(self, known: Known, folded: Sequence[Increment]) -> bool:
