@@ -259,7 +259,12 @@ class _LocalParts:
             worker_source=self.worker_source,
             worker_removal=self.removal,
             issues=self.issues,
-            sharing=self._sharing(),
+            sharing=Sharing(
+                shares=self.stores.shares,
+                workspace=self.workspace,
+                load_manifest=self.load_manifest,
+                clock=self.clock,
+            ),
             load_manifest=self.load_manifest,
             once=Once(
                 claims=self.stores.claims,
@@ -338,14 +343,6 @@ class _LocalParts:
             clock=self.clock,
             publish=self.bundles.attach if self.bundles is not None else None,
             origin=RemoteOrigin(self.git, self._memory(self.git)) if self.git else None,
-        )
-
-    def _sharing(self) -> Sharing:
-        return Sharing(
-            shares=self.stores.shares,
-            workspace=self.workspace,
-            load_manifest=self.load_manifest,
-            clock=self.clock,
         )
 
     def _bundles(self) -> Bundles | None:

@@ -126,7 +126,7 @@ class FailureIssues:
         if report.tried_since is None:
             return False
         request = _request(report.run_id)
-        return self._workspace.find_request(request, since=report.tried_since) is not None
+        return self._workspace.find_request(request, since=report.tried_since).commit is not None
 
     def _is_due(self, failure: FailureIssue) -> bool:
         query = IssueQuery(status="open", asset_type="worker", asset_id=failure.run.worker_id)

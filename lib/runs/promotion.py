@@ -167,7 +167,8 @@ class Promotions:
         """Return the issue that somebody made who could not record it."""
         if before.promotion_began_at is None:
             return None
-        commit = self._workspace.find_request(request_of(before), since=before.promotion_began_at)
+        since = before.promotion_began_at
+        commit = self._workspace.find_request(request_of(before), since=since).commit
         try:
             return None if commit is None else self._issues.created_in(commit).id
         except NotFound:  # somebody else's commit with our trailer

@@ -20,7 +20,7 @@ from typing import Final
 from lib.clock import Clock
 from lib.errors import FloomError
 from lib.log import event
-from lib.workspace.ancestry import REQUEST_TRAILER, find_request_above
+from lib.workspace.ancestry import RequestTrailers, find_request_since
 from lib.workspace.commit_objects import compose_message, encode_commit
 from lib.workspace.draft import CommitResult, Draft, Group, Publisher, Request
 from lib.workspace.errors import CommitInDoubt, RequestDone, WorkspaceConflict, WorkspaceUnavailable
@@ -160,7 +160,7 @@ class Committer:
             self._repository.store.keep(draft.pack.contents())
             draft.source.hand_over()
             self._write_out_published(draft, applied.settled)
-            if self._publisher is None:
+            if self._publisher is None:  # else it is published, and nothing may fail it any more
                 synced.result()
         elif self._publisher is not None and not self._publisher.confirm(draft.parent):
             return False  # nothing to do was true of an old tree
@@ -215,10 +215,10 @@ class Committer:
 
     def _refuse_done(self, draft: Draft, request: Request) -> None:
         """Refuse what a commit that was in doubt, and came in meanwhile, has done already."""
-        name = (request.trailers or {}).get(REQUEST_TRAILER)
-        if self._publisher is None or name is None or request.began_at == draft.parent:
-            return
-        done = find_request_above(self._repository.store, request.began_at, draft.parent, name)
+        trailers, tip = request.trailers, draft.parent
+        if self._publisher is None or not isinstance(trailers, RequestTrailers) or tip is None:
+            return  # only what is published elsewhere can be in doubt
+        done = find_request_since(self._repository.store, trailers, tip)
         if done is not None:
             raise RequestDone(done)
 

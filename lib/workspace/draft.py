@@ -41,7 +41,6 @@ class Request:
         message: The subject, or a function that is called after `change`.
         from_disk: The change takes over what the folder holds, so the folder
             already has it.
-        began_at: Main's commit when it was asked for.
     """
 
     change: Change
@@ -49,7 +48,6 @@ class Request:
     author: Author
     trailers: Mapping[str, str] | None
     from_disk: bool
-    began_at: str | None = None
     answer: Future[CommitResult] = field(default_factory=Future)
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from io import SEEK_END
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, BinaryIO, Final, cast
@@ -21,7 +22,7 @@ from typing import IO, Any, BinaryIO, Final, cast
 from lib.clock import rfc3339
 from lib.errors import Conflict
 from lib.manifest.models import Manifest
-from lib.workspace.errors import WorkspaceUnavailable
+from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
 from lib.workspace.export_files import ExportFile, LeftOut, Selection, select, without_damaged
 from lib.workspace.issues import names
 from lib.workspace.registry import MANIFEST, ManifestLoader
@@ -91,8 +92,26 @@ def export(
     tip = workspace.refresh()
     at = exported_at or (workspace.commit_info(tip).committed_at if tip else None)
     tree = workspace.view(tip)
-    chosen = without_damaged(tree, select(tree))
+    chosen = select(tree)
     _check_count(chosen.files, limits)
+    write = partial(
+        _export, tree, load_manifest=load_manifest, at=at, limits=limits, scratch=scratch
+    )
+    try:
+        return write(chosen)
+    except (ObjectNotFound, WorkspaceUnavailable):
+        return write(without_damaged(tree, chosen))
+
+
+def _export(
+    tree: TreeView,
+    chosen: Selection,
+    *,
+    load_manifest: ManifestLoader,
+    at: datetime | None,
+    limits: ZipLimits,
+    scratch: str | None,
+) -> Export:
     summary = _Summary(tree, chosen, load_manifest).build(at)
     try:
         contents = _contents(tree, chosen.files, summary)

@@ -16,7 +16,7 @@ from typing import Final
 from lib.clock import Clock
 from lib.storage.ports import ClaimStore
 from lib.storage.records import PendingClaim, StoredAnswer
-from lib.workspace.ancestry import REQUEST_TRAILER
+from lib.workspace.ancestry import REQUEST_TRAILER, RequestTrailers, Search
 from lib.workspace.errors import RequestDone
 from lib.workspace.workspace import Workspace
 
@@ -90,12 +90,7 @@ class Once:
         if taking.answer is not None:
             return Answered(taking.answer, replayed=True)
         try:
-            answer = None
-            if taking.tried_since is not None and repeat is not None:
-                answer = self._find_lost(key, taking.tried_since, repeat)
-            is_replayed = answer is not None
-            if answer is None:
-                answer, is_replayed = self._effect(key, effect, repeat)
+            answer, is_replayed = self._have(key, taking.tried_since, effect, repeat)
             self._claims.settle(claim, answer)
         except BaseException:
             # also where the commit may stand: whoever comes next looks for it
@@ -103,17 +98,19 @@ class Once:
             raise
         return Answered(answer, replayed=is_replayed)
 
-    def _effect(
-        self, key: RequestKey, effect: Effect, repeat: Repeat | None
+    def _have(
+        self, key: RequestKey, tried_since: datetime | None, effect: Effect, repeat: Repeat | None
     ) -> tuple[StoredAnswer, bool]:
-        """Return the answer, and whether it is that of a commit which came in just now."""
-        try:
+        """Return the answer, and whether it is that of a commit which is there already."""
+        if repeat is None:
             return effect({REQUEST_TRAILER: key.scope}), False
-        except RequestDone as ex:
-            if repeat is None:
-                raise
-            return repeat(ex.commit), True
-
-    def _find_lost(self, key: RequestKey, since: datetime, repeat: Repeat) -> StoredAnswer | None:
-        commit = self._workspace.find_request(key.scope, since=since)
-        return None if commit is None else repeat(commit)
+        search = Search(None, self._workspace.tip())
+        if tried_since is not None:
+            search = self._workspace.find_request(key.scope, since=tried_since)
+        commit = search.commit
+        if commit is None:
+            try:
+                return effect(RequestTrailers(key.scope, searched=search.tip)), False
+            except RequestDone as ex:
+                commit = ex.commit
+        return repeat(commit), True

@@ -66,7 +66,7 @@ class Repository:
         Args:
             root: The workspace's folder. Its parents are never searched.
             engine_root: Our own checkout, which is refused.
-            durable: Force commits to disk. Off where a bundle store has them.
+            durable: Force commits to disk.
 
         Raises:
             WorkspaceUnavailable: the folder is refused, or cannot be written;

@@ -101,6 +101,7 @@ class Sharing:
         self._workspace = workspace
         self._load = load_manifest
         self._clock = clock
+        self._seen: str | None = ""  # tree id of all workers, which no tree has
         self.end_gone()
         workspace.on_tip(self.end_gone)
 
@@ -135,11 +136,15 @@ class Sharing:
         With each new tip: another worker of the same id has no link then.
         """
         try:
-            shares = self._shares.list()  # first: a worker made since is in the tip
-            tip = self._workspace.view()
+            workers = self._workspace.view().tree_id("workers")
+            if workers == self._seen:
+                return  # issues and contexts are most of what is committed
+            shares = self._shares.list()
+            tip = self._workspace.view()  # after the list: a worker made since is in it
             for share in shares:
                 if tip.tree_id(f"workers/{share.worker_id}") is None:
                     self._shares.delete(share.worker_id, token=share.token)
+            self._seen = workers
         except FloomError as ex:  # no reason for a commit to fail; looked at with the next tip
             event(_log, logging.WARNING, "shares_not_ended", error=str(ex))
 

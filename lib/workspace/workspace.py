@@ -5,24 +5,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from lib.clock import Clock
 from lib.errors import FloomError, Unavailable
 from lib.log import event
-from lib.storage.conditions import StoreWithoutConditions
 from lib.workspace import ancestry
-from lib.workspace import seed as seeding
+from lib.workspace.ancestry import Search
+from lib.workspace.beginning import Beginning, Origin
 from lib.workspace.bundles import BundleCache, BundleFile
 from lib.workspace.commit_objects import FLOOM, Author, CommitInfo
 from lib.workspace.committer import Committer
 from lib.workspace.draft import Change, CommitResult, Publisher, Request
-from lib.workspace.errors import ObjectNotFound, WorkspaceUnavailable
+from lib.workspace.errors import ObjectNotFound
 from lib.workspace.folder import Folder
 from lib.workspace.git_paths import shown
 from lib.workspace.history import History
@@ -75,21 +75,6 @@ class ReloadResult:
     skipped: tuple[Skipped, ...]
 
 
-class Origin(Protocol):
-    """Where a workspace that is new on this machine may come from."""
-
-    def find(self, tip: str | None) -> str | None:
-        """Return the commit that main is to begin with, all of it in the repository by now.
-
-        `tip` is what main has: nothing, or a seed.
-        None: there is nothing, so the workspace begins here.
-
-        Raises:
-            WorkspaceUnavailable: that cannot be known now.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class WorkerVersion:
     """One commit that changed a worker.
@@ -127,9 +112,6 @@ class Workspace:
         if publisher is not None:
             publisher.before_move(self._finish_write_out)
         self._owes_additions = False
-        # What a thread has searched for a request: its commit of that request looks at
-        # what came in since, however long after.
-        self._searched = threading.local()
         self._written_tip: str | None = None
         self._listeners: list[Callable[[], None]] = []
         self._committer = Committer(
@@ -174,6 +156,7 @@ class Workspace:
         with explained(f"The workspace folder {root} cannot be used"):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             state_dir.mkdir(parents=True, exist_ok=True)
+            shipped = None if (root / "workers").exists() else seed
         repository = Repository.open(root, engine_root=engine_root)
         folder = Folder(root, repository.scratch)
         publisher = publish(repository) if publish is not None else None
@@ -181,7 +164,8 @@ class Workspace:
             repository, folder=folder, state_dir=state_dir, clock=clock, publisher=publisher
         )
         try:
-            workspace._start_or_restore(seed, origin)
+            beginning = Beginning(repository, publisher, origin=origin, seed=shipped)
+            workspace._start_or_restore(beginning)
         except BaseException:
             workspace.close()
             raise
@@ -205,8 +189,8 @@ class Workspace:
     def refresh(self) -> str | None:
         """Return main's commit, after writing out a tip that a push or another server brought.
 
-        Costs one small read while main stands, and one of the bundle store now and then. Does not wait for a writer: that
-        writes out what it finds.
+        Costs one small read while main stands, and one of the bundle store now and then.
+        Does not wait for a writer: that writes out what it finds.
 
         Raises:
             WorkspaceUnavailable: the repository cannot be read.
@@ -249,10 +233,7 @@ class Workspace:
             InvalidPath: an edit that no tree may hold.
             Exception: whatever `change` raises, which fails nobody else.
         """
-        searched = getattr(self._searched, "tip", None)
-        self._searched.tip = None
-        began_at = searched or self.tip()
-        request = Request(change, message, author, trailers, from_disk=False, began_at=began_at)
+        request = Request(change, message, author, trailers, from_disk=False)
         return self._committed(self._committer.commit(request))
 
     def on_tip(self, listener: Callable[[], None]) -> None:
@@ -378,8 +359,8 @@ class Workspace:
         page = self._history.page(worker_id, self.tip(), below=below, limit=limit)
         return tuple(self._version(worker_id, each) for each in page.commits), page.next_index
 
-    def find_request(self, request: str, *, since: datetime) -> str | None:
-        """Return the commit with the trailer `Floom-Request: <request>`, if there is one.
+    def find_request(self, request: str, *, since: datetime) -> Search:
+        """Look for the commit with the trailer `Floom-Request: <request>`.
 
         Args:
             request: What `once.py` gives a commit as its trailer.
@@ -393,8 +374,9 @@ class Workspace:
         if self._publisher is not None:
             with explained("The workspace cannot be written"), self._repository.turnstile.held():
                 self._publisher.settle()
-        tip = self._searched.tip = self.tip()
-        return ancestry.find_request(self._repository.store, tip, request, since=since)
+        tip = self.tip()
+        found = ancestry.find_request(self._repository.store, tip, request, since=since)
+        return Search(found, tip)
 
     def held(self) -> tuple[str, ...]:
         """Return paths that were edited on disk while they changed in git.
@@ -419,32 +401,30 @@ class Workspace:
         info = self.commit_info(commit)
         return WorkerVersion(commit, self.tree(info.tree).tree_id(f"workers/{worker_id}"), info)
 
-    def _start_or_restore(self, seed: Path | None, origin: Origin | None) -> None:
+    def _start_or_restore(self, beginning: Beginning) -> None:
         """Start; where a part of the repository is missing, from what was published."""
         try:
-            self._start(seed, origin)
+            self._start(beginning)
         except ObjectNotFound:
             if self._publisher is None:
                 raise
             with explained("The workspace cannot be written"), self._repository.turnstile.held():
                 self._publisher.restore()
-            self._start(seed, origin)
+            self._start(beginning)
 
-    def _start(self, seed: Path | None, origin: Origin | None) -> None:
+    def _start(self, beginning: Beginning) -> None:
         outcome = explained("The workspace folder cannot be brought up to date")
         with outcome, self._repository.turnstile.held():
             self._work_tree.begin()  # first: what is known of another repository is forgotten
-            is_settled = self._settle()
-            if origin is not None and self._is_new():
-                self._come_from(origin)
-            if self.tip() is None:
-                seeding.plant(self._repository, None if self._has_workers() else seed)
-            is_settled = is_settled and self._settle()
+            is_settled = beginning.begin()
             self._bring_to(self.tip())
         self._owes_additions = True
-        if is_settled:
-            with self._later_without_store():
+        try:
+            if is_settled:
                 self._add_what_people_made()
+        except Unavailable:
+            if self._publisher is None:  # else its store failed just then: later, then
+                raise
 
     def _add_what_people_made(self) -> None:
         """Record what was added while no server ran."""
@@ -453,49 +433,6 @@ class Workspace:
                 _log, logging.WARNING, "workspace_path_skipped", path=each.path, reason=each.reason
             )
         self._owes_additions = False
-
-    @contextmanager
-    def _later_without_store(self) -> Iterator[None]:
-        """Go on where the bundle store fails just then; without one, fail."""
-        try:
-            yield
-        except Unavailable:
-            if self._publisher is None:
-                raise
-
-    def _settle(self) -> bool:
-        """Come to one tip with what was published; False where that cannot be done now.
-
-        Then what is here can be read and nothing is written, of which the publisher
-        tells. A new workspace is not begun then, and nothing is with a store that
-        would lose commits.
-        """
-        try:
-            if self._publisher is not None:
-                self._publisher.settle()
-        except StoreWithoutConditions:
-            raise
-        except FloomError:
-            if self._is_new():
-                raise
-            return False
-        return True
-
-    def _is_new(self) -> bool:
-        tip = self.tip()
-        return tip is None or seeding.is_seed(self.commit_info(tip))
-
-    def _come_from(self, origin: Origin) -> None:
-        """Begin with what is elsewhere, instead of a seed of our own."""
-        tip = self.tip()
-        commit = origin.find(tip)
-        if commit is not None and tip is not None and commit != tip:
-            self._repository.keep(tip)  # a seed, but runs may be frozen at it
-        if commit is not None and not self._repository.point(tip, commit):
-            raise WorkspaceUnavailable("Somebody pushed to the new workspace; start again.")
-
-    def _has_workers(self) -> bool:
-        return (self._folder.root / "workers").exists()
 
     def _write_out_moved(self) -> None:
         try:

@@ -14,26 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-from lib.clock import Clock, rfc3339
+from lib.clock import Clock
 from lib.errors import FloomError
 from lib.log import event
-from lib.storage.ports import BlobNotFound
+from lib.workspace.ancestry import is_ancestor
 from lib.workspace.bundle_sync.courtesy import Courtesy
 from lib.workspace.bundle_sync.depot import Depot, Known
 from lib.workspace.bundle_sync.errors import (
     BundleMissing,
     BundleStoreUnavailable,
     Diverged,
-    PointerLost,
 )
 from lib.workspace.bundle_sync.fetching import fetch
-from lib.workspace.bundle_sync.memory import Memory
+from lib.workspace.bundle_sync.head import Head
 from lib.workspace.bundle_sync.merging import Relation, merge, relate
-from lib.workspace.bundle_sync.moves import PointerMoves
-from lib.workspace.bundle_sync.new_objects import is_ancestor
-from lib.workspace.bundle_sync.pointer import Increment, Pointer, Signature
-from lib.workspace.bundle_sync.refresher import PATIENCE_SECONDS, Refresher
-from lib.workspace.bundle_sync.state import BundleState, StateKeeper
+from lib.workspace.bundle_sync.pointer import Increment, Pointer
+from lib.workspace.bundle_sync.refresher import Refresher
+from lib.workspace.bundle_sync.state import StateKeeper
 from lib.workspace.bundle_sync.writing import put_base, put_increment
 from lib.workspace.draft import Group
 from lib.workspace.errors import CommitInDoubt, ObjectNotFound
@@ -41,7 +38,6 @@ from lib.workspace.object_store import ObjectSource
 from lib.workspace.repository import Repository, explained
 from lib.workspace.seed import is_seed
 
-REFRESH_SECONDS: Final = 1.0
 _ROUNDS: Final = 8  # of settling, while others publish
 
 _log = logging.getLogger(__name__)
@@ -53,12 +49,11 @@ class BundleSync:
     Args:
         repository: Whose main it is.
         depot: The workspace's blobs.
-        memory: Whether the store was ever seen.
-        address: The store's, for people.
-        writer: Names this process in the pointer.
-        clock: Dates pointers.
+        head: Their pointer.
+        courtesy: To other machines.
+        state: Told how things go.
+        clock: Dates merges.
         check: Raises where the store cannot be trusted; called before each use.
-        wait: Sleeps for so many seconds between two tries.
         refresh_seconds: How old a read may be.
         patience_seconds: How long a reader waits for the store.
     """
@@ -67,46 +62,33 @@ class BundleSync:
         self,
         repository: Repository,
         depot: Depot,
-        memory: Memory,
+        head: Head,
         *,
-        address: str,
-        writer: str,
+        courtesy: Courtesy,
+        state: StateKeeper,
         clock: Clock,
-        check: Callable[[], None] = lambda: None,
-        wait: Callable[[float], None] = time.sleep,
-        refresh_seconds: float = REFRESH_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
+        check: Callable[[], None],
+        refresh_seconds: float,
+        patience_seconds: float,
     ) -> None:
         self._repository = repository
         self._depot = depot
-        self._memory = memory
-        self._writer = writer
+        self._head = head
+        self._courtesy = courtesy
+        self._state = state
         self._clock = clock
         self._check = check
-        self._moves = PointerMoves(depot, wait=wait)
-        self._courtesy = Courtesy(depot, writer, clock, wait=wait)
-        self._state = StateKeeper(address, clock)
         self._refresher = Refresher(
             self._look, every_seconds=refresh_seconds, patience_seconds=patience_seconds
         )
-        self._known: Known | None = None
-        self._restored: int | None = None
+        self._restored: int | None = None  # the pointer at which that was tried
         self._finish: Callable[[], None] = lambda: None
-        self._listeners: list[Callable[[Pointer], None]] = []
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="bundle-notes")
 
     def close(self) -> None:
         """End the threads; idempotent."""
         self._refresher.close()
         self._beside.shutdown()
-
-    def state(self) -> BundleState:
-        """Return how things stand."""
-        return self._state.get()
-
-    def on_publish(self, listener: Callable[[Pointer], None]) -> None:
-        """Call `listener`, which returns at once, with each pointer that was moved or read."""
-        self._listeners.append(listener)
 
     def before_move(self, finish: Callable[[], None]) -> None:
         """Call `finish` before main is brought to what others published.
@@ -126,13 +108,13 @@ class BundleSync:
             FloomError: it was not; the branch stands.
         """
         with self._told():
-            if self._known is None or self._known.pointer.tip != group.parent:
+            if self._head.known is None or self._head.tip() != group.parent:
                 self._settle_before()
-            known = self._known
-            if (known.pointer.tip if known else None) != group.parent:
+            known = self._head.known
+            if self._head.tip() != group.parent:
                 return False
-            self._courtesy.let_pass(lambda: self.read_pointer() is not known)
-            if self._known is not known:
+            self._courtesy.let_pass(lambda: self._head.read() is not known)
+            if self._head.known is not known:
                 self._settle_before()
                 return False
             if self._publish(known, group.source, group.tip):
@@ -150,7 +132,7 @@ class BundleSync:
             FloomError: that cannot be known now.
         """
         with self._told():
-            known = self.read_pointer()
+            known = self._head.read()
             if known is None or known.pointer.tip != tip:
                 self._settle_before()
         return self._repository.tip() == tip
@@ -181,7 +163,7 @@ class BundleSync:
         Raises:
             FloomError: the store or the repository cannot be used.
         """
-        known = self.read_pointer()
+        known = self._head.read()
         if known is None:
             raise BundleStoreUnavailable(
                 "A part of the repository is missing, and the bundle store does not have it."
@@ -191,7 +173,7 @@ class BundleSync:
 
     def _restore_once(self, missing: ObjectNotFound) -> None:
         """Restore, unless that has not helped already."""
-        seq = self._known.pointer.seq if self._known else None
+        seq = self._head.known.pointer.seq if self._head.known else None
         if seq == self._restored:
             raise BundleStoreUnavailable(
                 f"{missing} The bundle store does not have it either; see `git fsck`."
@@ -201,55 +183,16 @@ class BundleSync:
 
     def works(self) -> bool:
         """Return whether the store could be used when it last was."""
-        return self._known is not None and self._state.get().last_error is None
+        return self._head.known is not None and self._state.get().last_error is None
 
     def refresh(self) -> None:
         """Follow what others published, at most every so often; never fails, never waits long."""
         self._refresher.refresh()
 
-    def read_pointer(self) -> Known | None:
-        """Return the pointer as it is in the store; None where there is none yet.
-
-        Raises:
-            PointerLost: there was one.
-            FloomError: it cannot be read.
-        """
-        known = self._known
-        try:
-            now = self._depot.read_pointer(unless_etag=known.etag if known else None)
-        except BlobNotFound as ex:
-            if self._memory.has_seen:
-                raise PointerLost(_LOST) from ex
-            return None
-        return self._keep(now) if now is not None else known
-
-    def replace(self, old: Known, new: Pointer) -> bool:
-        """Move the pointer to one with the same tip; False when another came first.
-
-        Raises:
-            CommitInDoubt: it is not known.
-            StoreUnavailable: it did not move.
-        """
-        rows = {*new.increments} - {*old.pointer.increments}
-
-        def is_in(now: Known) -> bool:
-            same = (now.pointer.base, now.pointer.swept_at) == (new.base, new.swept_at)
-            return same and rows <= {*now.pointer.increments}
-
-        moved = self._moves.move(old, new, is_in=is_in)
-        if moved is not None:
-            self._keep(moved)
-            self._state.count(folds=new.increments != old.pointer.increments)
-        return moved is not None
-
-    def signature(self) -> Signature:
-        """Return who moves a pointer, and when."""
-        return Signature(self._writer, rfc3339(self._clock.now()))
-
     def _look(self) -> None:
         with self._failures_told():
-            known = self._known
-            now = self.read_pointer()
+            known = self._head.known
+            now = self._head.read()
             if now is not None and now is known and self._repository.tip() == now.pointer.tip:
                 self._tell_works()
                 return
@@ -272,13 +215,13 @@ class BundleSync:
 
     def _step(self) -> bool:
         """Come nearer to one tip; returns whether this is it."""
-        known, ours = self.read_pointer(), self._repository.tip()
+        known, ours = self._head.read(), self._repository.tip()
         if known is None:
             return ours is None or self._publish(None, self._repository.store, ours)
         try:
             fetched = fetch(self._depot, self._repository, known.pointer)
         except BundleMissing:
-            if self.read_pointer() is known:
+            if self._head.read() is known:
                 raise
             return False  # folded or swept meanwhile
         if fetched:
@@ -322,13 +265,11 @@ class BundleSync:
             if stored is None:
                 stored = put_increment(self._depot, source, old, tip, seq=known.pointer.seq + 1)
                 looking.result()
-            new = known.pointer.published(stored, self.signature())
-            moved = self._moves.move(known, new, is_in=lambda now: self._leads_to(now, tip))
-            if moved is not None:
-                self._keep(moved)
+            new = known.pointer.published(stored, self._head.signature())
+            if self._head.move(known, new, is_in=lambda now: self._leads_to(now, tip)):
                 self._tell_published(stored.size, started)
                 return True
-            now = self.read_pointer()
+            now = self._head.read()
             if now is None or now.pointer.tip != old:
                 return False
             # The same tip: its bundles were folded meanwhile, or swept, and ours with them.
@@ -344,15 +285,11 @@ class BundleSync:
         started = time.monotonic()
         seq = instead_of.pointer.seq + 1 if instead_of else 1
         base = put_base(self._depot, source or self._repository.store, tip, seq=seq)
-        moved = self._moves.move(
-            instead_of,
-            Pointer.first(base, self.signature()),
-            is_in=lambda now: self._leads_to(now, tip),
-        )
-        if moved is not None:
-            self._keep(moved)
+        first = Pointer.first(base, self._head.signature())
+        moved = self._head.move(instead_of, first, is_in=lambda now: self._leads_to(now, tip))
+        if moved:
             self._tell_published(base.size + base.idx_size, started)
-        return moved is not None
+        return moved
 
     def _leads_to(self, now: Known, tip: str) -> bool:
         """Whether a commit of ours is among what a pointer leads to; it is in the repository."""
@@ -365,15 +302,6 @@ class BundleSync:
         with explained("The workspace cannot be written"):
             self._finish()
             return self._repository.point(old, new)
-
-    def _keep(self, known: Known) -> Known:
-        with explained("The workspace cannot be written"):
-            self._memory.keep()
-        self._known = known
-        self._state.saw(known.pointer)
-        for listener in self._listeners:
-            listener(known.pointer)
-        return known
 
     def _tell_published(self, size: int, started: float) -> None:
         self._state.published(size)
@@ -401,9 +329,3 @@ class BundleSync:
     def _tell_works(self) -> None:
         if self._state.worked():
             event(_log, logging.INFO, "bundle_sync_works_again")
-
-
-_LOST: Final = (
-    "The bundle store has no HEAD.json any more, although it had one: is it the right bucket, and "
-    "is it whole? Nothing was changed; docs/git-workspace.md says how to go on."
-)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lib.workspace.commit_objects import CommitInfo, parse_commit
+from lib.workspace.ancestry import commits_between, read_commit
 from lib.workspace.object_store import ObjectSource
 from lib.workspace.tree_objects import FOLDER, Kind, TreeEntry
 
@@ -40,65 +40,12 @@ def between(source: ObjectSource, old: str | None, new: str) -> Iterator[NewObje
     """
     yielded: set[str] = set()
     for sha, info in commits_between(source, old, new):
-        parents = [_commit(source, parent).tree for parent in info.parents]
+        parents = [read_commit(source, parent).tree for parent in info.parents]
         for each in _of_tree(source, parents, info.tree):
             if each.sha not in yielded:
                 yielded.add(each.sha)
                 yield each
         yield NewObject(sha, "commit")
-
-
-def commits_between(
-    source: ObjectSource, old: str | None, new: str
-) -> list[tuple[str, CommitInfo]]:
-    """Return the ancestors of `new` that `old` has not, `new` among them, parents first."""
-    known = _ancestors_within(source, old, new) if old is not None else frozenset()
-    ordered: list[tuple[str, CommitInfo]] = []
-    seen: set[str] = set()
-    pending: list[tuple[str, CommitInfo | None]] = [(new, None)]
-    while pending:
-        sha, done = pending.pop()
-        if done is not None:
-            ordered.append((sha, done))
-        elif sha not in seen and sha not in known:
-            seen.add(sha)
-            info = _commit(source, sha)
-            pending.append((sha, info))
-            pending.extend((parent, None) for parent in reversed(info.parents))
-    return ordered
-
-
-def is_ancestor(source: ObjectSource, old: str, new: str) -> bool:
-    """Return whether `old` is `new` or one of its ancestors."""
-    return old == new or old in _reached(source, new, until=old)
-
-
-def _ancestors_within(source: ObjectSource, old: str, new: str) -> frozenset[str]:
-    """Return enough ancestors of `old` to stop at on the way down from `new`.
-
-    Nearly always `new` was built on `old`, and a straight line leads there.
-    """
-    at = new
-    while at != old:
-        parents = _commit(source, at).parents
-        if len(parents) != 1:
-            return frozenset(_reached(source, old))
-        at = parents[0]
-    return frozenset({old})
-
-
-def _reached(source: ObjectSource, tip: str, *, until: str | None = None) -> set[str]:
-    seen, pending = {tip}, [tip]
-    while pending and until not in seen:
-        for parent in _commit(source, pending.pop()).parents:
-            if parent not in seen:
-                seen.add(parent)
-                pending.append(parent)
-    return seen
-
-
-def _commit(source: ObjectSource, sha: str) -> CommitInfo:
-    return parse_commit(source.read(sha, "commit"))
 
 
 def _of_tree(source: ObjectSource, before: Iterable[str], tree: str) -> Iterator[NewObject]:

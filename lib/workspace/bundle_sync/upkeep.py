@@ -12,8 +12,8 @@ from typing import Final
 
 from lib.clock import Clock
 from lib.log import event
-from lib.workspace.bundle_sync.bundle_sync import BundleSync
 from lib.workspace.bundle_sync.depot import Depot, Known
+from lib.workspace.bundle_sync.head import Head
 from lib.workspace.bundle_sync.pointer import Increment, Pointer
 from lib.workspace.bundle_sync.writing import put_base, put_increment
 from lib.workspace.object_store import ObjectStore
@@ -34,21 +34,27 @@ class Upkeep:
     """One thread; whoever moved the pointer last sees to it.
 
     Args:
-        sync: Moves the pointer.
+        head: The pointer.
         depot: Where the bundles are.
         store: Has what they hold.
         clock: Says when to sweep.
-        writer: Names this process in the pointer.
+        refresh: Looks for a person's push, now and then.
     """
 
     def __init__(
-        self, sync: BundleSync, depot: Depot, store: ObjectStore, *, clock: Clock, writer: str
+        self,
+        head: Head,
+        depot: Depot,
+        store: ObjectStore,
+        *,
+        clock: Clock,
+        refresh: Callable[[], None],
     ) -> None:
-        self._sync = sync
+        self._head = head
         self._depot = depot
         self._store = store
+        self._refresh = refresh
         self._clock = clock
-        self._writer = writer
         self._no_rebase_before = datetime.min.replace(tzinfo=UTC)
         self._changed = threading.Condition()
         self._is_due = False
@@ -56,8 +62,8 @@ class Upkeep:
         self._thread = threading.Thread(target=self._work, name="bundle-upkeep", daemon=True)
 
     def start(self) -> None:
-        """Begin; looks after each pointer, and now and then for a person's push."""
-        self._sync.on_publish(self._notify)
+        """Begin; looks at each pointer of ours, and now and then for a person's push."""
+        self._head.on_pointer(self._notify)
         self._thread.start()
 
     def close(self) -> None:
@@ -74,21 +80,29 @@ class Upkeep:
         Raises:
             FloomError: the store cannot be used, or did not answer.
         """
-        known = self._sync.read_pointer()
+        known = self._head.read()
         if known is None or not self._store.has(known.pointer.tip):
             return False
         if folded := due_to_fold(known.pointer):  # first: a base that fails must not let it grow
             return self._fold(known, folded)
-        if is_rebase_due(known.pointer) and self._clock.now() >= self._no_rebase_before:
+        if self._is_rebase_due(known.pointer):
             # not again at once where that fails: a base is the largest of all uploads
             self._no_rebase_before = self._clock.now() + REBASE_REST
             return self._rebase(known)
         return self._is_sweep_due(known.pointer) and self._sweep(known)
 
+    def _is_due_for(self, pointer: Pointer) -> bool:
+        """Whether a look at the pointer alone says that there is something to do."""
+        is_long = bool(due_to_fold(pointer)) or self._is_rebase_due(pointer)
+        return is_long or self._is_sweep_due(pointer)
+
+    def _is_rebase_due(self, pointer: Pointer) -> bool:
+        return is_rebase_due(pointer) and self._clock.now() >= self._no_rebase_before
+
     def _rebase(self, known: Known) -> bool:
         started, pointer = time.monotonic(), known.pointer
         base = put_base(self._depot, self._store, pointer.tip, seq=pointer.seq)
-        done = self._replace(known, lambda now: now.rebased(base, self._sync.signature()))
+        done = self._replace(known, lambda now: now.rebased(base, self._head.signature()))
         self._tell("bundles_rebased", base.size, started, done=done)
         self._no_rebase_before = self._clock.now()
         return done
@@ -101,7 +115,7 @@ class Upkeep:
         into = put_increment(
             self._depot, self._store, old, last.tip, seq=last.seq, level=last.level + 1
         )
-        done = self._replace(known, lambda now: now.folded(folded, into, self._sync.signature()))
+        done = self._replace(known, lambda now: now.folded(folded, into, self._head.signature()))
         self._tell("bundles_folded", into.size, started, done=done)
         return done
 
@@ -114,9 +128,9 @@ class Upkeep:
             new = change(now.pointer)
             if new is None:
                 return False  # somebody else did it, or more
-            if self._sync.replace(now, new):
+            if self._head.replace(now, new):
                 return True
-            now = self._sync.read_pointer()
+            now = self._head.read()
         return False
 
     def _is_sweep_due(self, pointer: Pointer) -> bool:
@@ -131,7 +145,7 @@ class Upkeep:
         and swept, and stores it again: no clock decides whether that is safe.
         """
         unnamed = self._depot.list_unnamed(known.pointer.keys())
-        if not self._sync.replace(known, known.pointer.swept(self._sync.signature())):
+        if not self._head.replace(known, known.pointer.swept(self._head.signature())):
             return True  # look again
         count = self._depot.delete(unnamed, put_before=self._clock.now() - KEEP)
         event(_log, logging.INFO, "bundles_swept", deleted=count)
@@ -142,7 +156,7 @@ class Upkeep:
         event(_log, logging.INFO, what, bytes=size, milliseconds=took, used=done)
 
     def _notify(self, pointer: Pointer) -> None:
-        if pointer.writer == self._writer:
+        if pointer.writer == self._head.writer and self._is_due_for(pointer):
             with self._changed:
                 self._is_due = True
                 self._changed.notify_all()
@@ -150,9 +164,9 @@ class Upkeep:
     def _work(self) -> None:
         while self._begin():
             try:
-                while not self._is_closed and self._is_ours() and self.step():
+                while not self._is_closed and self.step():
                     pass
-                self._sync.refresh()
+                self._refresh()
             except Exception as ex:  # noqa: BLE001 # the thread must live
                 event(_log, logging.WARNING, "bundle_upkeep_failed", error=str(ex))
 
@@ -161,10 +175,6 @@ class Upkeep:
             self._changed.wait_for(lambda: self._is_due or self._is_closed, IDLE_SECONDS)
             self._is_due = False
             return not self._is_closed
-
-    def _is_ours(self) -> bool:
-        known = self._sync.read_pointer()
-        return known is not None and known.pointer.writer == self._writer
 
 
 def due_to_fold(pointer: Pointer) -> tuple[Increment, ...]:

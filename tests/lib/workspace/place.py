@@ -25,17 +25,6 @@ _GIT_ENV = {
 }
 
 
-def kill(process: subprocess.Popen[str]) -> list[str]:
-    """Kill a process and return what it printed and nobody has read.
-
-    Not `communicate()`: that does not see what `readline()` has read ahead.
-    """
-    process.kill()
-    with process:
-        assert process.stdout
-        return process.stdout.readlines()
-
-
 @dataclass
 class Place:
     """Where a workspace lies. `seed` has one worker, `hello`."""

@@ -26,8 +26,8 @@ def test_a_request_is_found_by_its_trailer(place: Place) -> None:
         clock.advance(seconds=1)
         commit(workspace, f"b{number}", f"{number}" * 64)
 
-    assert workspace.find_request("a" * 64, since=began) == wanted
-    assert workspace.find_request("a" * 63, since=began) is None
+    assert workspace.find_request("a" * 64, since=began).commit == wanted
+    assert workspace.find_request("a" * 63, since=began).commit is None
     workspace.close()
 
 
@@ -40,7 +40,7 @@ def test_history_before_the_request_is_not_walked(place: Place) -> None:
         commit(workspace, f"b{number}")
 
     since = clock.now() + CLOCK_SLACK + timedelta(seconds=1)
-    assert workspace.find_request("a" * 64, since=since) is None
+    assert workspace.find_request("a" * 64, since=since).commit is None
     workspace.close()
 
 
@@ -56,7 +56,7 @@ def test_a_request_is_found_below_a_merge_with_a_wrong_clock(place: Place) -> No
     place.git("merge", "-q", "-m", "merge", "origin/main", cwd=clone)
     place.git("push", "-q", "origin", "HEAD:main", cwd=clone)
 
-    assert workspace.find_request("a" * 64, since=clock.now()) == wanted
+    assert workspace.find_request("a" * 64, since=clock.now()).commit == wanted
     workspace.close()
 
 
@@ -66,5 +66,5 @@ def test_a_subject_cannot_pass_for_a_trailer(place: Place) -> None:
     title = f"x\n\n{REQUEST_TRAILER}: {'a' * 64}"
     workspace.commit(lambda _: [Put("contexts/x/y", b"1")], title, ANNA)
 
-    assert workspace.find_request("a" * 64, since=clock.now()) is None
+    assert workspace.find_request("a" * 64, since=clock.now()).commit is None
     workspace.close()

@@ -6,37 +6,18 @@ import json
 import random
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from lib.workspace.errors import WorkspaceConflict
 from lib.workspace.workspace import Delete, Put, Workspace
-from tests.lib.workspace.place import ANNA, Place, kill, put, write
+from tests.lib.workspace.place import ANNA, Place, put, write
+from tests.lib.workspace.processes import go, kill, start
 from tests.lib.workspace.writer import COUNTER
-
-ENGINE = Path(__file__).resolve().parents[3]
 
 
 def start_writer(place: Place, name: str, count: int) -> subprocess.Popen[str]:
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.lib.workspace.writer", str(place.base), name, str(count)],
-        cwd=ENGINE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert writer.stdout
-    assert writer.stdout.readline() == "ready\n"
-    return writer
-
-
-def go(*writers: subprocess.Popen[str]) -> None:
-    for writer in writers:
-        assert writer.stdin
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
+    return start("tests.lib.workspace.writer", place.base, name, count)
 
 
 def forget_write_out(place: Place, before: dict[str, bytes], state: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from lib.clock import Clock, ManualClock
 from lib.storage.ports import BlobStore
 from lib.workspace.bundle_sync import Bundles
+from lib.workspace.bundle_sync.upkeep import Upkeep
 from lib.workspace.repository import Repository
 from lib.workspace.workspace import Put, Workspace
 from tests.lib.workspace.place import ANNA, Place
@@ -65,6 +66,14 @@ class Machine:
                 workspace.close()
         finally:
             bundles.close()
+
+
+@contextmanager
+def kept(machine: Machine) -> Iterator[tuple[Workspace, Upkeep]]:
+    """A workspace and its upkeep, which goes on step by step."""
+    with machine.running() as (workspace, bundles):
+        assert bundles.upkeep is not None
+        yield workspace, bundles.upkeep
 
 
 def new_machine(base: Path, name: str, store: BlobStore) -> Machine:

@@ -299,14 +299,20 @@ class TestJoining:
         assert store.get(f"{PREFIX}HEAD.json") == before
 
 
+@pytest.fixture
+def once(one: Machine, store: BlobStore) -> OnceMoved:
+    """What happens once, when machine one has just moved the pointer."""
+    once = OnceMoved(store)
+    one.store = once.store
+    return once
+
+
 class TestPublishedIsPublished:
     """What the pointer leads to stands, whatever happens before the branch is there."""
 
     def test_a_push_just_before_the_branch_moves_is_joined(
-        self, one: Machine, two: Machine, store: BlobStore
+        self, once: OnceMoved, one: Machine, two: Machine, store: BlobStore
     ) -> None:
-        once = OnceMoved(store)
-        one.store = once.store
         with one.opened() as first:
             open_issue(first)
             clone = one.place.clone()
@@ -320,10 +326,8 @@ class TestPublishedIsPublished:
             assert open_issue(first) == [3]
 
     def test_a_push_of_the_same_path_is_left_to_a_person(
-        self, one: Machine, store: BlobStore
+        self, once: OnceMoved, one: Machine, store: BlobStore
     ) -> None:
-        once = OnceMoved(store)
-        one.store = once.store
         with one.opened() as first:
             open_issue(first)
             clone = one.place.clone()
@@ -336,10 +340,8 @@ class TestPublishedIsPublished:
             assert first.commit_info(published).message == "open 2\n"
 
     def test_a_branch_that_cannot_be_read_then_is_no_failure_of_the_commit(
-        self, one: Machine, store: BlobStore
+        self, once: OnceMoved, one: Machine, store: BlobStore
     ) -> None:
-        once = OnceMoved(store)
-        one.store = once.store
         with one.opened() as workspace:
             open_issue(workspace)
             main = one.place.root / ".git/refs/heads/main"
@@ -347,16 +349,13 @@ class TestPublishedIsPublished:
             once.do = lambda: main.write_bytes(b"")
             assert open_issue(workspace) == [2]
             main.write_bytes(before)
-            assert (
-                open_issue(workspace)[-1] == 3
-            )  # made on the branch first, then on what was published
+            # made on the branch first, then on what was published
+            assert open_issue(workspace)[-1] == 3
             assert issues(workspace) == ["1", "2", "3"]
 
     def test_a_value_that_cannot_be_removed_then_is_no_failure_of_the_commit(
-        self, one: Machine, store: BlobStore
+        self, once: OnceMoved, one: Machine, store: BlobStore
     ) -> None:
-        once = OnceMoved(store)
-        one.store = once.store
         with one.opened() as workspace:
             open_issue(workspace)
             scratch = one.place.root / ".git/floom/tmp"
@@ -370,9 +369,8 @@ class TestPublishedIsPublished:
             assert open_issue(workspace) == [2]
             for value in scratch.glob("ref-*"):
                 value.rmdir()
-            assert (
-                open_issue(workspace)[-1] == 3
-            )  # made on the branch first, then on what was published
+            # made on the branch first, then on what was published
+            assert open_issue(workspace)[-1] == 3
 
     def test_a_lock_that_a_killed_push_left_doubles_nothing(
         self, one: Machine, store: BlobStore
@@ -389,10 +387,8 @@ class TestPublishedIsPublished:
             assert workspace.tip() == pointer(store)["tip"]
 
     def test_a_branch_that_cannot_be_moved_follows_later(
-        self, one: Machine, store: BlobStore
+        self, once: OnceMoved, one: Machine, store: BlobStore
     ) -> None:
-        once = OnceMoved(store)
-        one.store = once.store
         with one.opened() as workspace:
             open_issue(workspace)
             once.do = lambda: take_staged(one)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +22,7 @@ from tests.lib.workspace.bundle_sync.machine import (
     put,
 )
 from tests.lib.workspace.bundle_sync.writer import COUNTER
-from tests.lib.workspace.place import kill
-
-ENGINE = Path(__file__).resolve().parents[4]
+from tests.lib.workspace.processes import go, kill, start
 
 # The order of a publication. Each is a moment at which a machine may end.
 STEPS = [
@@ -60,25 +56,14 @@ class Shared:
         )
 
 
-def start(
+def start_machine(
     machine: Machine, name: str, shared: Shared, count: int, *, step: str = "-"
 ) -> subprocess.Popen[str]:
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.lib.workspace.bundle_sync.writer", str(machine.place.base),
-         name, shared.address, str(count), step],
-        cwd=ENGINE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, **shared.environment},  # noqa: TID251 - a process like this one
+    return start(
+        "tests.lib.workspace.bundle_sync.writer",
+        machine.place.base, name, shared.address, count, step,
+        environment=shared.environment,
     )  # fmt: skip
-    assert writer.stdout
-    assert writer.stdout.readline() == "ready\n"
-    return writer
-
-
-def go(*writers: subprocess.Popen[str]) -> None:
-    for writer in writers:
-        assert writer.stdin
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
 
 
 def check_whole(base: Path, store: BlobStore, acknowledged: dict[str, int]) -> int:
@@ -111,7 +96,7 @@ def many_at_once(base: Path, shared: Shared, machines: int, commits: int) -> Non
     writers = []
     for number in range(machines):
         machine = new_machine(base, f"m{number}", shared.store)
-        writers.append(start(machine, f"m{number}", shared, commits))
+        writers.append(start_machine(machine, f"m{number}", shared, commits))
     go(*writers)
     for writer in writers:
         with writer:
@@ -146,7 +131,7 @@ def test_killed_at_a_step(tmp_path: Path, step: str) -> None:
     """What was acknowledged is there, for others and after a new start; no other is blocked."""
     shared = Shared.folder(tmp_path)
     victim, other = (new_machine(tmp_path, name, shared.store) for name in ("victim", "other"))
-    writer = start(victim, "victim", shared, 0, step=step)
+    writer = start_machine(victim, "victim", shared, 0, step=step)
     go(writer)
     with writer:
         output = writer.stdout.read() if writer.stdout else ""
@@ -169,7 +154,10 @@ def kill_at_random(base: Path, rounds: int) -> None:
     acknowledged: dict[str, int] = {}
     for number in range(rounds):
         names = {machine: f"{name}{number}" for machine, name in ((0, "v"), (1, "o"))}
-        writers = [start(victim, names[0], shared, 0), start(other, names[1], shared, 0)]
+        writers = [
+            start_machine(victim, names[0], shared, 0),
+            start_machine(other, names[1], shared, 0),
+        ]
         go(*writers)
         lines = []
         for writer in writers:

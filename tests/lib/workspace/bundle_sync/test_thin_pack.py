@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.workspace.ancestry import commits_between, is_ancestor
 from lib.workspace.bundle_sync import bundle_file
 from lib.workspace.bundle_sync.bundle_file import Bundle
 from lib.workspace.bundle_sync.errors import BundleStoreUnavailable
-from lib.workspace.bundle_sync.new_objects import between, commits_between, is_ancestor
+from lib.workspace.bundle_sync.new_objects import between
 from lib.workspace.bundle_sync.thin_pack import combine, write_pack
 from lib.workspace.object_cache import MAX_CACHED_OBJECT_BYTES
 from lib.workspace.packs import PackBuilder

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -15,11 +14,7 @@ from lib.clock import ManualClock
 from lib.storage.files import FileBlobStore
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import BlobStore
-from lib.workspace.bundle_sync import Bundles
-from lib.workspace.bundle_sync.bundle_sync import BundleSync
-from lib.workspace.bundle_sync.depot import Depot
 from lib.workspace.bundle_sync.upkeep import FOLD_AT, KEEP, MIN_REBASE_BYTES, SWEEP_EVERY, Upkeep
-from lib.workspace.repository import Repository
 from lib.workspace.workspace import Workspace
 from tests.contract.fused import Fuse, Killed
 from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore
@@ -28,27 +23,15 @@ from tests.lib.workspace.bundle_sync.machine import (
     Machine,
     bundle_keys,
     clone_with_stock_git,
+    kept,
     new_machine,
     pointer,
     put,
 )
 from tests.lib.workspace.place import wait_for
 
-
-@contextmanager
-def kept(machine: Machine) -> Iterator[tuple[Workspace, Upkeep]]:
-    """A workspace and its upkeep, which goes on step by step."""
-    made: list[Upkeep] = []
-
-    def attach(bundles: Bundles, repository: Repository) -> BundleSync:
-        sync = bundles.attach(repository)
-        depot = Depot(machine.store, PREFIX)
-        upkeep = Upkeep(sync, depot, repository.store, clock=machine.clock, writer="test")
-        made.append(upkeep)
-        return sync
-
-    with machine.running(attach) as (workspace, _):
-        yield workspace, made[0]
+# more beside the base than a restore should read
+NOISE = b"".join(b"%d\n" % (number**7) for number in range(MIN_REBASE_BYTES // 8))
 
 
 def levels(store: BlobStore) -> list[int]:
@@ -97,8 +80,7 @@ def test_a_base_is_made_anew_when_a_restore_reads_much_beside_it(
 ) -> None:
     with kept(one) as (workspace, upkeep):
         first = pointer(store)["base"]["key"]
-        noise = b"".join(b"%d\n" % (number**7) for number in range(MIN_REBASE_BYTES // 8))
-        put(workspace, "contexts/a/large", noise)
+        put(workspace, "contexts/a/large", NOISE)
         tip = put(workspace, "contexts/a/small")
         assert upkeep.step()
         head = pointer(store)
@@ -208,7 +190,7 @@ class Meanwhile:
 
 def sweep(upkeep: Upkeep) -> None:
     """Sweep, as one does whose upkeep has just come to that."""
-    known = upkeep._sync.read_pointer()
+    known = upkeep._head.read()
     assert known is not None
     assert upkeep._sweep(known)
 
@@ -252,8 +234,7 @@ def test_a_base_that_was_swept_while_its_maker_slept_is_not_used(
     one.store, two.store = FaultyStore(store, meanwhile), store
     one.clock = two.clock = clock
     with kept(one) as (workspace, slow), kept(two) as (_, upkeep):
-        noise = b"".join(b"%d\n" % (number**7) for number in range(MIN_REBASE_BYTES // 8))
-        put(workspace, "contexts/a/large", noise)
+        put(workspace, "contexts/a/large", NOISE)
         put(workspace, "contexts/a/small")
 
         def asleep() -> None:
@@ -317,10 +298,10 @@ def test_the_thread_outlives_whatever_goes_wrong(one: Machine, store: BlobStore)
     one.store = FaultyStore(store, choose)
     with one.running() as (workspace, bundles):
         bundles.start()
-        put(workspace, "contexts/a/first")
-        wait_for(failed.is_set)
         for number in range(FOLD_AT):
             put(workspace, f"contexts/a/{number}")
+        wait_for(failed.is_set)
+        put(workspace, "contexts/a/next")
         wait_for(lambda: 1 in levels(store))
 
 
@@ -361,8 +342,7 @@ def due_fold(workspace: Workspace) -> None:
 
 
 def due_base(workspace: Workspace) -> None:
-    noise = b"".join(b"%d\n" % (number**7) for number in range(MIN_REBASE_BYTES // 8))
-    put(workspace, "contexts/a/large", noise)
+    put(workspace, "contexts/a/large", NOISE)
 
 
 def due_sweep(workspace: Workspace) -> None:

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from lib.clock import ManualClock
 from lib.ids import Ids
 from lib.workspace.issues import IssueQuery, Issues
-from tests.lib.workspace.place import Place, kill
-from tests.lib.workspace.test_recovery import go
-
-ENGINE = Path(__file__).resolve().parents[4]
+from tests.lib.workspace.place import Place
+from tests.lib.workspace.processes import go, kill, start
 
 
 def start_writer(place: Place, name: str, count: int) -> subprocess.Popen[str]:
-    writer = subprocess.Popen(
-        [sys.executable, "-m", "tests.lib.workspace.issues.writer", str(place.base), name, str(count)],
-        cwd=ENGINE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    assert writer.stdout
-    assert writer.stdout.readline() == "ready\n"
-    return writer
+    return start("tests.lib.workspace.issues.writer", place.base, name, count)
 
 
 def comment_counts(place: Place) -> dict[str, int]:
