@@ -238,9 +238,8 @@ class WorkspaceIssues:
             clear_asset=change.clear_asset,
         )
         changed = issue_view(self._issues.update(issue_id, wanted, **_who(call)))
-        return Reply(
-            changed, 200, text_warnings(change.title or "", change.body or "", *change.labels or ())
-        )
+        texts = (change.title, change.body, change.asset_id, *(change.labels or ()))
+        return Reply(changed, 200, text_warnings(*texts))
 
 
 class IssueComments:
@@ -292,10 +291,8 @@ def _asset(asset_type: str | None, asset_id: str | None) -> Asset | None:
 
 
 def _made(issue: Issue) -> Reply:
-    headers = {
-        "location": f"/workspace/issues/{issue.id}",
-        **text_warnings(issue.title, issue.body, *issue.labels, issue.source or ""),
-    }
+    texts = (issue.title, issue.body, issue.source, issue.asset_id, *issue.labels)
+    headers = {"location": f"/workspace/issues/{issue.id}", **text_warnings(*texts)}
     return Reply(issue_view(issue), 201, headers)
 
 

@@ -28,9 +28,10 @@ def warning_headers(findings: Sequence[Finding], *, left_out: int = 0) -> dict[s
     return {WARNING: "; ".join(said)} if said else {}
 
 
-def text_warnings(*texts: str) -> dict[str, str]:
+def text_warnings(*texts: str | None) -> dict[str, str]:
     """Return the header for texts that are saved in no file of the caller's; none for none."""
-    return warning_headers([found for text in texts for found in scan("text", text.encode())])
+    given = filter(None, texts)
+    return warning_headers([found for text in given for found in scan("text", text.encode())])
 
 
 def _places(findings: Sequence[Finding]) -> str:

@@ -228,7 +228,16 @@ def test_a_change_that_was_made_is_answered_though_comments_are_damaged(
     assert answer.json["title"] == "second"
 
 
-def test_a_credential_in_a_label_is_named(call: Call) -> None:
+@pytest.mark.parametrize("change", [False, True])
+@pytest.mark.parametrize("where", ["title", "body", "labels", "asset_id"])
+def test_a_credential_in_any_text_is_named(call: Call, where: str, change: bool) -> None:
     leak = "npm_" + "aB3dE6gH9j" * 3 + "aB3dE6"
-    answer = call("POST", "/workspace/issues", {"title": "first", "labels": [leak]})
+    body: dict[str, Any] = {"title": "first", where: [leak] if where == "labels" else leak}
+    if where == "asset_id":
+        body["asset_type"] = "worker"
+    if change:
+        issue_id = call("POST", "/workspace/issues", {"title": "before"}).json["id"]
+        answer = call("PATCH", f"/workspace/issues/{issue_id}", body)
+    else:
+        answer = call("POST", "/workspace/issues", body)
     assert "npm token" in answer.headers["x-floom-warning"]

@@ -13,7 +13,7 @@ from lib.errors import Invalid
 from lib.manifest.loader import load_manifest
 from lib.workspace.deny_list import is_denied
 from lib.workspace.errors import InvalidPath, WorkspaceConflict
-from lib.workspace.git_paths import refusal
+from lib.workspace.git_paths import MAX_DEPTH, refusal
 from lib.workspace.worker_source import (
     MAX_FILES,
     CapabilityRequiresAdmin,
@@ -313,7 +313,11 @@ SEGMENT = st.text(
     min_size=1,
     max_size=12,
 ).filter(lambda name: refusal(name) is None and is_denied(name) is None)
-PATH = st.lists(SEGMENT, min_size=1, max_size=6).map("/".join)
+DEEPEST = MAX_DEPTH - len(("workers", "notes"))  # folders inside the worker's own
+PATH = st.one_of(
+    st.lists(SEGMENT, min_size=1, max_size=6).map("/".join),
+    st.builds(lambda depth, name: "d/" * depth + name, st.integers(7, DEEPEST), SEGMENT),
+)
 CONTENT = st.one_of(st.just(b""), st.binary(max_size=60), st.just(bytes(range(256))))
 FILES = st.dictionaries(PATH, st.tuples(CONTENT, st.booleans()), max_size=5)
 
