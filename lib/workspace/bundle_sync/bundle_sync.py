@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from lib.clock import Clock
@@ -30,7 +30,7 @@ from lib.workspace.bundle_sync.head import Head
 from lib.workspace.bundle_sync.merging import Relation, merge, relate
 from lib.workspace.bundle_sync.pointer import Increment, Pointer
 from lib.workspace.bundle_sync.refresher import Refresher
-from lib.workspace.bundle_sync.state import StateKeeper
+from lib.workspace.bundle_sync.state import READING, WRITING, Part, StateKeeper
 from lib.workspace.bundle_sync.writing import put_base, put_increment
 from lib.workspace.draft import Group
 from lib.workspace.errors import CommitInDoubt, ObjectNotFound
@@ -117,7 +117,12 @@ class BundleSync:
             if self._head.known is not known:
                 self._settle_before()
                 return False
-            if self._publish(known, group.source, group.tip):
+            try:
+                is_published = self._publish(known, group.source, group.tip)
+            except CommitInDoubt:
+                self._state.count(in_doubt=1)
+                raise
+            if is_published:
                 self._courtesy.won()
                 return True
             self._courtesy.lost()
@@ -189,6 +194,13 @@ class BundleSync:
         """Follow what others published, at most every so often; never fails, never waits long."""
         self._refresher.refresh()
 
+    def tend(self) -> None:
+        """Refresh, and where the store took nothing, try whether it does again."""
+        self.refresh()
+        if self._state.fails_to_write():
+            with suppress(FloomError), self._told(WRITING):
+                self._depot.probe()
+
     def _look(self) -> None:
         with self._failures_told():
             known = self._head.known
@@ -245,7 +257,8 @@ class BundleSync:
                 self._repository.keep(ours)  # runs may be frozen at it
             return self._point(ours, theirs)
         if is_seed(store.commit(theirs)):
-            return self._begin_with(ours, instead_of=known)
+            with self._told(WRITING):
+                return self._begin_with(ours, instead_of=known)
         try:
             merged = merge(self._repository, ours, theirs, self._clock)
         except Diverged:
@@ -257,7 +270,12 @@ class BundleSync:
     def _publish(self, known: Known | None, source: ObjectSource, tip: str) -> bool:
         """Publish what `tip` has beyond the pointer; False when another came first."""
         if known is None:
-            return self._begin_with(tip, instead_of=None, source=source)
+            with self._told(WRITING):
+                return self._begin_with(tip, instead_of=None, source=source)
+        with self._told(WRITING):
+            return self._publish_increment(known, source, tip)
+
+    def _publish_increment(self, known: Known, source: ObjectSource, tip: str) -> bool:
         started, old = time.monotonic(), known.pointer.tip
         looking = self._beside.submit(self._courtesy.look)
         stored: Increment | None = None
@@ -309,23 +327,22 @@ class BundleSync:
         event(_log, logging.INFO, "bundle_published", bytes=size, milliseconds=took)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, part: Part = READING) -> Iterator[None]:
         """Keep for the state whether the store can be used."""
-        with self._failures_told():
+        with self._failures_told(part):
             yield
-        self._tell_works()
+        self._tell_works(part)
 
     @contextmanager
-    def _failures_told(self) -> Iterator[None]:
+    def _failures_told(self, part: Part = READING) -> Iterator[None]:
         try:
             self._check()
             yield
         except FloomError as ex:
-            self._state.count(in_doubt=isinstance(ex, CommitInDoubt))
-            if self._state.failed(str(ex)):
+            if self._state.failed(str(ex), part):
                 event(_log, logging.ERROR, "bundle_sync_failed", error=str(ex))
             raise
 
-    def _tell_works(self) -> None:
-        if self._state.worked():
+    def _tell_works(self, part: Part = READING) -> None:
+        if self._state.worked(part):
             event(_log, logging.INFO, "bundle_sync_works_again")

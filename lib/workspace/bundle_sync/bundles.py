@@ -94,7 +94,7 @@ class Bundles:
             self._depot,
             repository.store,
             clock=self._clock,
-            refresh=self._sync.refresh,
+            tend=self._sync.tend,
         )
         return self._sync
 

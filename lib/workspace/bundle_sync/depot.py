@@ -26,6 +26,7 @@ from lib.workspace.bundle_sync.pointer import (
 
 POINTER: Final = "HEAD.json"
 WAIT: Final = "WAIT.json"
+PROBE: Final = "PROBE"
 MAX_WAIT_BYTES: Final = 4096
 _TRIES: Final = 3
 
@@ -68,12 +69,18 @@ class Depot:
         """Move the pointer; None: there is none yet.
 
         Raises:
+            BundleStoreUnavailable: it is too long.
             PreconditionFailed: it is another by now.
             PutInDoubt: the store did not say whether it moved.
         """
+        data = pointer.encode()
+        if len(data) > MAX_POINTER_BYTES:  # nobody could read it
+            raise BundleStoreUnavailable(
+                "Too many bundles wait to be folded; bundle_upkeep_failed in the log says why."
+            )
         info = self._store.put(
             self._prefix + POINTER,
-            pointer.encode(),
+            data,
             if_absent=instead_of is None,
             if_match=None if instead_of is None else instead_of.etag,
         )
@@ -148,6 +155,10 @@ class Depot:
     def put_wait(self, note: bytes) -> None:
         """Leave such a note."""
         self._store.put(self._prefix + WAIT, note)
+
+    def probe(self) -> None:
+        """Put something that nobody reads."""
+        self._store.put(self._prefix + PROBE, b"")
 
     def _put_once(self, key: str, data: bytes) -> None:
         """Store what nobody else stores, and be sure that it is there.

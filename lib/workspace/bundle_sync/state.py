@@ -5,9 +5,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final, Literal
 
 from lib.clock import Clock
 from lib.workspace.bundle_sync.pointer import Pointer
+
+Part = Literal["reading", "writing"]
+READING: Final = "reading"
+WRITING: Final = "writing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,12 @@ class BundleState:
     failing_since: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: str
+    since: datetime
+
+
 class StateKeeper:
     """The state as it changes. Any thread may call."""
 
@@ -50,11 +61,20 @@ class StateKeeper:
         self._clock = clock
         self._lock = threading.Lock()
         self._state = BundleState(store)
+        self._failing: dict[Part, _Failure] = {}
 
     def get(self) -> BundleState:
         """Return the present one."""
         with self._lock:
-            return self._state
+            worst = self._failing.get(WRITING) or self._failing.get(READING)
+            if worst is None:
+                return self._state
+            return replace(self._state, last_error=worst.error, failing_since=worst.since)
+
+    def fails_to_write(self) -> bool:
+        """Return whether the store did not take what was last put there."""
+        with self._lock:
+            return WRITING in self._failing
 
     def saw(self, pointer: Pointer) -> None:
         """The pointer was read, or moved."""
@@ -87,17 +107,19 @@ class StateKeeper:
                 folds=self._state.folds + folds,
             )
 
-    def worked(self) -> bool:
-        """The store answered; returns whether it had not before."""
+    def worked(self, part: Part = READING) -> bool:
+        """The store answered; returns whether it had not before. What it takes it can be read."""
         with self._lock:
-            had_failed = self._state.last_error is not None
-            self._state = replace(self._state, last_error=None, failing_since=None)
-            return had_failed
+            ended = [self._failing.pop(each, None) for each in {READING, part}]
+            return any(ended)
 
-    def failed(self, error: str) -> bool:
-        """It did not, or not as it should; returns whether that is news."""
+    def failed(self, error: str, part: Part = READING) -> bool:
+        """It did not, or not as it should; returns whether that is news.
+
+        A failure to write stands until something was written: that it can be read says
+        nothing of it.
+        """
         with self._lock:
-            is_news = error != self._state.last_error
-            since = self._state.failing_since or self._clock.now()
-            self._state = replace(self._state, last_error=error, failing_since=since)
-            return is_news
+            known = self._failing.get(part)
+            self._failing[part] = _Failure(error, known.since if known else self._clock.now())
+            return known is None or known.error != error

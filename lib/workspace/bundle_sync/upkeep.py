@@ -38,7 +38,7 @@ class Upkeep:
         depot: Where the bundles are.
         store: Has what they hold.
         clock: Says when to sweep.
-        refresh: Looks for a person's push, now and then.
+        tend: Called now and then: nobody else looks for a push while nothing is asked.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Upkeep:
         store: ObjectStore,
         *,
         clock: Clock,
-        refresh: Callable[[], None],
+        tend: Callable[[], None],
     ) -> None:
         self._head = head
         self._depot = depot
         self._store = store
-        self._refresh = refresh
+        self._tend = tend
         self._clock = clock
         self._no_rebase_before = datetime.min.replace(tzinfo=UTC)
         self._changed = threading.Condition()
@@ -166,7 +166,7 @@ class Upkeep:
             try:
                 while not self._is_closed and self.step():
                     pass
-                self._refresh()
+                self._tend()
             except Exception as ex:  # noqa: BLE001 # the thread must live
                 event(_log, logging.WARNING, "bundle_upkeep_failed", error=str(ex))
 

@@ -743,3 +743,61 @@ def test_any_history_that_git_makes_is_restored(
         assert second.tip() == tip
     two.place.fsck()
     git("clone", "-q", str(two.place.root), str(two.place.base / "clone"), cwd=two.place.base)
+
+
+class Full(Fuse):
+    """A store that can be read while nothing more fits in."""
+
+    is_full = False
+
+    def step(self, name: str) -> None:
+        if self.is_full and name == "before put":
+            raise StoreUnavailable("The quota is used up.")
+
+
+def test_that_nothing_can_be_written_is_told_until_something_was(one: Machine) -> None:
+    full = Full()
+    one.store = full.protect(one.store)
+    with one.running() as (workspace, bundles):
+        put(workspace, "contexts/a/x")
+        full.is_full = True
+        with pytest.raises(StoreUnavailable):
+            put(workspace, "contexts/a/y")
+        workspace.refresh()  # which works
+        assert bundles.state().last_error == "The quota is used up."
+        full.is_full = False
+        workspace.refresh()
+        assert bundles.state().last_error == "The quota is used up."
+        put(workspace, "contexts/a/y")
+        assert bundles.state().last_error is None
+
+
+def test_a_store_that_takes_something_again_is_found_out_without_a_commit(one: Machine) -> None:
+    full, syncs = Full(), list[BundleSync]()
+    one.store = full.protect(one.store)
+
+    def attach(bundles: Bundles, repository: Repository) -> BundleSync:
+        syncs.append(bundles.attach(repository))
+        return syncs[0]
+
+    with one.running(attach) as (workspace, bundles):
+        full.is_full = True
+        with pytest.raises(StoreUnavailable):
+            put(workspace, "contexts/a/y")
+        syncs[0].tend()
+        assert bundles.state().last_error is not None
+        full.is_full = False
+        syncs[0].tend()
+        assert bundles.state().last_error is None
+
+
+def test_commits_in_doubt_are_counted_once(one: Machine, store: BlobStore) -> None:
+    silence = Silence("lost before")
+    one.store, one.wait = FaultyStore(store, silence), lambda _: None
+    with one.running() as (workspace, bundles):
+        put(workspace, "contexts/a/x")
+        silence.falls()
+        with pytest.raises(CommitInDoubt):
+            put(workspace, "contexts/a/y")
+        silence.ends()
+        assert bundles.state().in_doubt == 1

@@ -9,6 +9,7 @@ from lib.storage.ports import PreconditionFailed
 from lib.workspace.bundle_sync.bundle_file import Bundle
 from lib.workspace.bundle_sync.depot import Depot
 from lib.workspace.bundle_sync.errors import BundleStoreUnavailable
+from lib.workspace.bundle_sync.pointer import Base, Pointer, Signature
 from tests.lib.workspace.bundle_sync.faulty_store import FaultyStore
 
 BUNDLE = Bundle("a" * 40, "b" * 40, b"PACK")
@@ -42,6 +43,20 @@ def test_a_put_that_is_on_its_way_for_long_is_not_stored() -> None:
     real = MemoryBlobStore()
     with pytest.raises(BundleStoreUnavailable, match="could not be stored"):
         depot(real, "lost before", *[BUSY] * 9).put_increment(BUNDLE, level=0, seq=7)
+    assert [*real.list("")] == []
+
+
+def test_a_pointer_that_nobody_could_read_is_not_put() -> None:
+    real = MemoryBlobStore()
+    increments = [(0, seq, "b" * 40, "0" * 12, 1, "0" * 64) for seq in range(2, 2_500)]
+    base = Base(
+        key="bundles/1-000000000000.bundle", seq=1, tip="a" * 40, size=1, sha256="0" * 64,
+        idx_size=1, idx_sha256="0" * 64,
+    )  # fmt: skip
+    first = Pointer.first(base, Signature("us", "2026-01-01T00:00:00.000Z"))
+    long = first.model_copy(update={"increments": tuple(increments)})
+    with pytest.raises(BundleStoreUnavailable, match="wait to be folded"):
+        Depot(real, "ws/").put_pointer(long, instead_of=None)
     assert [*real.list("")] == []
 
 
