@@ -94,7 +94,8 @@ class Place:
 
     def clone(self) -> Path:
         target = self.base / f"clone-{time.monotonic_ns()}"
-        self.git("clone", "-q", str(self.root), str(target), cwd=self.base)
+        # --no-local: git would copy packs by name, which a merge of packs takes away meanwhile
+        self.git("clone", "-q", "--no-local", str(self.root), str(target), cwd=self.base)
         return target
 
     def push_commit(self, path: str, data: bytes, *, clone: Path | None = None) -> str:

@@ -17,6 +17,7 @@ from lib.storage.ports import (
     StoreUnavailable,
 )
 
+READ_ATTEMPTS: Final = 3
 FAULTS: Final = ("lost before", "lost after", "down", "late")
 Choose = Callable[[str, str], str | None]
 
@@ -108,10 +109,14 @@ class FaultyStore:
 
 
 def at_random(chance: random.Random, share: float) -> Choose:
-    """A schedule in which `share` of the calls fails, but for the first look at the store."""
+    """A schedule in which `share` of the requests fails, but for the first look at the store.
 
-    def choose(_method: str, key: str) -> str | None:
-        if "conditions-" in key or chance.random() >= share:
+    A read is repeated by an adapter, as what has no effect can be; a put is not.
+    """
+    of_reads = share**READ_ATTEMPTS
+
+    def choose(method: str, key: str) -> str | None:
+        if "conditions-" in key or chance.random() >= (share if method == "put" else of_reads):
             return None
         return chance.choice(FAULTS)
 
