@@ -32,7 +32,8 @@ from lib.workspace.workspace import Author, Edit, Put, Workspace
 
 SIZES: Final = (10, 1_000, 10_000)
 ROUNDS: Final = 40
-LONG_RUN: Final = 10_000
+LONG_RUN: Final = max(SIZES)
+LAST: Final = 100
 SECONDS: Final = 5.0
 CALLERS: Final = (1, 8, 32)
 PROCESSES: Final = 4
@@ -130,23 +131,22 @@ def _restore_repository(base: Path, name: str) -> None:
 
 
 def _in_the_long_run(folder: Path) -> str:
-    """Bytes that many commits of one line upload, with all that is folded behind them."""
+    """Time and bytes of commits of one line as they become many, with what is folded behind them."""
     folder.mkdir()
+    rows: list[list[str]] = []
+    took: list[float] = []
     with _opened(folder, "one", issues=100, upkeep=True) as (workspace, store):
         store.put_bytes.clear()
-        for number in range(LONG_RUN):
+        for number in range(1, LONG_RUN + 1):
             edit = Put(f"contexts/notes/{number % 97}", b"One line, number %d.\n" % number)
+            started = time.perf_counter()
             workspace.commit(lambda _, edit=edit: [edit], "bench", AUTHOR)  # type: ignore[misc]
-    average = sum(store.put_bytes) / LONG_RUN
-    return table(
-        ["what", "measured"],
-        [
-            [
-                f"uploaded a commit, of {LONG_RUN:,} of one line, with folding",
-                f"{average:,.0f} bytes",
-            ]
-        ],
-    )
+            took.append(time.perf_counter() - started)
+            if number in SIZES:
+                last = statistics.median(took[-LAST:])
+                average = sum(store.put_bytes) / number
+                rows.append([f"{number:,}", f"{last * 1e3:,.2f} ms", f"{average:,.0f} bytes"])
+    return table(["commits of one line", "median of the last 100", "uploaded each, so far"], rows)
 
 
 def _throughput(folder: Path) -> str:

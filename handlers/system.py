@@ -32,6 +32,9 @@ class HealthView(ResponseModel):
     status: Literal["ok", "unavailable"]
     version: str
     checks: dict[str, Literal["ok", "failed"]]
+    details: dict[str, str] = Field(
+        default={}, description="Of a check that failed, the code of its error: see /problems."
+    )
 
 
 class StatsView(ResponseModel):
@@ -160,10 +163,13 @@ class Health:
             view = HealthView(status="unavailable", version=VERSION, checks={"store": "failed"})
             return Reply(view, 503)
         checks: dict[str, Literal["ok", "failed"]] = {"store": "ok"}
+        details: dict[str, str] = {}
         bundles = self._bundles()
         if bundles is not None:
-            checks["bundle_store"] = "ok" if bundles.last_error is None else "failed"
-        return Reply(HealthView(status="ok", version=VERSION, checks=checks))
+            checks["bundle_store"] = "ok" if bundles.last_code is None else "failed"
+        if bundles is not None and bundles.last_code is not None:
+            details["bundle_store"] = bundles.last_code
+        return Reply(HealthView(status="ok", version=VERSION, checks=checks, details=details))
 
 
 class SandboxProbe:

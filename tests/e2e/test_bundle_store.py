@@ -78,6 +78,9 @@ def test_without_its_store_a_server_reads_and_does_not_write(tmp_path: Path) -> 
         assert answer.status_code == 503, answer.text
         assert issues(server) == ["before"]
         wait_for(lambda: server.client.get("/healthz").json()["checks"]["bundle_store"] == "failed")
+        assert server.client.get("/healthz").json()["details"] == {
+            "bundle_store": "store_unavailable"
+        }
         kinds = {
             each["kind"]: each["message"]
             for each in server.client.get("/system/overview").json()["needs_attention"]

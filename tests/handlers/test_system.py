@@ -61,7 +61,12 @@ def overview(get: Call) -> Callable[[], Any]:
 def test_health_is_public_and_short(get: Call) -> None:
     answer = get("/healthz")
     assert answer.status_code == 200
-    assert answer.json == {"status": "ok", "version": VERSION, "checks": {"store": "ok"}}
+    assert answer.json == {
+        "status": "ok",
+        "version": VERSION,
+        "checks": {"store": "ok"},
+        "details": {},
+    }
 
 
 class BrokenStore(MemoryRunStore):
@@ -79,6 +84,7 @@ def test_health_says_so_when_the_store_cannot_be_written(world: World, get: Call
         "status": "unavailable",
         "version": VERSION,
         "checks": {"store": "failed"},
+        "details": {},
     }
 
 

@@ -339,7 +339,7 @@ class BundleSync:
             self._check()
             yield
         except FloomError as ex:
-            if self._state.failed(str(ex), part):
+            if self._state.failed(ex, part):
                 event(_log, logging.ERROR, "bundle_sync_failed", error=str(ex))
             raise
 

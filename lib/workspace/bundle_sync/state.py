@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from lib.clock import Clock
+from lib.errors import FloomError
 from lib.workspace.bundle_sync.pointer import Pointer
 
 Part = Literal["reading", "writing"]
@@ -31,6 +32,7 @@ class BundleState:
         folds: Increments and bases that were made of others.
         last_published_at: When it last did.
         last_error: Why the store, or what it holds, could not be used the last time.
+        last_code: The code of that error, for who may not read the rest.
         failing_since: When that began.
     """
 
@@ -45,12 +47,14 @@ class BundleState:
     folds: int = 0
     last_published_at: datetime | None = None
     last_error: str | None = None
+    last_code: str | None = None
     failing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: str
+    code: str
     since: datetime
 
 
@@ -69,7 +73,12 @@ class StateKeeper:
             worst = self._failing.get(WRITING) or self._failing.get(READING)
             if worst is None:
                 return self._state
-            return replace(self._state, last_error=worst.error, failing_since=worst.since)
+            return replace(
+                self._state,
+                last_error=worst.error,
+                last_code=worst.code,
+                failing_since=worst.since,
+            )
 
     def fails_to_write(self) -> bool:
         """Return whether the store did not take what was last put there."""
@@ -113,7 +122,7 @@ class StateKeeper:
             ended = [self._failing.pop(each, None) for each in {READING, part}]
             return any(ended)
 
-    def failed(self, error: str, part: Part = READING) -> bool:
+    def failed(self, error: FloomError, part: Part = READING) -> bool:
         """It did not, or not as it should; returns whether that is news.
 
         A failure to write stands until something was written: that it can be read says
@@ -121,5 +130,6 @@ class StateKeeper:
         """
         with self._lock:
             known = self._failing.get(part)
-            self._failing[part] = _Failure(error, known.since if known else self._clock.now())
-            return known is None or known.error != error
+            since = known.since if known else self._clock.now()
+            self._failing[part] = _Failure(str(error), error.code, since)
+            return known is None or known.error != str(error)

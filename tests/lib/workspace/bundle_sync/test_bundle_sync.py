@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from lib.clock import ManualClock
 from lib.errors import FloomError
+from lib.storage.conditions import StoreWithoutConditions
 from lib.storage.memory.blobs import MemoryBlobStore
-from lib.storage.ports import BlobStore, StoreUnavailable
+from lib.storage.ports import BlobInfo, BlobStore, StoreUnavailable
 from lib.workspace.bundle_sync import Bundles
 from lib.workspace.bundle_sync.bundle_sync import BundleSync
 from lib.workspace.bundle_sync.errors import (
@@ -801,3 +803,43 @@ def test_commits_in_doubt_are_counted_once(one: Machine, store: BlobStore) -> No
             put(workspace, "contexts/a/y")
         silence.ends()
         assert bundles.state().in_doubt == 1
+
+
+def test_a_store_that_ignores_conditions_is_told_by_its_code(one: Machine) -> None:
+    """Known workspaces open where the store is down; found out later, nothing is written."""
+
+    class Careless(MemoryBlobStore):
+        def put(self, key: str, data: bytes | BinaryIO, **_conditions: object) -> BlobInfo:
+            return super().put(key, data)
+
+    with one.opened() as workspace:
+        tip = put(workspace, "contexts/a/x")
+    down = Down()
+    one.store, down.is_down = down.protect(Careless()), True
+    with one.running() as (workspace, bundles):
+        down.is_down = False
+        with pytest.raises(StoreWithoutConditions):
+            put(workspace, "contexts/a/y")
+        assert bundles.state().last_code == "store_without_conditions"
+        assert workspace.refresh() == tip
+    with pytest.raises(StoreWithoutConditions), one.opened():
+        pass
+
+
+def test_back_to_a_point_in_time_by_going_forwards(
+    one: Machine, two: Machine, store: BlobStore
+) -> None:
+    """As the documents say, with stock git."""
+    git = one.place.git
+    with one.opened() as first, two.opened() as second:
+        then = put(first, "contexts/a/x", b"then")
+        files = one.place.in_git()
+        put(first, "contexts/a/x", b"now")
+        put(first, "contexts/a/y", b"new")
+        clone = one.place.clone()
+        git("restore", f"--source={then}", "--staged", "--worktree", ".", cwd=clone)
+        git("commit", "-qm", "back", cwd=clone)
+        git("push", "-q", "origin", "HEAD:main", cwd=clone)
+        assert first.refresh() == second.refresh() == pointer(store)["tip"]
+        assert one.place.in_git() == two.place.in_git() == two.place.on_disk() == files
+        assert {info.message for _, info in second.history()} >= {"put contexts/a/y\n", "back\n"}
