@@ -33,7 +33,7 @@ class HealthView(ResponseModel):
     version: str
     checks: dict[str, Literal["ok", "failed"]]
     details: dict[str, str] = Field(
-        default={}, description="Of a check that failed, the code of its error: see /problems."
+        description="Of a check that failed, the code of its error: see /problems."
     )
 
 
@@ -159,8 +159,13 @@ class Health:
         """
         try:
             await blocking(self._runs.check)
-        except StoreUnavailable:
-            view = HealthView(status="unavailable", version=VERSION, checks={"store": "failed"})
+        except StoreUnavailable as error:
+            view = HealthView(
+                status="unavailable",
+                version=VERSION,
+                checks={"store": "failed"},
+                details={"store": error.code},
+            )
             return Reply(view, 503)
         checks: dict[str, Literal["ok", "failed"]] = {"store": "ok"}
         details: dict[str, str] = {}

@@ -84,7 +84,7 @@ def test_health_says_so_when_the_store_cannot_be_written(world: World, get: Call
         "status": "unavailable",
         "version": VERSION,
         "checks": {"store": "failed"},
-        "details": {},
+        "details": {"store": "store_unavailable"},
     }
 
 
