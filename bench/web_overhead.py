@@ -21,6 +21,7 @@ from bench.kit.table import table
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.clock import SystemClock
+from lib.web.access import Access
 from lib.web.app import create_app
 from lib.web.call import Call, PageReply
 from lib.web.operation import operation
@@ -50,12 +51,24 @@ class BareResource:
 class KernelResource:
     """The same answer through the gate and an operation."""
 
-    @operation("list", summary="List", query=PageQuery, responses={200: list[dict[str, str]]})
+    @operation(
+        "list",
+        access=Access.MEMBER,
+        summary="List",
+        query=PageQuery,
+        responses={200: list[dict[str, str]]},
+    )
     async def on_get(self, _call: Call[PageQuery, None]) -> PageReply:
         """Answer."""
         return PageReply(ROWS, "WzFd")
 
-    @operation("pooled", summary="List", query=PageQuery, responses={200: list[dict[str, str]]})
+    @operation(
+        "pooled",
+        access=Access.MEMBER,
+        summary="List",
+        query=PageQuery,
+        responses={200: list[dict[str, str]]},
+    )
     async def on_get_pooled(self, _call: Call[PageQuery, None]) -> PageReply:
         """Answer from a thread."""
         return PageReply(await blocking(bytes, ROWS), "WzFd")

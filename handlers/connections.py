@@ -10,9 +10,9 @@ from typing import Final, Literal
 from pydantic import Field, SecretStr
 
 from handlers.warnings import WARNING
-from lib.auth.principal import Role
 from lib.bootstrap import Services, lambda_handler
 from lib.secrets.mask import MIN_MASKED_CHARACTERS, can_be_masked
+from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
@@ -51,6 +51,7 @@ class Secrets:
 
     @operation(
         "listSecrets",
+        access=Access.MEMBER,
         summary="List secrets",
         query=PageQuery,
         responses={200: list[SecretView]},
@@ -62,6 +63,7 @@ class Secrets:
 
     @operation(
         "listSecretsAlias",
+        access=Access.MEMBER,
         summary="List secrets (alias)",
         query=PageQuery,
         responses={200: list[SecretView]},
@@ -73,9 +75,9 @@ class Secrets:
 
     @operation(
         "putSecret",
+        access=Access.ADMIN,
         summary="Store a secret",
         body=SecretValue,
-        role=Role.ADMIN,
         responses={204: None},
         errors=["validation_failed"],
     )
@@ -93,8 +95,8 @@ class Secrets:
 
     @operation(
         "deleteSecret",
+        access=Access.ADMIN,
         summary="Delete a secret",
-        role=Role.ADMIN,
         responses={204: None},
         errors=["secret_not_found"],
     )

@@ -21,6 +21,7 @@ from lib.bootstrap import lambda_handler
 from lib.errors import NotFound
 from lib.version import VERSION
 from lib.web import openapi
+from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.explanations import PROBLEMS, Problem
 from lib.web.headers import PAGE_HEADERS
@@ -86,13 +87,16 @@ class ErrorCode(ResponseModel):
 class Pages:
     """Swagger UI: its page, and the files that the page loads."""
 
-    @operation("getReference", summary="This reference", responses={200: _PAGE})
+    @operation(
+        "getReference", access=Access.PUBLIC, summary="This reference", responses={200: _PAGE}
+    )
     async def on_get(self, _call: Call[None, None]) -> Reply:
         """A page for browsers."""
         return Reply(INDEX, headers=PAGE_HEADERS, media_type=HTML)
 
     @operation(
         "getReferenceFile",
+        access=Access.PUBLIC,
         summary="A file of this reference",
         responses={200: Media(*_MEDIA_TYPES.values()), 304: None, 308: None},
         errors=["page_not_found"],
@@ -121,13 +125,19 @@ class Documents:
     def __init__(self, by_name: dict[str, Callable[[], bytes]]) -> None:
         self._by_name = {name: functools.cache(render) for name, render in by_name.items()}
 
-    @operation("getOpenApi", summary="The OpenAPI document", responses={200: dict[str, Any]})
+    @operation(
+        "getOpenApi",
+        access=Access.PUBLIC,
+        summary="The OpenAPI document",
+        responses={200: dict[str, Any]},
+    )
     async def on_get_openapi(self, _call: Call[None, None]) -> Reply:
         """What this page is made of: OpenAPI 3.1."""
         return Reply(await blocking(self._by_name["openapi.json"]))
 
     @operation(
         "getSchema",
+        access=Access.PUBLIC,
         summary="A JSON Schema",
         responses={200: Media(SCHEMA_JSON)},
         errors=["schema_not_found"],
@@ -142,13 +152,19 @@ class Documents:
 class ErrorCodes:
     """What the error codes mean; problems name their page as `type`."""
 
-    @operation("listErrorCodes", summary="List error codes", responses={200: list[ErrorCode]})
+    @operation(
+        "listErrorCodes",
+        access=Access.PUBLIC,
+        summary="List error codes",
+        responses={200: list[ErrorCode]},
+    )
     async def on_get_all(self, _call: Call[None, None]) -> list[ErrorCode]:
         """All codes that this API answers with, by name."""
         return [_error_code(problem) for _, problem in sorted(_problems().items())]
 
     @operation(
         "getErrorCode",
+        access=Access.PUBLIC,
         summary="Explain an error code",
         responses={200: ErrorCode},
         errors=["problem_not_found"],

@@ -19,6 +19,7 @@ from lib.runs.feedback import Leaving, NewFeedback
 from lib.runs.promotion import Promoted, Wanted
 from lib.secrets.mask import Mask
 from lib.storage.records import Feedback, StoredAnswer
+from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
@@ -105,6 +106,7 @@ class RunFeedback:
 
     @operation(
         "listRunFeedback",
+        access=Access.MEMBER,
         summary="List feedback on a run",
         query=PageQuery,
         responses={200: list[FeedbackView]},
@@ -116,6 +118,7 @@ class RunFeedback:
 
     @operation(
         "leaveRunFeedback",
+        access=Access.MEMBER,
         summary="Leave feedback on a run",
         body=LeaveFeedback,
         responses={201: FeedbackView, 200: FeedbackView},
@@ -180,6 +183,7 @@ class FeedbackPromotion:
 
     @operation(
         "promoteRunFeedback",
+        access=Access.MEMBER,
         summary="Make an issue of feedback",
         body=PromoteFeedback,
         responses={201: PromotionView, 200: PromotionView},

@@ -12,6 +12,7 @@ from handlers.idempotency import once_in_git
 from handlers.issue_views import IssueView, Title, issue_view, plain_line
 from handlers.warnings import text_warnings
 from lib.bootstrap import Services, lambda_handler
+from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
@@ -148,6 +149,7 @@ class WorkspaceIssues:
 
     @operation(
         "listIssues",
+        access=Access.MEMBER,
         summary="List issues",
         query=IssuesQuery,
         responses={200: IssueListView},
@@ -183,6 +185,7 @@ class WorkspaceIssues:
 
     @operation(
         "createIssue",
+        access=Access.MEMBER,
         summary="Open an issue",
         body=CreateIssue,
         responses={201: IssueView},
@@ -195,6 +198,7 @@ class WorkspaceIssues:
 
     @operation(
         "getIssue",
+        access=Access.MEMBER,
         summary="One issue with its comments",
         responses={200: IssueWithComments},
         errors=["issue_not_found", "issue_broken"],
@@ -207,6 +211,7 @@ class WorkspaceIssues:
 
     @operation(
         "updateIssue",
+        access=Access.MEMBER,
         summary="Change or close an issue",
         body=ChangeIssue,
         responses={200: IssueView},
@@ -251,6 +256,7 @@ class IssueComments:
 
     @operation(
         "createComment",
+        access=Access.MEMBER,
         summary="Comment on an issue",
         body=NewComment,
         responses={201: CommentView},

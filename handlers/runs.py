@@ -35,6 +35,7 @@ from lib.storage.records import (
     TriggerType,
 )
 from lib.web import sse
+from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.files import FileReply, file_reply
 from lib.web.media import Media
@@ -105,6 +106,7 @@ class Runs:
 
     @operation(
         "listRuns",
+        access=Access.MEMBER,
         summary="List runs",
         query=RunsQuery,
         responses={200: list[RunSummaryView]},
@@ -128,6 +130,7 @@ class Runs:
 
     @operation(
         "getRun",
+        access=Access.MEMBER,
         summary="One run with logs, artifacts and approvals",
         responses={200: RunDetailView},
         errors=["run_not_found", "secret_unreadable"],
@@ -184,6 +187,7 @@ class RunActions:
 
     @operation(
         "cancelRun",
+        access=Access.MEMBER,
         summary="Cancel a run",
         responses={200: RunView},
         errors=["run_not_found", "run_state_conflict", "secret_unreadable"],
@@ -195,6 +199,7 @@ class RunActions:
 
     @operation(
         "replayRun",
+        access=Access.MEMBER,
         summary="Run again with the same inputs",
         body=ReplayRun,
         body_required=False,
@@ -239,6 +244,7 @@ class RunLogs:
 
     @operation(
         "listRunLogs",
+        access=Access.MEMBER,
         summary="Log lines of a run",
         query=LogsQuery,
         responses={200: list[LogLineView]},
@@ -256,6 +262,7 @@ class RunLogs:
 
     @operation(
         "writeRunLog",
+        access=Access.RUN,
         summary="Write a line into the run's own log",
         body=NewLogLine,
         responses={204: None},
@@ -293,6 +300,7 @@ class RunEvents:
 
     @operation(
         "streamRunEvents",
+        access=Access.MEMBER,
         summary="Follow a run (server-sent events)",
         responses={200: Media(sse.EVENT_STREAM)},
         headers=["Last-Event-ID"],
@@ -337,6 +345,7 @@ class RunArtifacts:
 
     @operation(
         "getRunArtifact",
+        access=Access.MEMBER,
         summary="Download an artifact",
         responses={200: Media("*/*"), 206: Media("*/*"), 304: None},
         headers=["Range", "If-None-Match"],

@@ -9,6 +9,7 @@ from pydantic import Field
 from handlers.authors import author_of
 from handlers.warnings import warning_headers
 from lib.bootstrap import Services, lambda_handler
+from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.models import RequestModel, ResponseModel
 from lib.web.operation import operation
@@ -74,6 +75,7 @@ class WorkerShare:
 
     @operation(
         "shareWorker",
+        access=Access.MEMBER,
         summary="Share a worker by a link",
         responses={200: ShareView},
         errors=["worker_not_found"],
@@ -85,6 +87,7 @@ class WorkerShare:
 
     @operation(
         "unshareWorker",
+        access=Access.MEMBER,
         summary="Revoke a worker's link",
         responses={204: None},
         errors=["worker_not_found"],
@@ -103,6 +106,7 @@ class PublicShare:
 
     @operation(
         "getShare",
+        access=Access.PUBLIC,
         summary="A shared worker in outline",
         responses={200: OutlineView},
         errors=["share_not_found"],
@@ -121,6 +125,7 @@ class ShareImport:
 
     @operation(
         "importShare",
+        access=Access.MEMBER,
         summary="Copy a shared worker",
         body=ImportShare,
         responses={201: CopyView},

@@ -10,12 +10,12 @@ from pydantic import Field
 from handlers.run_views import RunSummaryView, run_summary
 from handlers.worker_views import rate
 from lib import metrics
-from lib.auth.principal import Role
 from lib.bootstrap import Services, lambda_handler
 from lib.overview import AttentionKind, Overview
 from lib.sandbox.port import SandboxMode
 from lib.storage.ports import StoreUnavailable
 from lib.version import VERSION
+from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.media import Media
 from lib.web.models import ResponseModel, Timestamp
@@ -149,6 +149,7 @@ class Health:
 
     @operation(
         "getHealth",
+        access=Access.PUBLIC,
         summary="Whether the server works",
         responses={200: HealthView, 503: HealthView},
     )
@@ -183,7 +184,12 @@ class SandboxProbe:
     def __init__(self, services: Services) -> None:
         self._sandbox = services.sandbox
 
-    @operation("getSandbox", summary="What isolates workers here", responses={200: SandboxView})
+    @operation(
+        "getSandbox",
+        access=Access.MEMBER,
+        summary="What isolates workers here",
+        responses={200: SandboxView},
+    )
     async def on_get(self, _call: Call[None, None]) -> SandboxView:
         """As the server's probe found it when it last started the process that forks workers."""
         report = await blocking(self._sandbox.inspect)
@@ -207,8 +213,8 @@ class Metrics:
 
     @operation(
         "getMetrics",
+        access=Access.ADMIN,
         summary="Metrics in the text form of Prometheus",
-        role=Role.ADMIN,
         responses={200: Media(metrics.MEDIA_TYPE)},
     )
     async def on_get(self, _call: Call[None, None]) -> Reply:
@@ -225,7 +231,12 @@ class SystemOverview:
         self._overview = services.overview
         self._clock = services.clock
 
-    @operation("getOverview", summary="The workspace at a glance", responses={200: OverviewView})
+    @operation(
+        "getOverview",
+        access=Access.MEMBER,
+        summary="The workspace at a glance",
+        responses={200: OverviewView},
+    )
     async def on_get(self, _call: Call[None, None]) -> OverviewView:
         """From counters and indexes; it costs the same with a million runs."""
         overview = await blocking(self._overview.read)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from lib.bootstrap import Services, lambda_handler
 from lib.runs.uploads import MAX_UPLOAD_BYTES, Announcement, UploadConflict
 from lib.storage.records import Upload
+from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.media import Media
 from lib.web.models import RequestModel, ResponseModel, Timestamp
@@ -61,6 +62,7 @@ class Uploads:
 
     @operation(
         "createUpload",
+        access=Access.MEMBER,
         summary="Announce bytes for a file input",
         body=NewUpload,
         responses={201: UploadView},
@@ -74,6 +76,7 @@ class Uploads:
 
     @operation(
         "putUpload",
+        access=Access.MEMBER,
         summary="Send the announced bytes",
         body=Media("*/*"),
         body_cap_bytes=MAX_UPLOAD_BYTES,

@@ -14,6 +14,7 @@ from handlers.warnings import warning_headers
 from handlers.worker_views import WorkerView, load_worker_view
 from lib.bootstrap import Services, lambda_handler
 from lib.errors import FieldError, Invalid
+from lib.web.access import Access
 from lib.web.answer import render
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
@@ -111,6 +112,7 @@ class WorkerFiles:
 
     @operation(
         "getWorkerFiles",
+        access=Access.MEMBER,
         summary="Read a worker's files",
         responses={200: FilesView},
         errors=["worker_not_found"],
@@ -124,6 +126,7 @@ class WorkerFiles:
 
     @operation(
         "putWorkerFiles",
+        access=Access.MEMBER,
         summary="Replace a worker's files",
         body=FilesChange,
         body_cap_bytes=BODY_CAP_BYTES,
@@ -189,6 +192,7 @@ class WorkerVersions:
 
     @operation(
         "listWorkerVersions",
+        access=Access.MEMBER,
         summary="List the commits that changed a worker",
         query=PageQuery,
         responses={200: list[VersionView]},
@@ -214,6 +218,7 @@ class WorkerRollback:
 
     @operation(
         "rollBackWorker",
+        access=Access.MEMBER,
         summary="Restore a former version",
         body=Rollback,
         responses={200: WorkerView},

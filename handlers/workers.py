@@ -26,6 +26,7 @@ from lib.runs.catalogue import WorkerStatus
 from lib.runs.inputs import check_saved_inputs
 from lib.runs.lifecycle import DEFAULT_PRIORITY, StartRequest
 from lib.storage.records import RunRecord, RunStatus, StoredAnswer, Trigger, WorkerSettings
+from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel
 from lib.web.operation import operation
@@ -113,6 +114,7 @@ class Workers:
 
     @operation(
         "listWorkers",
+        access=Access.MEMBER,
         summary="List workers",
         query=WorkersQuery,
         responses={200: list[WorkerSummaryView]},
@@ -132,6 +134,7 @@ class Workers:
 
     @operation(
         "getWorker",
+        access=Access.MEMBER,
         summary="One worker with manifest, files and newest runs",
         responses={200: WorkerView},
         errors=["worker_not_found"],
@@ -142,6 +145,7 @@ class Workers:
 
     @operation(
         "updateWorker",
+        access=Access.MEMBER,
         summary="Enable a worker, or save inputs for it",
         body=WorkerChange,
         responses={200: WorkerView},
@@ -158,6 +162,7 @@ class Workers:
 
     @operation(
         "deleteWorker",
+        access=Access.MEMBER,
         summary="Delete a worker",
         responses={204: None},
         errors=["worker_not_found", "workspace_conflict", "capability_requires_admin"],
@@ -198,6 +203,7 @@ class WorkerRuns:
 
     @operation(
         "startRun",
+        access=Access.MEMBER,
         summary="Start a run",
         body=StartRun,
         body_required=False,
@@ -276,6 +282,7 @@ class WorkerReload:
 
     @operation(
         "reloadWorkers",
+        access=Access.MEMBER,
         summary="Take over what was changed on disk",
         body=Reload,
         body_required=False,

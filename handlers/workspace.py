@@ -16,10 +16,10 @@ from handlers.authors import author_of
 from handlers.idempotency import once_in_git
 from handlers.uploaded_zip import uploaded_zip
 from handlers.warnings import warning_headers
-from lib.auth.principal import Role
 from lib.bootstrap import Services, lambda_handler
 from lib.errors import MalformedRequest
 from lib.web import body as json_body
+from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.files import OpenFile
 from lib.web.media import JSON, Media, essence
@@ -99,9 +99,9 @@ class WorkspaceExport:
 
     @operation(
         "exportWorkspace",
+        access=Access.ADMIN,
         summary="Export the workspace",
         query=ExportQuery,
-        role=Role.ADMIN,
         responses={200: Media(ZIP)},
         errors=["validation_failed", "export_too_large"],
     )
@@ -138,11 +138,11 @@ class WorkspaceImports:
 
     @operation(
         "importWorkspace",
+        access=Access.ADMIN,
         summary="Import a workspace",
         query=ImportQuery,
         body=Media(ZIP, FORM, model=UploadedBundle),
         body_cap_bytes=BODY_CAP_BYTES,
-        role=Role.ADMIN,
         responses={200: ImportView},
         headers=["Idempotency-Key"],
         errors=[

@@ -1,11 +1,27 @@
-"""The explicit lists of routes that are not simply for everybody who is signed in.
+"""Who may call what.
 
-What is on neither needs the credential of a person, an unknown path included.
+Each operation declares whom it is for. What is not for people who are signed in
+stands in an explicit list here as well, so that no slip opens a route: what is
+on neither list needs the credential of a person, an unknown path included.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
+
+
+class Access(Enum):
+    """Whom an operation is for.
+
+    `PUBLIC` and `RUN` hold only for routes of the lists below.
+    """
+
+    PUBLIC = "anybody; credentials are not looked at"
+    RUN = "a run, with its own token"
+    MEMBER = "everybody who is signed in"
+    ADMIN = "administrators"
+
 
 ANY: Final = "*"
 

@@ -11,8 +11,7 @@ from falcon.routing import map_http_methods
 from pydantic import BaseModel, Field, TypeAdapter
 
 from lib.auth.credentials import SESSION_COOKIE
-from lib.auth.principal import Role
-from lib.web.access import RUN_ROUTES, is_public
+from lib.web.access import RUN_ROUTES, Access, is_public
 from lib.web.explanations import PROBLEMS
 from lib.web.media import JSON, PROBLEM_JSON, Media
 from lib.web.operation import Operation, operation_of
@@ -193,7 +192,7 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
 
 
 def _description(declared: Operation) -> str:
-    if declared.role is not Role.ADMIN:
+    if declared.access is not Access.ADMIN:
         return declared.description
     return f"{declared.description}\n\nAdministrators only.".strip()
 

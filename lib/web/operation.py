@@ -4,6 +4,7 @@
 class Runs:
     @operation(
         "listRuns",
+        access=Access.MEMBER,
         summary="List runs",
         query=RunsQuery,
         responses={200: list[RunSummary]},
@@ -29,6 +30,7 @@ from lib.auth.principal import Principal, Role
 from lib.errors import FieldError, Forbidden, Invalid, MalformedRequest, UnsupportedMedia
 from lib.web import answer, explanations, path_ids, validation
 from lib.web import body as json_body
+from lib.web.access import Access
 from lib.web.call import Call, idempotency_key
 from lib.web.explanations import Problem
 from lib.web.media import JSON, Media
@@ -47,6 +49,7 @@ class Operation:
     """What is declared of an endpoint; the arguments of `operation`."""
 
     operation_id: str
+    access: Access
     summary: str
     description: str = ""
     query: type[BaseModel] | None = None
@@ -54,7 +57,6 @@ class Operation:
     responses: Mapping[int, Response]
     errors: Sequence[str] = ()
     headers: Sequence[str] = ()
-    role: Role = Role.MEMBER
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES
     body_required: bool = True
 
@@ -86,13 +88,13 @@ class Operation:
 def operation(  # the arguments are spelled out for editors and the type checker
     operation_id: str,
     *,
+    access: Access,
     summary: str,
     responses: Mapping[int, Response],
     query: type[BaseModel] | None = None,
     body: type[BaseModel] | Media | None = None,
     errors: Sequence[str | Problem] = (),
     headers: Sequence[str] = (),
-    role: Role = Role.MEMBER,
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES,
     body_required: bool = True,
 ) -> Callable[[Responder], Responder]:
@@ -104,6 +106,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
 
     Args:
         operation_id: Unique name, for generated clients.
+        access: Whom it is for.
         summary: A few words.
         responses: By status, what is answered: a model, `list[Model]`, `Media`,
             or None for no body. The first success is the default status.
@@ -112,7 +115,6 @@ def operation(  # the arguments are spelled out for editors and the type checker
         errors: Codes that callers should expect, beyond those of every route; a
             `Problem` where the code is not explained yet.
         headers: Request headers that are understood.
-        role: The least role that may call it.
         body_cap_bytes: Most bytes of a body.
         body_required: Whether a body must be sent; otherwise an empty one
             counts as `{}`.
@@ -121,6 +123,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
     def decorate(responder: Responder) -> Responder:
         spec = Operation(
             operation_id=operation_id,
+            access=access,
             summary=summary,
             description=inspect.getdoc(responder) or "",
             responses=responses,
@@ -128,7 +131,6 @@ def operation(  # the arguments are spelled out for editors and the type checker
             body=body,
             errors=[_documented(error) for error in errors],
             headers=headers,
-            role=role,
             body_cap_bytes=body_cap_bytes,
             body_required=body_required,
         )
@@ -172,7 +174,7 @@ def _documented(error: str | Problem) -> str:
 
 
 def _check_may(spec: Operation, principal: Principal) -> None:
-    if spec.role is Role.ADMIN and principal.role is not Role.ADMIN:
+    if spec.access is Access.ADMIN and principal.role is not Role.ADMIN:
         raise Forbidden("Ask an administrator: this is for administrators only.")
 
 

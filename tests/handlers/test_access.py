@@ -24,9 +24,10 @@ from lib.auth.principal import Role
 from lib.bootstrap import Local, build_app
 from lib.settings import Settings
 from lib.web import access
+from lib.web.access import Access
 from lib.web.app import App
 from lib.web.inert import Inert
-from lib.web.operation import operation_of
+from lib.web.operation import operation, operation_of
 from lib.web.origins import UNSAFE_METHODS
 from lib.web.route import Route
 from lib.web.shutdown import Shutdown
@@ -167,7 +168,8 @@ def expected_refusal(route: Route, method: str, role: Role | None) -> int | None
     if (method, route.path) in access.RUN_ROUTES:
         return 403
     declared = operations(route).get(method)
-    return 403 if declared is not None and declared.role > role else None
+    is_for_admins = declared is not None and declared.access is Access.ADMIN
+    return 403 if is_for_admins and role is not Role.ADMIN else None
 
 
 def check_answer(answer: testing.Result, route: Route, method: str, role: Role | None) -> None:
@@ -282,6 +284,22 @@ def test_our_own_pages_may_change_things(server: Server, route: Route, method: s
 
 def test_every_responder_declares_its_operation() -> None:
     assert [each for route in ROUTES for each in undeclared(route)] == []
+
+
+def test_what_an_operation_declares_is_what_the_lists_say() -> None:
+    """A route is opened to strangers or runs in two places, or not at all."""
+    for route in ROUTES:
+        for method, declared in operations(route).items():
+            is_public = declared.access is Access.PUBLIC
+            is_for_runs = declared.access is Access.RUN
+            assert is_public is access.is_public(method, route.path), (method, route.path)
+            assert is_for_runs is ((method, route.path) in access.RUN_ROUTES), (method, route.path)
+
+
+def test_an_operation_that_does_not_say_whom_it_is_for_is_none() -> None:
+    declare: Any = operation
+    with pytest.raises(TypeError, match="access"):
+        declare("careless", summary="A careless one", responses={204: None})
 
 
 def test_a_responder_without_a_declaration_is_found() -> None:

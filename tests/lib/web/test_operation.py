@@ -3,6 +3,7 @@
 import pytest
 from pydantic import BaseModel
 
+from lib.web.access import Access
 from lib.web.explanations import PROBLEMS, Problem
 from lib.web.models import ResponseModel
 from lib.web.operation import operation, operation_of
@@ -195,7 +196,7 @@ def test_a_record_of_ours_that_does_not_validate_is_our_failure(client_of):
         number: int
 
     class Corrupt:
-        @operation("corrupt", summary="Corrupt", responses={200: Strict})
+        @operation("corrupt", access=Access.MEMBER, summary="Corrupt", responses={200: Strict})
         async def on_get(self, _call):
             return Strict.model_validate({"number": "stored nonsense"})
 
@@ -210,12 +211,16 @@ def test_a_query_that_would_take_anything_is_refused_at_declaration():
         a: int
 
     with pytest.raises(TypeError, match="Loose"):
-        operation("loose", summary="Loose", query=Loose, responses={200: None})(_respond)
+        operation(
+            "loose", access=Access.MEMBER, summary="Loose", query=Loose, responses={200: None}
+        )(_respond)
 
 
 def test_a_new_error_code_is_explained_where_it_is_declared():
     problem = Problem("thing_conflict", 409, "The thing exists", "Choose another name.")
-    declared = operation("x", summary="X", responses={200: None}, errors=[problem, "conflict"])
+    declared = operation(
+        "x", access=Access.MEMBER, summary="X", responses={200: None}, errors=[problem, "conflict"]
+    )
 
     spec = operation_of(declared(_respond))
 
@@ -224,7 +229,9 @@ def test_a_new_error_code_is_explained_where_it_is_declared():
     assert PROBLEMS["thing_conflict"] == problem
     changed = Problem("thing_conflict", 409, "Another title", "Choose another name.")
     with pytest.raises(ValueError, match="thing_conflict"):
-        operation("y", summary="Y", responses={200: None}, errors=[changed])(_respond)
+        operation("y", access=Access.MEMBER, summary="Y", responses={200: None}, errors=[changed])(
+            _respond
+        )
 
 
 async def _respond(_resource, _call):

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from lib.web.access import Access
 from lib.web.call import Reply
 from lib.web.media import Media
 from lib.web.operation import operation
@@ -174,7 +175,9 @@ def test_a_failure_in_the_middle_of_an_answer_cuts_the_connection(make_app, shut
         raise ValueError("the disk")
 
     class Broken:
-        @operation("broken", summary="Broken", responses={200: Media("text/plain")})
+        @operation(
+            "broken", access=Access.MEMBER, summary="Broken", responses={200: Media("text/plain")}
+        )
         async def on_get(self, _call):
             return Reply(content(), media_type="text/plain")
 

@@ -6,9 +6,9 @@ import threading
 
 from pydantic import Field
 
-from lib.auth.principal import Role
 from lib.errors import Conflict, RateLimited
 from lib.web import sse
+from lib.web.access import Access
 from lib.web.call import PageReply, Reply
 from lib.web.media import Media
 from lib.web.models import RequestModel, ResponseModel, Timestamp
@@ -59,6 +59,7 @@ class Things:
 
     @operation(
         "listThings",
+        access=Access.MEMBER,
         summary="List things",
         query=ThingsQuery,
         responses={200: list[Thing]},
@@ -74,6 +75,7 @@ class Things:
 
     @operation(
         "createThing",
+        access=Access.MEMBER,
         summary="Create a thing",
         body=NewThing,
         responses={201: Thing},
@@ -88,16 +90,23 @@ class Things:
         now = await blocking(self.clock.now)
         return Thing(name=call.body.name, size=call.body.size, made_at=now)
 
-    @operation("deleteThings", summary="Delete", responses={204: None}, role=Role.ADMIN)
+    @operation("deleteThings", access=Access.ADMIN, summary="Delete", responses={204: None})
     async def on_delete(self, _call):
         return None
 
-    @operation("getThing", summary="Get a thing", responses={200: Thing}, errors=["run_not_found"])
+    @operation(
+        "getThing",
+        access=Access.MEMBER,
+        summary="Get a thing",
+        responses={200: Thing},
+        errors=["run_not_found"],
+    )
     async def on_get_one(self, _call, run_id):
         raise ValueError(f"the secret of {run_id}")
 
     @operation(
         "patchThing",
+        access=Access.MEMBER,
         summary="Change",
         body=Options,
         body_required=False,
@@ -114,6 +123,7 @@ class Things:
 
     @operation(
         "putBytes",
+        access=Access.MEMBER,
         summary="Store bytes",
         body=Media("application/octet-stream"),
         responses={200: Media("image/png")},
@@ -124,11 +134,13 @@ class Things:
         cookies = {"set-cookie": "a=1; Path=/"}
         return Reply(content, headers=cookies, media_type="image/png")
 
-    @operation("broken", summary="A bad header", responses={200: None})
+    @operation("broken", access=Access.MEMBER, summary="A bad header", responses={200: None})
     async def on_get_header(self, _call):
         return Reply(headers={"x-name": "line\nbreak"})
 
-    @operation("events", summary="Events", responses={200: Media(sse.EVENT_STREAM)})
+    @operation(
+        "events", access=Access.MEMBER, summary="Events", responses={200: Media(sse.EVENT_STREAM)}
+    )
     async def on_get_events(self, call):
         return sse.stream(call, self._events(call), heartbeat_seconds=0.05)
 
@@ -142,18 +154,18 @@ class Things:
         finally:
             self.closed.release()
 
-    @operation("poll", summary="Long poll", responses={200: Options})
+    @operation("poll", access=Access.MEMBER, summary="Long poll", responses={200: Options})
     async def on_get_poll(self, call):
         self.opened.release()
         return Options(force=await call.wait(asyncio.Event().wait(), seconds=60))
 
-    @operation("hook", summary="Signed elsewhere", responses={200: Options})
+    @operation("hook", access=Access.MEMBER, summary="Signed elsewhere", responses={200: Options})
     async def on_post_hook(self, call, worker_id):
         with contextlib.suppress(LookupError):
             return Options(force=bool(call.principal))
         return Options(force=False)
 
-    @operation("health", summary="Health", responses={200: Options})
+    @operation("health", access=Access.MEMBER, summary="Health", responses={200: Options})
     async def on_get_health(self, _call):
         return Options()
 
