@@ -58,6 +58,11 @@ class Call(Generic[Q, B]):
         return principal
 
     @property
+    def client(self) -> str:
+        """The client's address, as far as trusted proxies tell."""
+        return self.request.exchange.client
+
+    @property
     def request_id(self) -> str:
         """Id of this request, in the answer's `x-request-id` and in the log."""
         return self.request.exchange.request_id

@@ -53,11 +53,13 @@ class Exchange:
         template: URI template of the route, once there is one.
         status: Status that was sent; 0 before that.
         is_secure: Whether the client's connection is TLS.
+        client: The client's address, as far as trusted proxies tell; "" on the Unix socket.
     """
 
     __slots__ = (
         "_send",
         "_started",
+        "client",
         "is_secure",
         "kernel",
         "method",
@@ -77,6 +79,7 @@ class Exchange:
         self.template: str | None = None
         self.status = 0
         self.is_secure = False
+        self.client = ""
         self._send = send
         self._started = time.perf_counter()
 

@@ -79,6 +79,7 @@ class Gate:
             exchange.adopt_request_id(headers[b"x-request-id"])
         scheme = self._kernel.proxies.scheme(request.scope, headers)
         exchange.is_secure = scheme == "https"
+        exchange.client = self._kernel.proxies.client(request.scope, headers)
         if [name for name, _ in request.scope["headers"]].count(b"host") > 1:  # RFC 9112, 3.2
             raise MalformedRequest("Send one Host header.")
         if path != "/healthz":  # a load balancer asks by address
