@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from handlers import (
+    approvals,
     connections,
     docs,
     feedback,
@@ -25,6 +26,7 @@ GROUPS: Final = (
     worker_source,
     share,
     runs,
+    approvals,
     feedback,
     uploads,
     issues,

@@ -8,17 +8,15 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from handlers.approval_views import ApprovalView
 from lib.runs.masks import Masks
 from lib.storage.content import ContentStore
 from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
     Artifact,
     LogLevel,
     LogLine,
     LogStream,
     Phase,
-    PreviewType,
     RunRecord,
     RunStatus,
     RunSummary,
@@ -109,23 +107,6 @@ class ArtifactView(ResponseModel):
     url: str
 
 
-class ApprovalView(ResponseModel):
-    """A proposal of a run."""
-
-    id: str
-    status: ApprovalStatus
-    label: str
-    preview: Any
-    preview_type: PreviewType
-    proposal_sha256: str
-    required: int
-    requested_at: Timestamp
-    expires_at: Timestamp
-    decided_at: Timestamp | None
-    decided_by: str | None
-    reason: str | None
-
-
 class ToolCallView(ResponseModel):
     """A tool that a run called."""
 
@@ -180,14 +161,6 @@ def artifact_view(artifact: Artifact) -> ArtifactView:
         sha256=artifact.sha256,
         url=f"/runs/{artifact.run_id}/artifacts/{quote(artifact.name)}",
     )
-
-
-def approval_view(approval: Approval, content: ContentStore) -> ApprovalView:
-    """Return an approval with its preview."""
-    shown = {
-        name: getattr(approval, name) for name in ApprovalView.model_fields if name != "preview"
-    }
-    return ApprovalView(**shown, preview=json.loads(content.load_json(approval.preview)))
 
 
 def log_lines(lines: list[LogLine]) -> list[LogLineView]:

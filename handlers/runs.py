@@ -10,12 +10,12 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, AwareDatetime, Field
 from pydantic_core import PydanticCustomError
 
+from handlers.approval_views import approval_views
 from handlers.run_views import (
     LogLineView,
     RunDetailView,
     RunSummaryView,
     RunView,
-    approval_view,
     artifact_view,
     log_lines,
     run_view,
@@ -102,6 +102,7 @@ class Runs:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.runs
+        self._approvals = approval_views(services)
         self._pages = PageCache()
 
     @operation(
@@ -150,8 +151,8 @@ class Runs:
             logs_dropped=run.logs_dropped,
             tool_calls=[],
             approvals=[
-                approval_view(approval, services.content)
-                for approval in self._store.list_approvals(run_id)
+                self._approvals.view(approval, run.worker_sha)
+                for approval in services.approval_store.list_of_run(run_id)
             ],
             artifacts=[artifact_view(artifact) for artifact in artifacts],
             feedback_count=services.feedback.count(run_id),

@@ -29,6 +29,11 @@ from lib.git_address import parse_address
 from lib.ids import Ids
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
+from lib.runs.approvals.approvals import Approvals
+from lib.runs.approvals.docket import Docket
+from lib.runs.approvals.expiry import Expiry
+from lib.runs.approvals.follow_ups import FollowUps
+from lib.runs.approvals.review_links import ReviewLinks
 from lib.runs.attempt import Attempt, Collaborators
 from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
@@ -55,7 +60,7 @@ from lib.secrets.keys import KeyFolder
 from lib.secrets.store import open_secret_store
 from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
-from lib.storage.ports import LogStore, RunStore, WorkerSettingsStore
+from lib.storage.ports import ApprovalStore, LogStore, RunStore, WorkerSettingsStore
 from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
@@ -85,6 +90,9 @@ class Services:
     clock: Clock
     runs: RunStore
     logs: LogStore
+    approval_store: ApprovalStore
+    approvals: Approvals
+    review_links: ReviewLinks
     feedback: FeedbackBook
     promotions: Promotions
     content: ContentStore
@@ -93,6 +101,7 @@ class Services:
     secrets: SecretCatalogue
     masks: Masks
     workspace: Workspace
+    registry: Registry
     catalogue: Catalogue
     lifecycle: Lifecycle
     worker_source: WorkerSource
@@ -152,6 +161,7 @@ class _LocalStores:
     ) -> None:
         from lib.storage.files import FileBlobStore
         from lib.storage.sqlite import (
+            SqliteApprovalStore,
             SqliteBlobReferences,
             SqliteClaimStore,
             SqliteDatabase,
@@ -168,6 +178,7 @@ class _LocalStores:
         self.database = SqliteDatabase(folder.database)
         on_exit.callback(self.database.close)
         self.runs = SqliteRunStore(self.database)
+        self.approvals = SqliteApprovalStore(self.runs)
         self.logs = SqliteLogStore(self.database)
         self.claims = SqliteClaimStore(self.database)
         self.feedback = SqliteFeedbackStore(self.database)
@@ -183,6 +194,16 @@ class _LocalStores:
         )
         self.references = SqliteBlobReferences(self.database)
         self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock))
+
+
+class _NoAccounts:
+    """People, before there are accounts."""
+
+    def find_email(self, _user_id: str) -> str | None:
+        return None
+
+    def find_user_id(self, _email: str) -> str | None:
+        return None
 
 
 class _LocalParts:
@@ -225,6 +246,18 @@ class _LocalParts:
         self.catalogue = self._catalogue()
         self.collection = self._collection()
         self.executor = self._executor()
+        self.docket = Docket(store=self.stores.approvals, signals=self.signals, bell=self.bell)
+        self.follow_ups = FollowUps(
+            catalogue=self.catalogue, content=self.stores.content, clock=clock, ids=self.ids
+        )
+        self.people = _NoAccounts()
+        self.expiry = Expiry(
+            store=self.stores.approvals,
+            docket=self.docket,
+            runs=self.stores.runs,
+            follow_ups=self.follow_ups,
+            clock=clock,
+        )
         self.lifecycle = self._lifecycle()
         self.worker_source = WorkerSource(self.workspace, load_manifest=self.load_manifest)
         self.issues = Issues(self.workspace, clock=clock, ids=self.ids)
@@ -244,6 +277,16 @@ class _LocalParts:
             clock=self.clock,
             runs=self.stores.runs,
             logs=self.stores.logs,
+            approval_store=self.stores.approvals,
+            approvals=self._approvals(),
+            review_links=ReviewLinks(
+                store=self.stores.approvals,
+                docket=self.docket,
+                runs=self.stores.runs,
+                people=self.people,
+                clock=self.clock,
+                ids=self.ids,
+            ),
             feedback=self.feedback,
             promotions=self._promotions(),
             content=self.stores.content,
@@ -254,6 +297,7 @@ class _LocalParts:
             ),
             masks=self.masks,
             workspace=self.workspace,
+            registry=self.registry,
             catalogue=self.catalogue,
             lifecycle=self.lifecycle,
             worker_source=self.worker_source,
@@ -314,6 +358,20 @@ class _LocalParts:
             retention=retention,
             removal=self.removal,
             failures=self._failure_issues(),
+            expiry=self.expiry,
+        )
+
+    def _approvals(self) -> Approvals:
+        return Approvals(
+            store=self.stores.approvals,
+            docket=self.docket,
+            runs=self.stores.runs,
+            expiry=self.expiry,
+            follow_ups=self.follow_ups,
+            content=self.stores.content,
+            masks=self.masks,
+            people=self.people,
+            clock=self.clock,
         )
 
     def _catalogue(self) -> Catalogue:
@@ -445,6 +503,7 @@ class _LocalParts:
             catalogue=self.catalogue,
             registry=self.registry,
             store=self.stores.runs,
+            approvals=self.stores.approvals,
             uploads=self.stores.uploads,
             content=self.stores.content,
             clock=self.clock,

@@ -14,7 +14,20 @@ from ulid import ULID
 
 from lib.clock import Clock, to_milliseconds
 
-PREFIXES: Final = ("run", "apr", "fb", "art", "con", "upl", "cmt", "usr", "tok", "aud", "trg")
+PREFIXES: Final = (
+    "run",
+    "apr",
+    "fb",
+    "art",
+    "con",
+    "upl",
+    "cmt",
+    "usr",
+    "tok",
+    "aud",
+    "trg",
+    "lnk",
+)
 # Crockford's base 32 has no i, l, o, u; the first character holds two bits only.
 ULID_PATTERN: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 WORKER_ID_PATTERN: Final = "^[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?$"

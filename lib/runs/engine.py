@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, Self
 
 from lib.log import event
+from lib.runs.approvals.expiry import Expiry
 from lib.runs.executor import Executor
 from lib.runs.failure_issues import FailureIssues
 from lib.runs.recovery import Recovery
@@ -18,6 +19,7 @@ from lib.runs.retention import Retention
 log: Final = logging.getLogger(__name__)
 
 RECOVER_SECONDS: Final = 10.0  # an expired lease is settled within 30 s
+EXPIRE_SECONDS: Final = 5.0  # a vote that comes later than its approval's end is refused at once
 SWEEP_SECONDS: Final = 3600.0
 REPORT_SECONDS: Final = 60.0  # where nobody rang, or the last try failed
 GRACE_SECONDS: Final = 0.5  # what is nearly done need not be handed over
@@ -39,6 +41,7 @@ class Engine:
         retention: Retention,
         removal: WorkerRemoval,
         failures: FailureIssues,
+        expiry: Expiry,
     ) -> None:
         self._owner = owner
         self._executor = executor
@@ -46,12 +49,14 @@ class Engine:
         self._retention = retention
         self._removal = removal
         self._failures = failures
+        self._expiry = expiry
         self._stopping = threading.Event()
         self._housekeepers = [
             threading.Thread(target=self._repeat, args=each, name=f"housekeeper-{number}")
             for number, each in enumerate(
                 (
                     (self._recover_expired, partial(self._stopping.wait, RECOVER_SECONDS)),
+                    (self._expire, partial(self._stopping.wait, EXPIRE_SECONDS)),
                     (self._sweep, partial(self._stopping.wait, SWEEP_SECONDS)),
                     (self._report_failures, partial(failures.bell.wait, REPORT_SECONDS)),
                 )
@@ -90,6 +95,9 @@ class Engine:
 
     def _recover_expired(self) -> None:
         self._recovery.recover_expired(spare=self._executor.is_executing)
+
+    def _expire(self) -> None:
+        self._expiry.sweep(should_stop=self._stopping.is_set)
 
     def _sweep(self) -> None:
         self._retention.sweep(should_stop=self._stopping.is_set)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from lib.errors import FieldError, Invalid
 from lib.manifest.inputs import InputSpec
@@ -14,6 +14,9 @@ from lib.runs.outputs import MEBIBYTE, check_columns, check_json_keys
 from lib.storage.content import ContentStore
 from lib.storage.ports import UploadNotFound, UploadStore
 from lib.storage.records import Upload
+
+# What the engine adds to the inputs of a run that proposes, or follows a proposal.
+STAMPED: Final = frozenset({"decision", "approved_output", "review_feedback"})
 
 
 def resolve_inputs(

@@ -19,15 +19,16 @@ from lib.manifest.models import Manifest
 from lib.runs import state
 from lib.runs.catalogue import Catalogue, Entry, WorkerBroken
 from lib.runs.collection import canonical
-from lib.runs.inputs import FileInputs, resolve_inputs
+from lib.runs.inputs import STAMPED, FileInputs, resolve_inputs
 from lib.runs.key_use import KeyUse
 from lib.runs.signals import Bell, RunSignals
 from lib.storage.content import ContentStore
-from lib.storage.ports import Creation, RunStore, UploadNotFound, UploadStore
+from lib.storage.ports import ApprovalStore, Creation, RunStore, UploadNotFound, UploadStore
 from lib.storage.records import (
     Approval,
     ApprovalStatus,
     Phase,
+    Ruling,
     RunChange,
     RunPolicy,
     RunRecord,
@@ -81,7 +82,7 @@ class _Frozen:
 
 
 class _ProposedMeanwhile(Exception):
-    """The run began to wait for an approval after its approvals were read."""
+    """The run began to wait for an approval after it was read."""
 
 
 class Canceller(Protocol):
@@ -106,6 +107,7 @@ class Lifecycle:
         catalogue: Catalogue,
         registry: Registry,
         store: RunStore,
+        approvals: ApprovalStore,
         uploads: UploadStore,
         content: ContentStore,
         clock: Clock,
@@ -117,6 +119,7 @@ class Lifecycle:
         self._catalogue = catalogue
         self._registry = registry
         self._store = store
+        self._approvals = approvals
         self._files = FileInputs(uploads, content)
         self._content = content
         self._clock = clock
@@ -141,7 +144,7 @@ class Lifecycle:
                 return Creation(None, answer)
         entry, manifest = self._catalogue.get_runnable(request.worker_id)
         values = resolve_inputs(manifest, request.inputs, entry.settings.saved_inputs)
-        _require_nothing_missing(entry)
+        require_nothing_missing(entry)
         return self._create(request, _Frozen(entry.worker, entry.commit, manifest, values))
 
     def replay(self, run_id: str, *, latest: bool, by: str) -> RunRecord:
@@ -166,7 +169,7 @@ class Lifecycle:
             if not _is_reserved(manifest, name)
         }
         values = resolve_inputs(manifest, given, {})
-        _require_nothing_missing(entry)
+        require_nothing_missing(entry)
         request = StartRequest(
             worker_id=old.worker_id,
             inputs=values,
@@ -210,19 +213,29 @@ class Lifecycle:
 
     def _cancel(self, run_id: str) -> RunRecord:
         """Record a cancel, and that of the approval that the run waits for."""
+        if self._store.get(run_id).status is RunStatus.PENDING_APPROVAL:
+            for approval in self._approvals.list_of_run(run_id):
+                if approval.is_pending:
+                    self._cancel_with(approval.id)
+            return self._store.get(run_id)
         now = self._clock.now()
-        pending = _find_pending(self._store.list_approvals(run_id))
 
         def decide(run: RunRecord) -> RunChange:
-            change = state.transition(run, state.CancelRequested(), now)
-            if run.status is not RunStatus.PENDING_APPROVAL:
-                return change
-            if pending is None:
+            if run.status is RunStatus.PENDING_APPROVAL:
                 raise _ProposedMeanwhile
-            cancelled = replace(pending, status=ApprovalStatus.CANCELLED, decided_at=now)
-            return replace(change, approval=cancelled)
+            return state.transition(run, state.CancelRequested(), now)
 
         return self._store.change(run_id, decide)
+
+    def _cancel_with(self, approval_id: str) -> None:
+        now = self._clock.now()
+
+        def judge(run: RunRecord, approval: Approval) -> Ruling:
+            change = state.transition(run, state.CancelRequested(), now)
+            cancelled = replace(approval, status=ApprovalStatus.CANCELLED, decided_at=now)
+            return Ruling(state.with_approval(change, cancelled, now))
+
+        self._approvals.decide(approval_id, judge, now=now)
 
     def _new_run(self, request: StartRequest, frozen: _Frozen) -> RunRecord:
         now = self._clock.now()
@@ -270,7 +283,8 @@ class Lifecycle:
         return creation
 
 
-def _require_nothing_missing(entry: Entry) -> None:
+def require_nothing_missing(entry: Entry) -> None:
+    """Check what a run of this worker would need. Raises MissingSecret, MissingConnection."""
     if entry.missing_secrets:
         names = ", ".join(entry.missing_secrets)
         raise MissingSecret(f"Store the secrets that {entry.worker.id} declares first: {names}.")
@@ -281,8 +295,4 @@ def _require_nothing_missing(entry: Entry) -> None:
 
 def _is_reserved(manifest: Manifest, name: str) -> bool:
     spec = manifest.find_input(name)
-    return name == "decision" or (spec is not None and spec.is_reserved)
-
-
-def _find_pending(approvals: list[Approval]) -> Approval | None:
-    return next((each for each in approvals if each.status is ApprovalStatus.PENDING), None)
+    return name in STAMPED or (spec is not None and spec.is_reserved)

@@ -8,6 +8,8 @@ queued ── Started ── running ── Completed ─ completed
   │                    ├─ Cancelled ────── cancelled
   │                    └─ Proposed ─────── pending_approval
   └─ CancelRequested: queued and pending_approval end at once, running is marked
+
+pending_approval ── Decided ── completed, or failed with why not
 ```
 
 `transition` is pure: a store applies it to the run as it is and writes the
@@ -126,12 +128,23 @@ class Proposed:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """The proposal was approved, or not.
+
+    Attributes:
+        error: Why not; None: it was approved.
+    """
+
+    error: RunError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """A caller wants the run to end."""
 
 
 Event = (
-    Started | Completed | Failed | Interrupted | NeverStarted | Cancelled | Proposed
+    Started | Completed | Failed | Interrupted | NeverStarted | Cancelled | Proposed | Decided
     | CancelRequested
 )  # fmt: skip
 
@@ -144,6 +157,7 @@ ALLOWED: Final[dict[type[Event], frozenset[RunStatus]]] = {
     NeverStarted: _RUNNING,
     Cancelled: _RUNNING,
     Proposed: _RUNNING,
+    Decided: frozenset({RunStatus.PENDING_APPROVAL}),
     CancelRequested: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PENDING_APPROVAL}),
 }
 
@@ -157,7 +171,7 @@ def transition(run: RunRecord, event: Event, now: datetime) -> RunChange:  # noq
     """
     if run.status not in ALLOWED[type(event)]:
         raise RunStateConflict(_refusal(run, event))
-    if not isinstance(event, Started | CancelRequested) and event.fence != run.fence:
+    if not isinstance(event, Started | Decided | CancelRequested) and event.fence != run.fence:
         raise StaleFence(f"Run {run.id} was taken over: fence {event.fence} is not {run.fence}.")
     match event:
         case Started():
@@ -174,6 +188,8 @@ def transition(run: RunRecord, event: Event, now: datetime) -> RunChange:  # noq
             return _changed(_ended(run, now), RunStatus.CANCELLED, now, event.left)
         case Proposed():
             return _proposed(run, event, now)
+        case Decided():
+            return _decided(run, event, now)
         case CancelRequested():
             return _cancel_requested(run, now)
         case _:  # pragma: no cover
@@ -232,7 +248,13 @@ def _never_started(run: RunRecord, now: datetime) -> RunChange:
 def _proposed(run: RunRecord, event: Proposed, now: datetime) -> RunChange:
     waiting = replace(_released(run, now), outputs=event.outputs)
     change = _changed(waiting, RunStatus.PENDING_APPROVAL, now, event.left)
-    return _with_approval(change, event.approval, now)
+    return with_approval(change, event.approval, now)
+
+
+def _decided(run: RunRecord, event: Decided, now: datetime) -> RunChange:
+    """Return the end of a proposing run. People refused it: that is no failure to report."""
+    status = RunStatus.COMPLETED if event.error is None else RunStatus.FAILED
+    return _changed(replace(_ended(run, now), error=event.error), status, now)
 
 
 def _cancel_requested(run: RunRecord, now: datetime) -> RunChange:
@@ -288,8 +310,14 @@ def _changed(run: RunRecord, status: RunStatus, now: datetime, left: Left = NOTH
     return RunChange(*_recorded(run, facts, now), artifacts=left.artifacts)
 
 
-def _with_approval(change: RunChange, approval: Approval, now: datetime) -> RunChange:
-    data = {"id": approval.id, "status": approval.status.value, "label": approval.label}
+def with_approval(change: RunChange, approval: Approval, now: datetime) -> RunChange:
+    """Return a change that brings an approval as it is now, and tells of it."""
+    data = {
+        "id": approval.id,
+        "status": approval.status.value,
+        "label": approval.label,
+        "votes": {"given": len(approval.counted), "required": approval.required},
+    }
     run, events = _recorded(change.run, [("approval", data)], now)
     return replace(change, run=run, events=change.events + events, approval=approval)
 
@@ -326,6 +354,7 @@ def _artifact_data(artifact: Artifact) -> dict[str, Any]:
 _VERBS: Final[dict[type[Event], str]] = {
     Started: "be started",
     CancelRequested: "be cancelled",
+    Decided: "be decided on",
 }
 
 

@@ -382,12 +382,25 @@ _TABLE: Final = (
         "The bytes of this upload are there already. Create another one for other bytes.",
     ),
     # Approvals.
-    Problem("approval_not_found", 404, "No such approval", "The approval or its link is unknown."),
+    Problem(
+        "approval_not_found",
+        404,
+        "No such approval",
+        "The approval is unknown, or the review link leads to none that is open: it was used, "
+        "revoked or has expired, its proposal is decided, or it never was.",
+    ),
+    Problem(
+        "review_link_not_found",
+        404,
+        "No such review link",
+        "`GET /approvals/{approval_id}` lists an approval's links.",
+    ),
     Problem(
         "approval_conflict",
         409,
         "The approval is decided",
-        "The run does not wait for a decision: it is decided, expired or cancelled.",
+        "The run does not wait for a decision: it is decided, expired or cancelled. Or you have "
+        "voted for this proposal already.",
     ),
     Problem(
         "approval_changed",

@@ -24,6 +24,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "comment_id": ids.pattern("cmt"),
     "user_id": f"^(?:usr_{ids.ULID_PATTERN}|{LOCAL_USER_ID})$",
     "token_id": ids.pattern("tok"),
+    "link_id": ids.pattern("lnk"),
     "audit_id": ids.pattern("aud"),
     "trigger_id": ids.pattern("trg"),
     "issue_id": ISSUE_ID_PATTERN,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib.storage.ports import (
+    ApprovalStore,
     BlobReferences,
     BlobStore,
     ClaimStore,
@@ -42,6 +43,11 @@ def stores(backend: str, samples: Samples) -> Iterator[Stores]:
 @pytest.fixture
 def runs(stores: Stores) -> RunStore:
     return stores.runs
+
+
+@pytest.fixture
+def approvals(stores: Stores) -> ApprovalStore:
+    return stores.approvals
 
 
 @pytest.fixture

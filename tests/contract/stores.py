@@ -14,6 +14,7 @@ from lib.secrets.keys import KEY_BYTES, Key
 from lib.secrets.store import EncryptedSecretStore
 from lib.storage.files import FileBlobStore
 from lib.storage.memory import (
+    MemoryApprovalStore,
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
@@ -27,6 +28,7 @@ from lib.storage.memory import (
     MemoryWorkerSettingsStore,
 )
 from lib.storage.ports import (
+    ApprovalStore,
     BlobReferences,
     BlobStore,
     ClaimStore,
@@ -40,6 +42,7 @@ from lib.storage.ports import (
     WorkerSettingsStore,
 )
 from lib.storage.sqlite import (
+    SqliteApprovalStore,
     SqliteBlobReferences,
     SqliteClaimStore,
     SqliteDatabase,
@@ -62,6 +65,7 @@ class Stores:
     """One of each port, of one kind."""
 
     runs: RunStore
+    approvals: ApprovalStore
     claims: ClaimStore
     feedback: FeedbackStore
     reports: FailureReportStore
@@ -93,8 +97,10 @@ def _in_memory(clock: Clock) -> Stores:
     claims = MemoryClaimStore(references)
     feedback = MemoryFeedbackStore(references, claims)
     reports = MemoryFailureReportStore()
+    runs = MemoryRunStore(references, uploads, claims, feedback, reports)
     return Stores(
-        runs=MemoryRunStore(references, uploads, claims, feedback, reports),
+        runs=runs,
+        approvals=MemoryApprovalStore(runs),
         claims=claims,
         feedback=feedback,
         reports=reports,
@@ -109,8 +115,10 @@ def _in_memory(clock: Clock) -> Stores:
 
 
 def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
+    runs = SqliteRunStore(database)
     return Stores(
-        runs=SqliteRunStore(database),
+        runs=runs,
+        approvals=SqliteApprovalStore(runs),
         claims=SqliteClaimStore(database),
         feedback=SqliteFeedbackStore(database),
         reports=SqliteFailureReportStore(database),

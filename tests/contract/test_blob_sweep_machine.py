@@ -208,7 +208,7 @@ class Machine(RuleBasedStateMachine):
 
     def _named_by_runs(self) -> Iterator[str]:
         for run in self._runs():
-            approvals = self.stores.runs.list_approvals(run.id)
+            approvals = self.stores.approvals.list_of_run(run.id)
             values = [run.inputs, run.outputs, *(each.proposal for each in approvals)]
             yield from (value.sha256 for value in values if value and value.sha256)
             yield from (each.sha256 for each in self.stores.runs.list_artifacts(run.id))

@@ -66,7 +66,12 @@ class Known:
         server.add_worker("painter", PAINTER, run_py="open('out/a b.txt', 'w').write('x' * 99)")
         server.add_worker("doomed", "", run_py="")
         server.add_worker("shared", "", run_py="")
+        server.add_worker("gated", "approvals: {required: true}\n", run_py="")
         server.reload()
+        server.run("gated")
+        (approval,) = server.client.get("/approvals").json()
+        links = f"/approvals/{approval['id']}/links"
+        link = server.client.post(links, json={"email": "eve@example.org"}).json()
         run = server.run("painter", text="red")
         issue = server.client.post("/workspace/issues", json={"title": "known"})
         announced = {"name": "a", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
@@ -76,6 +81,8 @@ class Known:
         self.parameters = {
             "worker_id": "painter",
             "run_id": run["id"],
+            "approval_id": approval["id"],
+            "link_id": link["id"],
             "upload_id": server.client.post("/uploads", json=announced).json()["id"],
             "issue_id": issue.json()["id"],
             "token": server.client.post("/workers/shared/share").json()["token"],

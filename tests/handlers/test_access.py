@@ -43,6 +43,8 @@ ULID = "01m84zzzzzzzzzzzzzzzzzzzzz"
 VALUES = {
     "worker_id": "hello-worker",
     "run_id": f"run_{ULID}",
+    "approval_id": f"apr_{ULID}",
+    "link_id": f"lnk_{ULID}",
     "upload_id": f"upl_{ULID}",
     "issue_id": "ISSUE-0001",
     "token": "fls_" + "a" * 24,

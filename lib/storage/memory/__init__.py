@@ -5,6 +5,7 @@ lock; where a durable adapter keeps an index or a counter, this looks at
 everything.
 """
 
+from lib.storage.memory.approvals import MemoryApprovalStore
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.memory.claims import MemoryClaimStore
@@ -18,6 +19,7 @@ from lib.storage.memory.uploads import MemoryUploadStore
 from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
 
 __all__ = [
+    "MemoryApprovalStore",
     "MemoryBlobReferences",
     "MemoryBlobStore",
     "MemoryClaimStore",

@@ -55,6 +55,11 @@ class MemoryRunStore:
         claims: Where keys of starts are settled.
         feedback: What is said of these runs.
         reports: Takes up failures that are to be reported.
+
+    Attributes:
+        lock: Held by whoever reads or changes several things at once.
+        approvals: By run and id.
+        claims: Where keys are settled.
     """
 
     def __init__(
@@ -65,15 +70,15 @@ class MemoryRunStore:
         feedback: MemoryFeedbackStore | None = None,
         reports: MemoryFailureReportStore | None = None,
     ) -> None:
-        self._lock = threading.RLock()
+        self.lock = self._lock = threading.RLock()
         self._refs = refs or MemoryBlobReferences()
         self._uploads = uploads or MemoryUploadStore(self._refs)
         self._counters = MemoryCounters()
         self._runs: dict[str, RunRecord] = {}
         self._events: dict[str, dict[int, RunEvent]] = {}
         self._artifacts: dict[str, dict[str, Artifact]] = {}
-        self._approvals: dict[str, dict[str, Approval]] = {}
-        self._claims = claims or MemoryClaimStore(self._refs)
+        self.approvals: dict[str, dict[str, Approval]] = {}
+        self.claims = self._claims = claims or MemoryClaimStore(self._refs)
         self._feedback = feedback or MemoryFeedbackStore(self._refs, self._claims)
         self._reports = reports or MemoryFailureReportStore()
 
@@ -85,13 +90,10 @@ class MemoryRunStore:
                 answer = self._claims.find_answer(claim.key, claim.body_digest, now=at)
                 if answer is not None:
                     return Creation(run=None, replayed=answer)
-            self._check_new(change.run)
-            self._uploads.use(change.run)
+            check_cap(change.run, lambda: self._count_unfinished(change.run.worker_id))
+            self._insert(change)
             if claim:
                 self._claims.put(claim)
-            self._keep(change)
-            self._feedback.open(change.run.id)
-            self._counters.count_created(change.run)
             return Creation(change.run)
 
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
@@ -112,8 +114,18 @@ class MemoryRunStore:
             before = self.get(run_id)
             change = decide(before)
             if change is not None:
-                self._apply(before, change)
+                self.apply(before, change)
             return self._runs[run_id]
+
+    def apply(self, before: RunRecord, change: RunChange) -> None:
+        """Write a change of a run that exists, as one unit."""
+        with self._lock:
+            if change.follow_up is not None:
+                self._insert(change.follow_up)
+            self._keep(change)
+            self._counters.count_finished(before, change.run)
+            if frees_a_place(before, change.run):
+                self._let_next_try(before.worker_id)
 
     def claim(
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
@@ -126,7 +138,7 @@ class MemoryRunStore:
             for run in choice.held:
                 self._runs[run.id] = replace(run, waits=Wait.CAP)
             for run, change in started:
-                self._apply(run, change)
+                self.apply(run, change)
             return [change.run for _, change in started]
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
@@ -183,11 +195,6 @@ class MemoryRunStore:
         with self._lock:
             return self._artifacts.get(run_id, {}).get(name)
 
-    def list_approvals(self, run_id: str) -> list[Approval]:
-        """Return a run's approvals, oldest first."""
-        with self._lock:
-            return [approval for _, approval in sorted(self._approvals.get(run_id, {}).items())]
-
     def worker_facts(self, *, now: datetime) -> Mapping[str, WorkerFacts]:
         """Return the counters of every worker that ever ran."""
         with self._lock:
@@ -232,10 +239,13 @@ class MemoryRunStore:
         page = self.list(query, limit=limit, after=after)
         return Page(tuple(encode_summary(run) for run in page.rows), page.next_key)
 
-    def _check_new(self, run: RunRecord) -> None:
-        if run.id in self._runs:
-            raise RunExists(f"There is a run {run.id} already.")
-        check_cap(run, lambda: self._count_unfinished(run.worker_id))
+    def _insert(self, change: RunChange) -> None:
+        if change.run.id in self._runs:
+            raise RunExists(f"There is a run {change.run.id} already.")
+        self._uploads.use(change.run)
+        self._keep(change)
+        self._feedback.open(change.run.id)
+        self._counters.count_created(change.run)
 
     def _choose(self, now: datetime, limit: int) -> Choice:
         queued = self._all(RunStatus.QUEUED)
@@ -245,12 +255,6 @@ class MemoryRunStore:
         for run in self._all(RunStatus.QUEUED):
             if run.waits is Wait.TIME and is_claimable(run, now):
                 self._runs[run.id] = replace(run, waits=None)
-
-    def _apply(self, before: RunRecord, change: RunChange) -> None:
-        self._keep(change)
-        self._counters.count_finished(before, change.run)
-        if frees_a_place(before, change.run):
-            self._let_next_try(before.worker_id)
 
     def _let_next_try(self, worker_id: str) -> None:
         waiting = [
@@ -272,7 +276,7 @@ class MemoryRunStore:
         for artifact in change.artifacts:
             self._artifacts.setdefault(run.id, {})[artifact.name] = artifact
         if change.approval:
-            self._approvals.setdefault(run.id, {})[change.approval.id] = change.approval
+            self.approvals.setdefault(run.id, {})[change.approval.id] = change.approval
         if change.reports_failure:
             self._reports.add(run.id)
         self._refs.replace(run.id, RUN_ITEM, named_by_run(run))
@@ -281,7 +285,7 @@ class MemoryRunStore:
 
     def _delete(self, run_id: str) -> None:
         self._uploads.release(self._runs.pop(run_id))
-        for belongings in (self._events, self._artifacts, self._approvals):
+        for belongings in (self._events, self._artifacts, self.approvals):
             belongings.pop(run_id, None)
         self._feedback.remove(run_id)
         self._reports.settle(run_id)

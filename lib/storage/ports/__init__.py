@@ -5,6 +5,13 @@ durable when the method returns. Each adapter passes the same contract suite in
 `tests/contract/`.
 """
 
+from lib.storage.ports.approvals import (
+    ApprovalNotFound,
+    ApprovalStore,
+    ClaimKey,
+    Judge,
+    Verdict,
+)
 from lib.storage.ports.blobs import (
     Blob,
     BlobInfo,
@@ -42,12 +49,15 @@ from lib.storage.ports.worker_settings import WorkerSettingsStore
 __all__ = [
     "MAX_FEEDBACK",
     "MAX_SCANNED_ROWS",
+    "ApprovalNotFound",
+    "ApprovalStore",
     "Blob",
     "BlobInfo",
     "BlobNotFound",
     "BlobReferences",
     "BlobStore",
     "BlobTooLarge",
+    "ClaimKey",
     "ClaimStore",
     "ConcurrencyReached",
     "Creation",
@@ -58,6 +68,7 @@ __all__ = [
     "FeedbackStore",
     "IdempotencyKeyInUse",
     "IdempotencyKeyReused",
+    "Judge",
     "LogStore",
     "Page",
     "PreconditionFailed",
@@ -72,5 +83,6 @@ __all__ = [
     "StoreUnavailable",
     "UploadNotFound",
     "UploadStore",
+    "Verdict",
     "WorkerSettingsStore",
 ]

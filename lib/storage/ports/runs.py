@@ -10,7 +10,6 @@ from typing import Final, Protocol
 from lib.errors import Conflict, NotFound
 from lib.storage.ports.pages import Page
 from lib.storage.records import (
-    Approval,
     Artifact,
     IdempotencyClaim,
     Lease,
@@ -60,7 +59,7 @@ class Creation:
 
 
 class RunStore(Protocol):
-    """Runs with their events, artifacts, approvals and counters.
+    """Runs with their events, artifacts and counters; with them come their approvals.
 
     Counters (`worker_facts`, `totals`) change in the same transaction here;
     other adapters may lag by seconds.
@@ -104,7 +103,8 @@ class RunStore(Protocol):
         claimable in the same transaction (highest priority, then oldest).
         The same when a claimable run stops being that without having run: it
         may be the one that was let out for the cap. Artifacts replace those of
-        the same name; the approval is inserted or replaced by id. A report of the
+        the same name; the approval is inserted or replaced by id. A follow-up run is
+        created as `create` does, its cap not looked at. A report of the
         failure is kept until FailureReportStore.settle. An event's `seq` that is
         taken is a defect and changes nothing.
 
@@ -168,10 +168,6 @@ class RunStore(Protocol):
 
     def find_artifact(self, run_id: str, name: str) -> Artifact | None:
         """Return the artifact of a run by name, if any."""
-        ...
-
-    def list_approvals(self, run_id: str) -> list[Approval]:
-        """Return a run's approvals, oldest first."""
         ...
 
     def worker_facts(self, *, now: datetime) -> Mapping[str, WorkerFacts]:

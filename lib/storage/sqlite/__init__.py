@@ -1,5 +1,6 @@
 """Stores in one SQLite file, of the standard library."""
 
+from lib.storage.sqlite.approvals import SqliteApprovalStore
 from lib.storage.sqlite.blob_refs import SqliteBlobReferences
 from lib.storage.sqlite.claims import SqliteClaimStore
 from lib.storage.sqlite.database import SqliteDatabase
@@ -13,6 +14,7 @@ from lib.storage.sqlite.uploads import SqliteUploadStore
 from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
 __all__ = [
+    "SqliteApprovalStore",
     "SqliteBlobReferences",
     "SqliteClaimStore",
     "SqliteDatabase",

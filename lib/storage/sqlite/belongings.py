@@ -5,18 +5,16 @@ from __future__ import annotations
 import sqlite3
 
 from lib.storage.blob_names import named_by_belongings
-from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS
+from lib.storage.documents import ARTIFACTS, EVENTS
 from lib.storage.records import RunChange
-from lib.storage.sqlite import blob_refs, failure_reports, feedback
+from lib.storage.sqlite import approval_rows, blob_refs, failure_reports, feedback
 
 _ADD_EVENT = "INSERT INTO run_events (run_id, seq, document) VALUES (?, ?, ?)"
 _PUT_ARTIFACT = "INSERT OR REPLACE INTO artifacts (run_id, name, document) VALUES (?, ?, ?)"
-_PUT_APPROVAL = "INSERT OR REPLACE INTO approvals (run_id, id, document) VALUES (?, ?, ?)"
 
 LIST_EVENTS = "SELECT document FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq"
 LIST_ARTIFACTS = "SELECT document FROM artifacts WHERE run_id = ? ORDER BY name"
 FIND_ARTIFACT = "SELECT document FROM artifacts WHERE run_id = ? AND name = ?"
-LIST_APPROVALS = "SELECT document FROM approvals WHERE run_id = ? ORDER BY id"
 
 _DELETE = (
     "DELETE FROM run_events WHERE run_id = ?",
@@ -33,8 +31,8 @@ def add(connection: sqlite3.Connection, change: RunChange) -> None:
     for artifact in change.artifacts:
         values = (run.id, artifact.name, ARTIFACTS.encode(artifact))
         connection.execute(_PUT_ARTIFACT, values)
-    if approval := change.approval:
-        connection.execute(_PUT_APPROVAL, (run.id, approval.id, APPROVALS.encode(approval)))
+    if change.approval is not None:
+        approval_rows.put(connection, change.approval)
     failure_reports.add(connection, change)
     for item, named in named_by_belongings(change):
         blob_refs.replace(connection, run.id, item, named)

@@ -21,6 +21,11 @@ def create(connection: sqlite3.Connection, change: RunChange) -> None:
     """Write a new run. Raises ConcurrencyReached, RunExists, UploadNotFound."""
     run = change.run
     check_cap(run, lambda: counters.unfinished_work(connection, run.worker_id))
+    _insert(connection, change)
+
+
+def _insert(connection: sqlite3.Connection, change: RunChange) -> None:
+    run = change.run
     run_rows.insert(connection, run)
     uploads.use(connection, run)
     counters.count_created(connection, run)
@@ -31,6 +36,8 @@ def create(connection: sqlite3.Connection, change: RunChange) -> None:
 def apply(connection: sqlite3.Connection, before: RunRecord, change: RunChange) -> None:
     """Write a change of a run that exists."""
     after = change.run
+    if change.follow_up is not None:
+        _insert(connection, change.follow_up)
     run_rows.update(connection, before, after)
     counters.count_moved(connection, before, after)
     _name_blobs(connection, before, after)

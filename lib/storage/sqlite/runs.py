@@ -10,10 +10,9 @@ from functools import partial
 from typing import TypeVar
 
 from lib.clock import from_milliseconds, to_milliseconds
-from lib.storage.documents import APPROVALS, ARTIFACTS, EVENTS, decode_run, decode_summary
+from lib.storage.documents import ARTIFACTS, EVENTS, decode_run, decode_summary
 from lib.storage.ports import Creation, Page
 from lib.storage.records import (
-    Approval,
     Artifact,
     IdempotencyClaim,
     Lease,
@@ -39,10 +38,13 @@ class SqliteRunStore:
 
     Writes are operations of the database's one writer: `decide` and `start` run
     there, inside the transaction, once.
+
+    Attributes:
+        database: Where the runs are.
     """
 
     def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
+        self.database = database
         self._version = 0
         self._counting = threading.Lock()
 
@@ -50,12 +52,13 @@ class SqliteRunStore:
         """Return how often this store was written; its file has no other writer of runs."""
         return self._version
 
-    def _write(
+    def write(
         self, operation: Operation[Result], *, changed: Callable[[Result], bool] = lambda _: True
     ) -> Result:
+        """Run `operation` in a transaction; count it where `changed` says so of its result."""
         shows = True  # also if it fails: nobody knows then how far it came
         try:
-            result = self._database.write(operation)
+            result = self.database.write(operation)
             shows = changed(result)
             return result
         finally:
@@ -77,16 +80,16 @@ class SqliteRunStore:
             changes.create(connection, change)
             return Creation(change.run)
 
-        return self._write(operation)
+        return self.write(operation)
 
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
         """Return the answer that the same request got, if its claim still lives."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return claims.find_answer(connection, key, body_digest, now=now)
 
     def get(self, run_id: str) -> RunRecord:
         """Return a run. Raises RunNotFound."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return run_rows.load(connection, run_id)
 
     def change(self, run_id: str, decide: Callable[[RunRecord], RunChange | None]) -> RunRecord:
@@ -100,33 +103,33 @@ class SqliteRunStore:
             changes.apply(connection, run, change)
             return change.run
 
-        return self._write(operation)
+        return self.write(operation)
 
     def claim(
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
     ) -> list[RunRecord]:
         """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
-        return self._write(
+        return self.write(
             lambda connection: work.claim(connection, start, now=now, limit=limit), changed=bool
         )
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""
-        return self._database.write(lambda connection: work.renew(connection, leases, until))
+        return self.database.write(lambda connection: work.renew(connection, leases, until))
 
     def next_due(self) -> datetime | None:
         """Return the earliest `not_before` of runs that wait for time, if any."""
-        rows = self._database.read(work.NEXT_DUE)
+        rows = self.database.read(work.NEXT_DUE)
         return from_milliseconds(rows[0][0]) if rows else None
 
     def list_leased(self, owner: str) -> list[RunRecord]:
         """Return all running runs that `owner` holds, oldest first."""
-        return [decode_run(*row) for row in self._database.read(work.LIST_LEASED, (owner,))]
+        return [decode_run(*row) for row in self.database.read(work.LIST_LEASED, (owner,))]
 
     def list_expired(self, *, now: datetime, limit: int) -> list[RunRecord]:
         """Return running runs whose lease ended before `now`, longest ago first."""
         values = (to_milliseconds(now), limit)
-        return [decode_run(*row) for row in self._database.read(work.LIST_EXPIRED, values)]
+        return [decode_run(*row) for row in self.database.read(work.LIST_EXPIRED, values)]
 
     def list_worker_runs(self, worker_id: str, *, limit: int) -> list[RunSummary]:
         """Return a worker's newest runs, newest first."""
@@ -134,55 +137,50 @@ class SqliteRunStore:
 
     def list_events(self, run_id: str, *, after: int = 0) -> list[RunEvent]:
         """Return a run's events with `seq` above `after`, in order."""
-        rows = self._database.read(belongings.LIST_EVENTS, (run_id, after))
+        rows = self.database.read(belongings.LIST_EVENTS, (run_id, after))
         return [EVENTS.decode(row[0]) for row in rows]
 
     def list_artifacts(self, run_id: str) -> list[Artifact]:
         """Return a run's artifacts by name."""
-        rows = self._database.read(belongings.LIST_ARTIFACTS, (run_id,))
+        rows = self.database.read(belongings.LIST_ARTIFACTS, (run_id,))
         return [ARTIFACTS.decode(row[0]) for row in rows]
 
     def find_artifact(self, run_id: str, name: str) -> Artifact | None:
         """Return the artifact of a run by name, if any."""
-        rows = self._database.read(belongings.FIND_ARTIFACT, (run_id, name))
+        rows = self.database.read(belongings.FIND_ARTIFACT, (run_id, name))
         return ARTIFACTS.decode(rows[0][0]) if rows else None
-
-    def list_approvals(self, run_id: str) -> list[Approval]:
-        """Return a run's approvals, oldest first."""
-        rows = self._database.read(belongings.LIST_APPROVALS, (run_id,))
-        return [APPROVALS.decode(row[0]) for row in rows]
 
     def worker_facts(self, *, now: datetime) -> Mapping[str, WorkerFacts]:
         """Return the counters of every worker that ever ran."""
-        with self._database.snapshot() as connection:
+        with self.database.snapshot() as connection:
             return counters.worker_facts(connection, now)
 
     def find_worker_facts(self, worker_id: str, *, now: datetime) -> WorkerFacts | None:
         """Return the counters of one worker; None if it never ran."""
-        with self._database.snapshot() as connection:
+        with self.database.snapshot() as connection:
             return counters.find_worker_facts(connection, worker_id, now)
 
     def totals(self, *, now: datetime) -> RunTotals:
         """Return the workspace's counters, without scanning runs."""
-        with self._database.snapshot() as connection:
+        with self.database.snapshot() as connection:
             return counters.totals(connection, now)
 
     def list_finished(self, *, before: datetime, limit: int) -> list[str]:
         """Return ids of runs that finished before `before`, those that did so first first."""
         values = (to_milliseconds(before), limit)
-        return [row[0] for row in self._database.read(retention.LIST_FINISHED, values)]
+        return [row[0] for row in self.database.read(retention.LIST_FINISHED, values)]
 
     def delete(self, run_ids: Sequence[str], *, before: datetime) -> None:
         """Delete those of these runs that finished before `before`, with all they own."""
         left = [*run_ids]
         while left:
-            done = self._write(partial(retention.delete, run_ids=left, before=before))
+            done = self.write(partial(retention.delete, run_ids=left, before=before))
             left = left[done:]
-            self._database.reclaim()
+            self.database.reclaim()
 
     def check(self) -> None:
         """Write and read something. Raises StoreUnavailable."""
-        self._database.check()
+        self.database.check()
 
     def list(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[RunSummary]:
         """Return a page of runs, newest first, below id `after`."""
@@ -191,5 +189,5 @@ class SqliteRunStore:
 
     def list_json(self, query: RunQuery, *, limit: int, after: str | None = None) -> Page[str]:
         """Return the page that `list` returns, each run as JSON text."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return read_page(connection, query, limit, after)

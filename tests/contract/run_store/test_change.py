@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lib.storage.ports import RunNotFound, RunStore, StaleFence
+from lib.storage.ports import ApprovalStore, RunNotFound, RunStore, StaleFence
 from lib.storage.records import (
     ApprovalStatus,
     RunChange,
@@ -98,7 +98,7 @@ class TestBelongings:
         assert runs.list_artifacts(samples.id("run")) == []
 
     def test_an_approval_is_inserted_or_replaced_by_id(
-        self, runs: RunStore, samples: Samples, run: RunRecord
+        self, runs: RunStore, approvals: ApprovalStore, samples: Samples, run: RunRecord
     ) -> None:
         first, second = samples.approval(run), samples.approval(run)
         runs.change(run.id, lambda current: RunChange(current, approval=second))
@@ -106,10 +106,10 @@ class TestBelongings:
         decided = replace(first, status=ApprovalStatus.APPROVED, decided_by="usr_1")
         runs.change(run.id, lambda current: RunChange(current, approval=decided))
 
-        assert runs.list_approvals(run.id) == [decided, second]
+        assert approvals.list_of_run(run.id) == [decided, second]
 
     def test_what_comes_with_a_failed_change_is_not_kept(
-        self, runs: RunStore, samples: Samples, run: RunRecord
+        self, runs: RunStore, approvals: ApprovalStore, samples: Samples, run: RunRecord
     ) -> None:
         bad = RunEvent(1, samples.now, "status", {})  # this number is taken
 
@@ -122,7 +122,7 @@ class TestBelongings:
             runs.change(run.id, decide)
 
         assert runs.list_artifacts(run.id) == []
-        assert runs.list_approvals(run.id) == []
+        assert approvals.list_of_run(run.id) == []
 
     def test_an_event_keeps_its_data(
         self, runs: RunStore, samples: Samples, run: RunRecord

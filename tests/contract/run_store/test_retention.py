@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lib.storage.ports import (
+    ApprovalStore,
     BlobReferences,
     ClaimStore,
     RunNotFound,
@@ -59,7 +60,9 @@ def named(references: BlobReferences) -> str:
 
 
 class TestDelete:
-    def test_runs_go_with_all_they_own(self, runs: RunStore, samples: Samples) -> None:
+    def test_runs_go_with_all_they_own(
+        self, runs: RunStore, approvals: ApprovalStore, samples: Samples
+    ) -> None:
         run_id = finished(runs, samples)
         runs.change(
             run_id,
@@ -77,7 +80,7 @@ class TestDelete:
         assert runs.list(RunQuery(), limit=9).rows == ()
         assert runs.list_events(run_id) == []
         assert runs.list_artifacts(run_id) == []
-        assert runs.list_approvals(run_id) == []
+        assert approvals.list_of_run(run_id) == []
 
     def test_those_that_finished_first_are_listed_first(
         self, runs: RunStore, samples: Samples

@@ -60,7 +60,8 @@ def ended(world: World) -> Callable[[str], Ended]:
 
 
 def artifacts_of(event: state.Event) -> dict[str, str]:
-    assert not isinstance(event, state.Started | state.NeverStarted | state.CancelRequested)
+    left_nothing = state.Started | state.NeverStarted | state.Decided | state.CancelRequested
+    assert not isinstance(event, left_nothing)
     return {artifact.name: artifact.path for artifact in event.left.artifacts}
 
 

@@ -23,6 +23,7 @@ def engine_of(world: World) -> Engine:
         retention=world.retention(),
         removal=world.removal(),
         failures=world.failure_issues(),
+        expiry=world.expiry,
     )
 
 

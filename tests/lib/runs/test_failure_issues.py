@@ -342,6 +342,7 @@ class TestEngine:
             retention=world.retention(),
             removal=world.removal(),
             failures=failures,
+            expiry=world.expiry,
         )
 
     def test_it_reports_beside_the_runs(self, world: World) -> None:
@@ -386,6 +387,7 @@ class TestEngine:
             retention=world.retention(),
             removal=world.removal(),
             failures=failures,
+            expiry=world.expiry,
         )
         with engine:
             world.until(world.start(), RunStatus.FAILED)

@@ -236,7 +236,7 @@ def test_a_cancelled_proposal_takes_its_approval_along(world: World) -> None:
     world.runs.change(run.id, lambda each: RunChange(each, approval=older))
 
     assert world.lifecycle().cancel(run.id).status is RunStatus.CANCELLED
-    statuses = {each.id: each.status for each in world.runs.list_approvals(run.id)}
+    statuses = {each.id: each.status for each in world.approvals.list_of_run(run.id)}
     assert statuses == {"apr_0": ApprovalStatus.CANCELLED, "apr_1": ApprovalStatus.REJECTED}
     assert world.cancels.run_ids == []
 

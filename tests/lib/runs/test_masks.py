@@ -35,7 +35,7 @@ def recorded(world: World, run: RunRecord) -> str:
         world.runs.get(run.id).error,
         world.runs.list_events(run.id),
         world.logs.tail(run.id, limit=999),
-        [(each.label, each.preview) for each in world.runs.list_approvals(run.id)],
+        [(each.label, each.preview) for each in world.approvals.list_of_run(run.id)],
     ]
     return repr(kept)
 
@@ -107,7 +107,7 @@ def test_a_preview_is_stored_masked_and_its_proposal_as_it_is(stored: World) -> 
         {"status": "success", "decision_required": decision}
     )
     run = stored.executed()
-    approval = stored.runs.list_approvals(run.id)[0]
+    approval = stored.approvals.list_of_run(run.id)[0]
     assert (approval.label, approval.preview_type) == ("Use ***", "text")
     assert json.loads(stored.content.load_json(approval.preview)) == "with ***"
     assert json.loads(stored.content.load_json(approval.proposal)) == {"k": KEY}
@@ -122,7 +122,7 @@ def test_a_preview_made_of_the_proposal_hides_what_json_would_escape(stored: Wor
         {"status": "success", "outputs": {"text": quoted}}
     )
     run = stored.executed()
-    approval = stored.runs.list_approvals(run.id)[0]
+    approval = stored.approvals.list_of_run(run.id)[0]
     preview = json.loads(stored.content.load_json(approval.preview))
     assert json.loads(preview) == {"text": "***"}
     assert json.loads(stored.content.load_json(approval.proposal)) == {"text": quoted}

@@ -58,7 +58,7 @@ def test_a_pending_approval_is_cancelled(world: World) -> None:
     world.removal().delete("plain", writer=ADMIN)
 
     assert statuses(world, run.id) == [RunStatus.CANCELLED]
-    (decided,) = world.runs.list_approvals(run.id)
+    (decided,) = world.approvals.list_of_run(run.id)
     assert decided.status is ApprovalStatus.CANCELLED
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.storage.memory import MemoryRunStore
-from lib.storage.records import Approval, ApprovalStatus, RunRecord, RunStatus, Stored
+from lib.storage.records import ApprovalStatus, RunRecord, RunStatus, Stored
 from tests.lib.runs.fake_sandbox import GOOD
 from tests.lib.runs.samples import approval
 from tests.lib.runs.world import World
@@ -18,12 +18,12 @@ def test_a_cancel_that_meets_a_new_proposal_cancels_its_approval(world: World) -
     world.add_worker(manifest="approvals: {required: true}\n")
 
     class SlowStore(MemoryRunStore):
-        """The run proposes just after its approvals were read."""
+        """The run proposes just after it was read."""
 
         proposal: state.Proposed | None = None
 
-        def list_approvals(self, run_id: str) -> list[Approval]:
-            found = super().list_approvals(run_id)
+        def get(self, run_id: str) -> RunRecord:
+            found = super().get(run_id)
             if (proposal := self.proposal) is not None:
                 self.proposal = None
                 now = world.clock.now()
@@ -38,7 +38,7 @@ def test_a_cancel_that_meets_a_new_proposal_cancels_its_approval(world: World) -
     world.lifecycle().cancel(run.id)
 
     assert world.status(run) is RunStatus.CANCELLED
-    (found,) = world.runs.list_approvals(run.id)
+    (found,) = world.approvals.list_of_run(run.id)
     assert found.status is ApprovalStatus.CANCELLED
 
 

@@ -27,6 +27,11 @@ from lib.ids import Ids
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
 from lib.runs import state
+from lib.runs.approvals.approvals import Approvals
+from lib.runs.approvals.docket import Docket
+from lib.runs.approvals.expiry import Expiry
+from lib.runs.approvals.follow_ups import FollowUps
+from lib.runs.approvals.review_links import ReviewLinks
 from lib.runs.attempt import Attempt, Collaborators
 from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
@@ -51,6 +56,7 @@ from lib.sandbox.runtimes import Runtimes
 from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.memory import (
+    MemoryApprovalStore,
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
@@ -122,6 +128,19 @@ class RecordedCancels:
         self.run_ids.append(run_id)
 
 
+class KnownPeople:
+    """Accounts by id and by address."""
+
+    def __init__(self) -> None:
+        self.emails: dict[str, str] = {}
+
+    def find_email(self, user_id: str) -> str | None:
+        return self.emails.get(user_id)
+
+    def find_user_id(self, email: str) -> str | None:
+        return next((each for each, own in self.emails.items() if own == email.lower()), None)
+
+
 class World:
     """One server's parts; each can be replaced before it is used."""
 
@@ -149,6 +168,7 @@ class World:
         self.signals = HeardSignals()
         self.sandbox = FakeSandbox()
         self.cancels = RecordedCancels()
+        self.people = KnownPeople()
         self.record_seconds = 0.0
         self.adoptions: list[str] = []
         self.runtimes = Runtimes({"python": PYTHON, "bash": Path("/bin/bash")})
@@ -227,11 +247,61 @@ class World:
             record_seconds=self.record_seconds,
         )
 
+    @property
+    def approvals(self) -> MemoryApprovalStore:
+        return MemoryApprovalStore(self.runs)
+
+    @property
+    def docket(self) -> Docket:
+        return Docket(store=self.approvals, signals=self.signals, bell=self.bell)
+
+    @property
+    def follow_ups(self) -> FollowUps:
+        return FollowUps(
+            catalogue=self.catalogue, content=self.content, clock=self.clock, ids=self.ids
+        )
+
+    @property
+    def expiry(self) -> Expiry:
+        return Expiry(
+            store=self.approvals,
+            docket=self.docket,
+            runs=self.runs,
+            follow_ups=self.follow_ups,
+            clock=self.clock,
+        )
+
+    @property
+    def decisions(self) -> Approvals:
+        return Approvals(
+            store=self.approvals,
+            docket=self.docket,
+            runs=self.runs,
+            expiry=self.expiry,
+            follow_ups=self.follow_ups,
+            content=self.content,
+            masks=self.masks,
+            people=self.people,
+            clock=self.clock,
+        )
+
+    @property
+    def review_links(self) -> ReviewLinks:
+        return ReviewLinks(
+            store=self.approvals,
+            docket=self.docket,
+            runs=self.runs,
+            people=self.people,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
     def lifecycle(self, canceller: Canceller | None = None) -> Lifecycle:
         return Lifecycle(
             catalogue=self.catalogue,
             registry=self.registry,
             store=self.runs,
+            approvals=self.approvals,
             uploads=self.upload_store,
             content=self.content,
             clock=self.clock,
@@ -353,6 +423,9 @@ class World:
             clock=self.clock,
             runs=self.runs,
             logs=self.logs,
+            approval_store=self.approvals,
+            approvals=self.decisions,
+            review_links=self.review_links,
             feedback=self.feedback,
             promotions=self.promotions(),
             content=self.content,
@@ -361,6 +434,7 @@ class World:
             secrets=self.secret_catalogue,
             masks=self.masks,
             workspace=self.workspace,
+            registry=self.registry,
             catalogue=self.catalogue,
             lifecycle=self.lifecycle(executor),
             worker_source=self.worker_source,

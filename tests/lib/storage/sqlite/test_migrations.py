@@ -6,13 +6,19 @@ import json
 import sqlite3  # noqa: TID251 - looks into our file
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from lib.storage.documents import encode_detail, encode_summary
-from lib.storage.records import RunError, RunQuery, RunRecord, Stored
-from lib.storage.sqlite import SqliteDatabase, SqliteFeedbackStore, SqliteRunStore
+from lib.storage.documents import APPROVALS, encode_detail, encode_summary
+from lib.storage.records import ApprovalQuery, RunError, RunQuery, RunRecord, RunStatus, Stored
+from lib.storage.sqlite import (
+    SqliteApprovalStore,
+    SqliteDatabase,
+    SqliteFeedbackStore,
+    SqliteRunStore,
+)
 from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
 from tests.contract.samples import SMALL, Samples
 from tests.contract.threads import together
@@ -123,6 +129,27 @@ def test_runs_of_an_older_version_take_feedback(path: Path, samples: Samples) ->
         assert store.count(run.id) == 0
         store.add(samples.feedback(run.id), now=samples.now)
         assert store.count(run.id) == 1
+
+
+def test_approvals_of_an_older_version_are_listed_and_expire(path: Path, samples: Samples) -> None:
+    run = samples.run(status=RunStatus.PENDING_APPROVAL)
+    approval = samples.approval(run)
+    fields = json.loads(APPROVALS.encode(approval))
+    for later in ("decided_from", "votes", "links", "follow_up_run_id"):
+        del fields[later]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply(connection, scripts()[:7])
+        _insert_run(connection, run)
+        values = (run.id, approval.id, json.dumps(fields))
+        connection.execute("INSERT INTO approvals VALUES (?, ?, ?)", values)
+
+    with SqliteDatabase(path) as database:
+        store = SqliteApprovalStore(SqliteRunStore(database))
+        assert store.list(ApprovalQuery(worker_id=run.worker_id), limit=9).rows == (approval,)
+        assert store.list_of_run(run.id) == [approval]
+        just_before = approval.expires_at - timedelta(milliseconds=1)
+        assert store.list_expired(now=just_before, limit=9) == []
+        assert store.list_expired(now=approval.expires_at, limit=9) == [approval.id]
 
 
 def _inputs(text: str) -> Stored:

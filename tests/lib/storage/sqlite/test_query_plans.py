@@ -11,6 +11,8 @@ from lib.clock import to_milliseconds
 from lib.storage.records import RunQuery, RunStatus, TriggerType
 from lib.storage.sqlite import (
     SqliteDatabase,
+    approval_rows,
+    approvals,
     belongings,
     blob_refs,
     changes,
@@ -44,7 +46,11 @@ STATEMENTS = {
     "events": (belongings.LIST_EVENTS, "PRIMARY KEY"),
     "artifacts": (belongings.LIST_ARTIFACTS, "PRIMARY KEY"),
     "artifact": (belongings.FIND_ARTIFACT, "PRIMARY KEY"),
-    "approvals": (belongings.LIST_APPROVALS, "sqlite_autoindex_approvals_1"),
+    "approval": (approval_rows.LOAD, "sqlite_autoindex_approvals_1"),
+    "a run's approvals": (approvals.LIST_OF_RUN, "approvals_by_run"),
+    "approvals": (approvals.BY_STATUS, "approvals_by_status"),
+    "a worker's approvals": (approvals.BY_WORKER, "approvals_by_worker"),
+    "expired approvals": (approvals.LIST_EXPIRED, "approvals_due"),
     "feedback": (feedback.LIST, "sqlite_autoindex_feedback_1"),
     "one feedback": (feedback.FIND, "sqlite_autoindex_feedback_2"),
     "feedback count": (feedback.COUNT, "runs_by_id"),

@@ -1,0 +1,1 @@
+"""Proposals and who decides on them."""
