@@ -57,7 +57,7 @@ from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import Sandbox
 from lib.sandbox.runtimes import Runtimes, base_python
 from lib.secrets.keys import KeyFolder
-from lib.secrets.store import open_secret_store
+from lib.secrets.store import open_secrets
 from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
 from lib.storage.ports import ApprovalStore, LogStore, RunStore, WorkerSettingsStore
@@ -186,14 +186,15 @@ class _LocalStores:
         self.uploads = SqliteUploadStore(self.database)
         self.shares = SqliteShareStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
-        self.secrets = open_secret_store(
+        opened = open_secrets(
             SqliteSealedSecretStore(self.database),
             keys=KeyFolder(folder.keys),
             given=settings.secrets_key.get_secret_value() if settings.secrets_key else None,
             workspace_id=settings.workspace_id,
         )
+        self.secrets = opened.store
         self.references = SqliteBlobReferences(self.database)
-        self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock))
+        self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock), sealer=opened.sealer)
 
 
 class _NoAccounts:

@@ -24,6 +24,7 @@ from lib.runs.masks import mask_error
 from lib.runs.preparation import AttemptFolder, Preparation, PreparationError, SecretMissing
 from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signal
+from lib.secrets.cipher import SecretUnreadable
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
 from lib.storage.records import LogLevel, LogLine, RunError, RunRecord, RunStatus
@@ -165,6 +166,8 @@ class Attempt:
             return None if self._abandoned else state.Cancelled(run.fence)
         except SandboxUnavailable as error:
             return self._failed("sandbox_unavailable", error.detail)
+        except SecretUnreadable as error:
+            return self._failed(error.code, error.detail)
         outcome = self._patiently(lambda: self._collect(manifest))
         # One that ended by itself just before it was abandoned has done its work.
         ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)

@@ -61,7 +61,7 @@ class Collection:
         """Return what the attempt amounts to; its process tree must be gone.
 
         `mask` hides values in errors, notes and previews. Outputs, proposals and
-        artifacts are kept as they are.
+        artifacts are kept as they are; of a run that proposes all but the artifacts sealed.
         """
         exit_record = self._sandbox.find_exit(folder.path)
         if exit_record is None:
@@ -96,10 +96,11 @@ class Collection:
         if outcome.error is not None:
             return state.Failed(run.fence, mask_error(outcome.error, mask), left=left)
         values = _shown_outputs(run, outcome.outputs or {}, left.artifacts)
-        outputs = self._content.store_json(canonical(values))
         decision, policy = outcome.decision, manifest.approvals
         if decision is None or policy is None:
+            outputs = self._content.store_json(canonical(values))
             return state.Completed(run.fence, outputs, left)
+        outputs = self._content.store_json(canonical(values), sealed=True)  # often the proposal
         payload = values if decision.preview_payload is None else decision.preview_payload
         shown = _shown_decision(decision, payload, mask)
         label = shown.label or policy.label or manifest.title
@@ -116,9 +117,9 @@ class Collection:
             worker_id=run.worker_id,
             status=ApprovalStatus.PENDING,
             label=label,
-            preview=self._content.store_json(json.dumps(shown.preview)),
+            preview=self._content.store_json(json.dumps(shown.preview), sealed=True),
             preview_type=shown.preview_type,
-            proposal=self._content.store_json(proposal),
+            proposal=self._content.store_json(proposal, sealed=True),
             proposal_sha256=hashlib.sha256(proposal.encode()).hexdigest(),
             required=policy.required_approvals,
             requested_at=now,

@@ -1,12 +1,14 @@
-"""A SecretStore over records that the adapter below cannot read."""
+"""A SecretStore over records that the adapter below cannot read, and the key to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from lib.secrets.cipher import Cipher, SecretUnreadable
+from lib.secrets.content_sealer import ContentSealer
 from lib.secrets.keys import Key, KeyFolder, KeyUnusable
 from lib.storage.ports import SealedSecretStore
 from lib.storage.records import SecretInfo
@@ -49,29 +51,47 @@ class EncryptedSecretStore:
         """Return what is known of each stored secret, by name."""
         return self._store.list()
 
+    def keep_check(self) -> None:
+        """Have the key proven at each start to come, whatever becomes of the secrets."""
+        self._store.keep_check(self._cipher.seal(CHECK_NAME, CHECK_TEXT))
 
-def open_secret_store(
+
+@dataclass(frozen=True)
+class Secrets:
+    """What one key opens.
+
+    Attributes:
+        sealer: Of content; keeps the check record before it seals anything.
+    """
+
+    store: EncryptedSecretStore
+    sealer: ContentSealer
+
+
+def open_secrets(
     store: SealedSecretStore, *, keys: KeyFolder, given: str | None, workspace_id: str
-) -> EncryptedSecretStore:
-    """Return the store of a workspace's secrets, its key proven.
+) -> Secrets:
+    """Return a workspace's secrets and its sealer, their key proven.
 
     The key is the one given, else the one in the folder, else a new one; never
-    a new one where there are secrets already.
+    a new one where something is sealed already.
 
     Args:
         store: Keeps the records; its check record proves the key.
         keys: Where the key's file is, or will be.
         given: FLOOM_SECRETS_KEY, 64 hexadecimal digits.
-        workspace_id: Records of another workspace do not open.
+        workspace_id: What another workspace sealed does not open.
 
     Raises:
-        KeyUnusable: there are secrets, and no key or another one.
+        KeyUnusable: something is sealed, and there is no key or another one.
     """
     is_used = store.find_check() is not None
     key = Key.from_hex(given) if given is not None else _key_of(keys, is_used=is_used)
     cipher = Cipher(key, workspace_id=workspace_id)
     _prove(store, cipher, source=SETTING if given is not None else str(keys.file(KEY_NAME)))
-    return EncryptedSecretStore(store, cipher)
+    secrets = EncryptedSecretStore(store, cipher)
+    sealer = ContentSealer(key, workspace_id=workspace_id, before_first=secrets.keep_check)
+    return Secrets(secrets, sealer)
 
 
 def _key_of(keys: KeyFolder, *, is_used: bool) -> Key:
@@ -80,8 +100,8 @@ def _key_of(keys: KeyFolder, *, is_used: bool) -> Key:
         return key
     if is_used:
         raise KeyUnusable(
-            f"there are stored secrets, but not the key to them: restore {keys.file(KEY_NAME)} "
-            f"or set {SETTING}"
+            "there are stored secrets or proposals, but not the key to them: restore "
+            f"{keys.file(KEY_NAME)} or set {SETTING}"
         )
     return keys.get_or_create(KEY_NAME)
 
@@ -93,12 +113,13 @@ def _prove(store: SealedSecretStore, cipher: Cipher, *, source: str) -> None:
         return
     if check.key_id != cipher.key_id:
         raise KeyUnusable(
-            f"{source} is not the key of the stored secrets: it is {cipher.key_id}, they were "
-            f"sealed with {check.key_id}"
+            f"{source} is not the key of the stored secrets and proposals: it is {cipher.key_id}, "
+            f"they were sealed with {check.key_id}"
         )
     try:
         cipher.open(CHECK_NAME, check)
     except SecretUnreadable:
         raise KeyUnusable(
-            "the stored secrets belong to another FLOOM_WORKSPACE_ID, or their records are damaged"
+            "the stored secrets and proposals belong to another FLOOM_WORKSPACE_ID, or their "
+            "records are damaged"
         ) from None

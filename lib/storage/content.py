@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import tempfile
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import BinaryIO, Final, cast
 
 from lib.storage.keys import content_key
-from lib.storage.ports import BlobStore, PreconditionFailed, StoreUnavailable
+from lib.storage.ports import BlobStore, PreconditionFailed, Sealer, StoreUnavailable
 from lib.storage.records import MAX_INLINE_BYTES, Stored
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -29,11 +30,15 @@ class ContentStore:
     Args:
         blobs: Where they go.
         scratch: Folder of the temporary copies of large streams; None is the system's.
+        sealer: Has the key to sealed values; None where there are none.
     """
 
-    def __init__(self, blobs: BlobStore, *, scratch: str | None = None) -> None:
+    def __init__(
+        self, blobs: BlobStore, *, scratch: str | None = None, sealer: Sealer | None = None
+    ) -> None:
         self._blobs = blobs
         self._scratch = scratch
+        self._sealer = sealer
 
     def put_bytes(self, data: bytes) -> tuple[str, int]:
         """Store `data`; return its SHA-256 in hex and its size."""
@@ -71,16 +76,31 @@ class ContentStore:
         """Open content for reading, with seek. Raises BlobNotFound."""
         return self._blobs.open(content_key(sha256))
 
-    def store_json(self, text: str) -> Stored:
-        """Return a value that keeps JSON text: itself when small, else a blob."""
+    def store_json(self, text: str, *, sealed: bool = False) -> Stored:
+        """Return a value that keeps JSON text: itself when small, else a blob.
+
+        Args:
+            text: JSON.
+            sealed: Nothing that is kept shows it. The same text is another value
+                each time, so it is kept as often as it is stored.
+        """
         data = text.encode()
+        if sealed:
+            return self._store_sealed(data)
         if len(data) <= MAX_INLINE_BYTES:
             return Stored(len(data), text=text)
         sha256, size = self.put_bytes(data)
         return Stored(size, sha256=sha256)
 
     def load_json(self, value: Stored) -> str:
-        """Return the JSON text of a value. Raises BlobNotFound."""
+        """Return the JSON text of a value, opened where it is sealed.
+
+        Raises:
+            BlobNotFound: its blob is gone.
+            Unavailable: as Sealer.open, of this value only.
+        """
+        if value.key_id is not None:
+            return self._key.open(self._box_of(value), key_id=value.key_id).decode()
         if value.sha256 is None:
             return value.text or ""
         return self.get(value.sha256).decode()
@@ -96,9 +116,36 @@ class ContentStore:
         """Remove content that no record names; False when somebody put it again since."""
         return self._blobs.delete(content_key(sha256), unless_put_after=unless_put_after)
 
+    @property
+    def _key(self) -> Sealer:
+        if self._sealer is None:
+            raise RuntimeError("this ContentStore was made without a sealer")
+        return self._sealer
+
+    def _store_sealed(self, data: bytes) -> Stored:
+        """Seal; what is kept in the record is limited after base64 made it a third larger."""
+        box = self._key.seal(data)
+        if _base64_size(box) <= MAX_INLINE_BYTES:
+            text = base64.b64encode(box).decode("ascii")
+            return Stored(len(data), text=text, key_id=self._key.key_id)
+        sha256, _ = self.put_bytes(box)
+        return Stored(len(data), sha256=sha256, key_id=self._key.key_id)
+
+    def _box_of(self, value: Stored) -> bytes:
+        if value.sha256 is not None:
+            return self.get(value.sha256)
+        try:
+            return base64.b64decode(value.text or "", validate=True)
+        except ValueError:
+            return b""  # damaged: no sealer opens it, and its error says what to do
+
     def _put(self, sha256: str, data: bytes | BinaryIO) -> None:
         key = content_key(sha256)
         if self._blobs.touch(key):
             return
         with suppress(PreconditionFailed):  # the same content, from somebody else
             self._blobs.put(key, data, if_absent=True)
+
+
+def _base64_size(data: bytes) -> int:
+    return (len(data) + 2) // 3 * 4

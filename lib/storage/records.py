@@ -1,7 +1,8 @@
 """Stored records, as frozen values. The views that the API shows are others.
 
 Times are aware UTC datetimes with milliseconds. A JSON value that may be large
-is a `Stored`: its text, or the hash of a blob that was put before the record.
+is a `Stored`: its text, or the hash of a blob that was put before the record;
+sealed, both hold ciphertext.
 """
 
 from __future__ import annotations
@@ -80,12 +81,18 @@ class Trigger:
 class Stored:
     """A JSON value: its text, or the SHA-256 of the blob that holds the text.
 
-    Exactly one of `text` and `sha256` is set. `size` is the text's UTF-8 bytes.
+    Exactly one of `text` and `sha256` is set. Only ContentStore looks into them.
+
+    Attributes:
+        size: The JSON text's UTF-8 bytes, sealed or not.
+        key_id: Names the key that opens it: `text` is the base64 of a sealed box
+            then, and the blob such a box. None: it is not sealed.
     """
 
     size: int
     text: str | None = None
     sha256: str | None = None
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

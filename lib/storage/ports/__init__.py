@@ -41,6 +41,7 @@ from lib.storage.ports.runs import (
     RunStore,
     StaleFence,
 )
+from lib.storage.ports.sealing import Sealer
 from lib.storage.ports.secrets import SealedSecretStore, SecretStore
 from lib.storage.ports.shares import ShareStore
 from lib.storage.ports.uploads import UploadNotFound, UploadStore
@@ -77,6 +78,7 @@ __all__ = [
     "RunNotFound",
     "RunStore",
     "SealedSecretStore",
+    "Sealer",
     "SecretStore",
     "ShareStore",
     "StaleFence",

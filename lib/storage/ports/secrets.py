@@ -53,13 +53,24 @@ class SealedSecretStore(Protocol):
         ...
 
     def delete(self, name: str) -> bool:
-        """Remove a value, the last one with the check record; False when there was none."""
+        """Remove a value, the last one with the check record unless that is kept.
+
+        Returns:
+            False when there was none.
+        """
         ...
 
     def list(self) -> list[SecretInfo]:
         """Return what is known of each stored secret, by name."""
         ...
 
+    def keep_check(self, check: SealedValue) -> None:
+        """Keep the check record for good, `check` where there is none; idempotent.
+
+        Durable before anything else is sealed with the key.
+        """
+        ...
+
     def find_check(self) -> SealedValue | None:
-        """Return the check record: there as long as there are values."""
+        """Return the check record: there as long as there are values, or for good."""
         ...

@@ -24,7 +24,11 @@ nonce = excluded.nonce, box = excluded.box
 """
 _PUT_CHECK = "INSERT OR IGNORE INTO secret_check (id, key_id, nonce, box) VALUES (1, ?, ?, ?)"
 _DELETE = "DELETE FROM secrets WHERE name = ?"
-_DELETE_CHECK = "DELETE FROM secret_check WHERE NOT EXISTS (SELECT 1 FROM secrets)"
+_DELETE_CHECK = "DELETE FROM secret_check WHERE NOT is_kept AND NOT EXISTS (SELECT 1 FROM secrets)"
+_KEEP_CHECK = """
+INSERT INTO secret_check (id, key_id, nonce, box, is_kept) VALUES (1, ?, ?, ?, 1)
+ON CONFLICT (id) DO UPDATE SET is_kept = 1
+"""
 
 
 class SqliteSealedSecretStore:
@@ -51,7 +55,7 @@ class SqliteSealedSecretStore:
         self._database.write(operation)
 
     def delete(self, name: str) -> bool:
-        """Remove a value, the last one with the check record; False when there was none."""
+        """Remove a value, the last one with a check record that is not kept."""
 
         def operation(connection: sqlite3.Connection) -> bool:
             deleted = connection.execute(_DELETE, (name,)).rowcount == 1
@@ -70,6 +74,10 @@ class SqliteSealedSecretStore:
             )
             for name, updated_at, last_used_at in self._database.read(LIST)
         ]
+
+    def keep_check(self, check: SealedValue) -> None:
+        """Keep the check record for good; `check` where there is none."""
+        self._database.write(lambda connection: connection.execute(_KEEP_CHECK, _columns(check)))
 
     def find_check(self) -> SealedValue | None:
         """Return the check record, if there is one."""

@@ -53,6 +53,8 @@ from lib.runs.signals import Bell, RunSignals
 from lib.runs.uploads import Announcement, Uploads
 from lib.sandbox.port import LiveRun
 from lib.sandbox.runtimes import Runtimes
+from lib.secrets.content_sealer import ContentSealer
+from lib.secrets.keys import KEY_BYTES, Key
 from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.memory import (
@@ -79,6 +81,7 @@ from lib.workspace.workspace import Author, Workspace
 from tests.lib.runs.fake_packages import FakePackages
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, FakeSandbox
 
+SEALER = ContentSealer(Key(bytes(range(KEY_BYTES))), workspace_id="default")
 OWNER = "srv_test"
 PYTHON = Path("/opt/python/bin/python3.11")
 AUTHOR = Author(name="ada", email="ada@example.com")
@@ -162,7 +165,7 @@ class World:
         self.settings = MemoryWorkerSettingsStore()
         self.secrets = MemorySecretStore()
         self.blobs = MemoryBlobStore(clock)
-        self.content = ContentStore(self.blobs)
+        self.content = ContentStore(self.blobs, sealer=SEALER)
         self.bell = CountedBell()
         self.failures = CountedBell()
         self.signals = HeardSignals()

@@ -13,7 +13,8 @@ import pytest
 
 from lib.secrets.cipher import SecretUnreadable
 from lib.secrets.keys import KeyFolder, KeyUnusable
-from lib.secrets.store import EncryptedSecretStore, open_secret_store
+from lib.secrets.store import EncryptedSecretStore, Secrets, open_secrets
+from lib.storage.ports import StoreUnavailable
 from lib.storage.sqlite import SqliteDatabase, SqliteSealedSecretStore
 from tests.contract.samples import START
 from tests.e2e.server import ROOT
@@ -31,9 +32,10 @@ class Place:
         self.records = SqliteSealedSecretStore(database)
 
     def open(self, given: str | None = None, workspace_id: str = "default") -> EncryptedSecretStore:
-        return open_secret_store(
-            self.records, keys=self.keys, given=given, workspace_id=workspace_id
-        )
+        return self.open_all(given, workspace_id).store
+
+    def open_all(self, given: str | None = None, workspace_id: str = "default") -> Secrets:
+        return open_secrets(self.records, keys=self.keys, given=given, workspace_id=workspace_id)
 
     @property
     def key_file(self) -> Path:
@@ -108,6 +110,49 @@ def test_a_store_whose_last_secret_is_gone_takes_any_key(place: Place) -> None:
     assert place.open(OTHER).values(["A"]) == {"A": VALUE}
     with pytest.raises(KeyUnusable):
         place.open(ONE)
+
+
+def test_what_is_sealed_without_any_secret_needs_its_key_for_good(place: Place) -> None:
+    """A proposal is lost with the key as a secret is, so the next start must say so."""
+    box = place.open_all().sealer.seal(b"a proposal")
+    key = place.key_file.read_text()
+    place.key_file.unlink()
+    with pytest.raises(
+        KeyUnusable, match=r"proposals.*restore .*secrets\.key or set FLOOM_SECRETS"
+    ):
+        place.open_all()
+    assert not place.key_file.exists()
+    with pytest.raises(KeyUnusable, match="FLOOM_SECRETS_KEY is not the key"):
+        place.open_all(OTHER)
+    with pytest.raises(KeyUnusable, match="another FLOOM_WORKSPACE_ID"):
+        place.open_all(key, "other")
+    sealer = place.open_all(key).sealer
+    assert sealer.open(box, key_id=sealer.key_id) == b"a proposal"
+
+
+@pytest.mark.parametrize("sealed_first", [True, False])
+def test_the_check_stays_when_the_last_secret_goes(place: Place, sealed_first: bool) -> None:
+    opened = place.open_all(ONE)
+    if sealed_first:
+        opened.sealer.seal(b"a proposal")
+    opened.store.put("A", VALUE, at=START)
+    opened.sealer.seal(b"another")
+    opened.store.delete("A")
+    with pytest.raises(KeyUnusable):
+        place.open_all(OTHER)
+    assert place.open_all(ONE).store.values(["A"]) == {}
+
+
+def test_the_check_is_on_disk_before_anything_is_sealed(place: Place) -> None:
+    opened = place.open_all(ONE)
+    assert place.records.find_check() is None  # nothing sealed, nothing written, no library
+    with closing(sqlite3.connect(place.folder / "floom.sqlite3")) as connection:
+        connection.execute("ALTER TABLE secret_check RENAME TO elsewhere")
+        with pytest.raises(StoreUnavailable):
+            opened.sealer.seal(b"a proposal")
+        connection.execute("ALTER TABLE elsewhere RENAME TO secret_check")
+    opened.sealer.seal(b"a proposal")
+    assert place.records.find_check() is not None
 
 
 def test_a_damaged_record_is_named_and_spares_the_others(place: Place) -> None:

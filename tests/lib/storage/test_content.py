@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lib.clock import ManualClock
+from lib.secrets.cipher import SecretUnreadable
+from lib.secrets.content_sealer import ContentSealer
+from lib.secrets.keys import KEY_BYTES, Key
 from lib.storage.content import ContentStore
+from lib.storage.keys import content_key
 from lib.storage.memory import MemoryBlobStore
 from lib.storage.ports import BlobNotFound, StoreUnavailable
 from lib.storage.records import MAX_INLINE_BYTES, Stored
 from tests.contract.threads import together
+
+SEALER = ContentSealer(Key(bytes(range(KEY_BYTES))), workspace_id="default")
 
 
 @pytest.fixture
@@ -105,4 +115,77 @@ def test_size_is_counted_in_bytes(content: ContentStore) -> None:
 
 def test_an_inline_value_needs_no_blob(content: ContentStore, blobs: MemoryBlobStore) -> None:
     assert content.store_json("{}") == Stored(2, text="{}")
+    assert list(blobs.list("")) == []
+
+
+@pytest.fixture
+def sealed(blobs: MemoryBlobStore) -> ContentStore:
+    return ContentStore(blobs, sealer=SEALER)
+
+
+# A box has 28 bytes more than its text, and base64 makes 4 characters of 3 bytes.
+LARGEST_INLINE: Final = MAX_INLINE_BYTES // 4 * 3 - 28
+
+
+@given(size=st.integers(0, 3 * MAX_INLINE_BYTES), character=st.sampled_from('aé\N{KEY}"\0'))
+@example(size=LARGEST_INLINE, character="a")
+@example(size=LARGEST_INLINE + 1, character="a")
+def test_a_sealed_value_opens_again_and_shows_nothing(size: int, character: str) -> None:
+    blobs = MemoryBlobStore(ManualClock())
+    content = ContentStore(blobs, sealer=SEALER)
+    text = character * size
+
+    stored = content.store_json(text, sealed=True)
+
+    assert (stored.size, stored.key_id) == (len(text.encode()), SEALER.key_id)
+    assert (stored.text is None) == (stored.sha256 is not None) == (stored.size > LARGEST_INLINE)
+    assert len(stored.text or "") <= MAX_INLINE_BYTES
+    assert content.load_json(stored) == text
+    kept = (stored.text or "").encode() + b"".join(blobs.get(each.key) for each in blobs.list(""))
+    assert size < 8 or text.encode() not in kept
+
+
+@given(text=st.text(st.characters(codec="utf-8"), max_size=200))
+def test_a_sealed_value_is_another_each_time(text: str) -> None:
+    content = ContentStore(MemoryBlobStore(ManualClock()), sealer=SEALER)
+    assert content.store_json(text, sealed=True) != content.store_json(text, sealed=True)
+
+
+@pytest.mark.parametrize("size", [10, 3 * MAX_INLINE_BYTES])
+def test_damage_says_what_to_do_and_spares_the_others(
+    sealed: ContentStore, blobs: MemoryBlobStore, size: int
+) -> None:
+    good, bad = (sealed.store_json(each * size, sealed=True) for each in "gb")
+    if bad.sha256 is None:
+        bad = replace(bad, text=f"AAAA{(bad.text or '')[4:]}")
+    else:
+        key = content_key(bad.sha256)
+        blobs.put(key, b"x" + blobs.get(key)[1:])
+
+    with pytest.raises(SecretUnreadable, match="Restore the data folder"):
+        sealed.load_json(bad)
+    assert sealed.load_json(good) == "g" * size
+
+
+@pytest.mark.parametrize("text", [None, "", "AAA", "no base64 \N{KEY}", "AAAA====", "A" * 40])
+def test_text_that_is_no_box_is_damage(sealed: ContentStore, text: str | None) -> None:
+    with pytest.raises(SecretUnreadable):
+        sealed.load_json(Stored(2, text=text, key_id=SEALER.key_id))
+
+
+def test_plain_values_open_with_and_without_a_key(
+    content: ContentStore, sealed: ContentStore
+) -> None:
+    for text in ("{}", "x" * 2 * MAX_INLINE_BYTES):
+        stored = content.store_json(text)
+        assert stored.key_id is None
+        assert sealed.load_json(stored) == text
+        assert sealed.store_json(text) == stored
+
+
+def test_nothing_is_kept_open_for_want_of_a_sealer(
+    content: ContentStore, blobs: MemoryBlobStore
+) -> None:
+    with pytest.raises(RuntimeError, match="without a sealer"):
+        content.store_json("x" * 2 * MAX_INLINE_BYTES, sealed=True)
     assert list(blobs.list("")) == []

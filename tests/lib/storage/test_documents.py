@@ -47,9 +47,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
-STORED = st.builds(lambda text: Stored(len(text.encode()), text=text), TEXT) | st.just(
-    Stored(99_999, sha256="a" * 64)
-)
+STORED = st.builds(
+    lambda text, key_id: Stored(len(text.encode()), text=text, key_id=key_id),
+    TEXT,
+    st.none() | TEXT,
+) | st.just(Stored(99_999, sha256="a" * 64))
 RUNS = st.builds(
     RunRecord,
     id=TEXT,
@@ -112,6 +114,14 @@ def test_the_same_summary_is_decoded_once() -> None:
     text = encode_summary(Samples().run())
 
     assert decode_summary(text) is decode_summary(str(text.encode(), "utf-8"))
+
+
+def test_values_of_older_records_are_plain() -> None:
+    """What was kept before values could be sealed has no key."""
+    older = encode_detail(Samples().run()).replace(',"key_id":null', "")
+    assert "key_id" not in older
+    run = decode_run(encode_summary(Samples().run()), older, None, None)
+    assert run.inputs.key_id is None
 
 
 def test_a_damaged_document_is_an_error() -> None:
