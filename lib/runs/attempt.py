@@ -167,7 +167,7 @@ class Attempt:
         except SandboxUnavailable as error:
             return self._failed("sandbox_unavailable", error.detail)
         except SecretUnreadable as error:
-            return self._failed(error.code, error.detail)
+            return self._failed("secret_unreadable", error.detail)
         outcome = self._patiently(lambda: self._collect(manifest))
         # One that ended by itself just before it was abandoned has done its work.
         ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)

@@ -443,9 +443,11 @@ _TABLE: Final = (
     Problem(
         "secret_unreadable",
         503,
-        "A stored secret cannot be read",
+        "What is stored encrypted cannot be read",
         "The record of a secret is damaged, so its value cannot be handed to a run, nor be masked in "
-        "what is shown of one. The answer names it: store it again, or delete it.",
+        "what is shown of one. The answer names it: store it again, or delete it. Or a value of one "
+        "run, such as a proposal, is damaged or was sealed with another key: restore the data folder, "
+        "or start that work anew. Other runs are not concerned.",
     ),
     Problem("secret_not_found", 404, "No such secret", "No secret is stored under this name."),
     Problem("issue_not_found", 404, "No such issue", "The workspace has no issue with this id."),

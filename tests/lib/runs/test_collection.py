@@ -18,7 +18,7 @@ from lib.runs.preparation import AttemptFolder
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.records import RunRecord
 from tests.lib.runs.fake_sandbox import leave_exit
-from tests.lib.runs.world import World
+from tests.lib.runs.world import SEALER, World
 
 Collect = Callable[..., state.Event]
 
@@ -286,6 +286,33 @@ def test_the_worker_s_own_preview_payload_and_label_win(world: World, ended: Mak
     assert event.approval.preview_type == "markdown"
     assert json.loads(world.content.load_json(event.approval.preview)) == "# Dear Ada"
     assert world.content.load_json(event.approval.proposal) == '{"to":"ada"}'
+
+
+@pytest.mark.parametrize("repeated", [1, 5_000])
+def test_what_is_proposed_is_kept_sealed(world: World, ended: Make, repeated: int) -> None:
+    """Large values are blobs, and may hold what no record may show: a secret of the worker."""
+    value = "tok_4f9a1c88d7e6" * repeated
+    decision = {"preview": f"Dear {value}", "preview_payload": {"to": value}}
+    result = {"status": "success", "outputs": {"b": value}, "decision_required": decision}
+    event = proposed(ended(GATED).collect(result))
+    approval = event.approval
+
+    kept = [event.outputs, approval.proposal, approval.preview]
+    assert {each.key_id for each in kept} == {SEALER.key_id}
+    assert {each.text is None for each in kept} == {repeated > 1}
+    assert "tok_4f9a" not in repr(event)
+    blobs = [world.content.get(sha256) for sha256 in world.blob_keys()]
+    assert len(blobs) == (3 if repeated > 1 else 0)
+    assert not any(b"tok_4f9a" in data for data in blobs)
+    assert values(world, event) == {"a": None, "b": value}
+    assert json.loads(world.content.load_json(approval.proposal)) == {"to": value}
+    assert json.loads(world.content.load_json(approval.preview)) == f"Dear {value}"
+
+
+def test_outputs_of_a_run_that_proposes_nothing_are_plain(world: World, ended: Make) -> None:
+    event = ended().collect({"status": "success"})
+    assert isinstance(event, state.Completed)
+    assert event.outputs.key_id is None
 
 
 def test_a_proposal_without_any_label_is_named_after_the_worker(ended: Make) -> None:
