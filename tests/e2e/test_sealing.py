@@ -139,6 +139,17 @@ def test_a_damaged_proposal_is_told_and_stops_nothing_else(server: ServerProcess
     assert proposed(server, 1)["status"] == "pending_approval"
 
 
+def test_the_shipped_demo_waits_for_a_decision(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "var") as server:
+        run = server.run("outbound-approval-demo", recipient="ada@example.org", topic="lunch")
+        approval = server.get(run["id"])["approvals"][0]
+        assert (run["status"], run["phase"]) == ("pending_approval", "propose")
+        assert approval["label"] == "Send this message to ada@example.org?"
+        assert approval["preview"].startswith("To: ada@example.org\nSubject: Lunch\n\nHi,")
+        assert run["outputs"]["body"] in approval["preview"]
+        assert server.get(run["id"])["artifacts"] == []
+
+
 def _damaged(approval: Approval) -> str:
     text = approval.preview.text or ""
     swapped = text[:20] + ("A" if text[20] != "A" else "B") + text[21:]

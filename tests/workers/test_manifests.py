@@ -38,6 +38,7 @@ def test_the_examples_are_shipped():
         "fail-gracefully",
         "hello-worker",
         "json-transform",
+        "outbound-approval-demo",
         "text-report",
     ]
 
