@@ -15,11 +15,12 @@ from typing import Any, Final, Protocol
 from lib.clock import Clock
 from lib.errors import Conflict, Invalid
 from lib.ids import Ids
+from lib.manifest.inputs import RESERVED_INPUTS
 from lib.manifest.models import Manifest
 from lib.runs import state
 from lib.runs.catalogue import Catalogue, Entry, WorkerBroken
 from lib.runs.collection import canonical
-from lib.runs.inputs import STAMPED, FileInputs, resolve_inputs
+from lib.runs.inputs import FileInputs, resolve_inputs
 from lib.runs.key_use import KeyUse
 from lib.runs.signals import Bell, RunSignals
 from lib.storage.content import ContentStore
@@ -166,7 +167,7 @@ class Lifecycle:
         given = {
             name: value
             for name, value in json.loads(self._content.load_json(old.inputs)).items()
-            if not _is_reserved(manifest, name)
+            if name not in RESERVED_INPUTS
         }
         values = resolve_inputs(manifest, given, {})
         require_nothing_missing(entry)
@@ -291,8 +292,3 @@ def require_nothing_missing(entry: Entry) -> None:
     if entry.missing_connections:
         apps = ", ".join(entry.missing_connections)
         raise MissingConnection(f"Connect the apps that {entry.worker.id} declares first: {apps}.")
-
-
-def _is_reserved(manifest: Manifest, name: str) -> bool:
-    spec = manifest.find_input(name)
-    return name in STAMPED or (spec is not None and spec.is_reserved)

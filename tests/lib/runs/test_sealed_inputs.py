@@ -52,6 +52,19 @@ def test_a_replay_has_the_same_ones(world: World) -> None:
     assert world.inputs_of(run) == {"who": VALUE}
 
 
+def test_a_replay_leaves_out_what_only_the_engine_sets(world: World) -> None:
+    """Declared or not: it proposes anew, and holds nothing of what was approved."""
+    world.add_worker(manifest=MANIFEST)
+    given = {"who": "Ada", "decision": "approved", "approved_output": {"body": VALUE}}
+    feedback = {"review_feedback": {"decision": "rejected", "reason": VALUE}}
+    inputs = world.content.store_json(json.dumps({**given, **feedback}), sealed=True)
+
+    run = world.lifecycle().replay(started(world, inputs).id, latest=False, by="eve")
+
+    assert world.inputs_of(run) == {"who": "Ada"}
+    assert run.inputs.key_id is None
+
+
 def test_a_run_whose_inputs_cannot_be_opened_fails_by_name_and_the_others_go_on(
     world: World,
 ) -> None:
