@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lib.bootstrap import Services
 from lib.runs.approvals.approvals import Approvals
+from lib.secrets.cipher import SecretUnreadable
 from lib.storage.content import ContentStore
 from lib.storage.records import (
     Approval,
@@ -46,7 +47,7 @@ class ApprovalView(ResponseModel):
     worker_title: str
     status: ApprovalStatus
     label: str
-    preview: Any
+    preview: Any = Field(description="Null where it cannot be decrypted.")
     preview_type: PreviewType
     proposal_sha256: str
     votes: list[VoteView]
@@ -115,10 +116,16 @@ class ApprovalViews:
         counted = set(map(id, approval.counted))
         return kept | {
             "worker_title": self._title(approval.worker_id, worker_sha),
-            "preview": json.loads(self._content.load_json(approval.preview)),
+            "preview": self._preview(approval),
             "votes": [_vote_view(vote, counts=id(vote) in counted) for vote in approval.votes],
             "review_url": f"{self._base_url}/console/approvals/{approval.id}",
         }
+
+    def _preview(self, approval: Approval) -> Any:
+        try:
+            return json.loads(self._content.load_json(approval.preview))
+        except SecretUnreadable:  # one of many must not hide the others
+            return None
 
     def _title(self, worker_id: str, sha: str) -> str:
         try:

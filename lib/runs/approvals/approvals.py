@@ -213,8 +213,8 @@ class Approvals:
         text = canonical(wanted)
         return replace(
             approval,
-            preview=self._content.store_json(json.dumps(canonical(shown))),
+            preview=self._content.store_json(json.dumps(canonical(shown)), sealed=True),
             preview_type="json",
-            proposal=self._content.store_json(text),
+            proposal=self._content.store_json(text, sealed=True),
             proposal_sha256=hashlib.sha256(text.encode()).hexdigest(),
         )

@@ -75,7 +75,7 @@ class FollowUps:
         new = _New(
             Phase.EXECUTE,
             Trigger("approval", approval.id, by),
-            self._content.store_json(canonical(inputs)),
+            self._content.store_json(canonical(inputs), sealed=True),
             effect_key=approval.id,  # one decision, one effect, however many attempts
         )
         return self._follow(run, new)
@@ -89,7 +89,7 @@ class FollowUps:
         feedback = {"decision": "rejected", "reason": reason}
         inputs = self._given(run) | {"decision": "proposed", "review_feedback": feedback}
         trigger = Trigger("retry", run.id, run.trigger.by)
-        new = _New(Phase.PROPOSE, trigger, self._content.store_json(canonical(inputs)))
+        new = _New(Phase.PROPOSE, trigger, self._content.store_json(canonical(inputs), sealed=True))
         return self._follow(run, new)
 
     def _given(self, run: RunRecord) -> dict[str, Any]:

@@ -12,12 +12,21 @@ from pathlib import Path
 import pytest
 
 from lib.storage.documents import APPROVALS, encode_detail, encode_summary
-from lib.storage.records import ApprovalQuery, RunError, RunQuery, RunRecord, RunStatus, Stored
+from lib.storage.records import (
+    ApprovalQuery,
+    RunError,
+    RunQuery,
+    RunRecord,
+    RunStatus,
+    SealedValue,
+    Stored,
+)
 from lib.storage.sqlite import (
     SqliteApprovalStore,
     SqliteDatabase,
     SqliteFeedbackStore,
     SqliteRunStore,
+    SqliteSealedSecretStore,
 )
 from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
 from tests.contract.samples import SMALL, Samples
@@ -150,6 +159,25 @@ def test_approvals_of_an_older_version_are_listed_and_expire(path: Path, samples
         just_before = approval.expires_at - timedelta(milliseconds=1)
         assert store.list_expired(now=just_before, limit=9) == []
         assert store.list_expired(now=approval.expires_at, limit=9) == [approval.id]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_the_check_record_of_an_older_version_is_used_on(
+    path: Path, samples: Samples, is_kept: bool
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply(connection, scripts()[:7])
+        connection.execute("INSERT INTO secrets VALUES ('A', 'key', x'00', x'01', 0, NULL)")
+        connection.execute("INSERT INTO secret_check VALUES (1, 'key', x'02', x'03')")
+    check = SealedValue("key", b"\2", b"\3")
+
+    with SqliteDatabase(path) as database:
+        store = SqliteSealedSecretStore(database)
+        assert store.find_check() == check
+        if is_kept:
+            store.keep_check(SealedValue("key", b"\4", b"\5"))
+        assert store.delete("A")
+        assert store.find_check() == (check if is_kept else None)
 
 
 def _inputs(text: str) -> Stored:
