@@ -215,10 +215,11 @@ class Lifecycle:
     def _cancel(self, run_id: str) -> RunRecord:
         """Record a cancel, and that of the approval that the run waits for."""
         if self._store.get(run_id).status is RunStatus.PENDING_APPROVAL:
-            for approval in self._approvals.list_of_run(run_id):
-                if approval.is_pending:
-                    self._cancel_with(approval.id)
-            return self._store.get(run_id)
+            pending = [each for each in self._approvals.list_of_run(run_id) if each.is_pending]
+            for approval in pending:
+                self._cancel_with(approval.id)
+            if pending:  # else somebody decided just now, and the run is no longer what it was
+                return self._store.get(run_id)
         now = self._clock.now()
 
         def decide(run: RunRecord) -> RunChange:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.storage.memory import MemoryRunStore
-from lib.storage.records import ApprovalStatus, RunRecord, RunStatus, Stored
+from lib.storage.records import ApprovalStatus, RunRecord, RunStatus, Stored, StoredAnswer
+from tests.contract.fused import Fuse
+from tests.lib.runs.approvals.conftest import ballot
 from tests.lib.runs.fake_sandbox import GOOD
 from tests.lib.runs.samples import approval
 from tests.lib.runs.world import World
@@ -40,6 +44,24 @@ def test_a_cancel_that_meets_a_new_proposal_cancels_its_approval(world: World) -
     assert world.status(run) is RunStatus.CANCELLED
     (found,) = world.approvals.list_of_run(run.id)
     assert found.status is ApprovalStatus.CANCELLED
+
+
+def test_a_cancel_that_meets_a_decision_is_refused(world: World) -> None:
+    world.add_worker(manifest="approvals: {required: true}\n")
+    world.sandbox.script = lambda live: live.finish(GOOD)
+    run = world.executed()
+    (waiting,) = world.approvals.list_of_run(run.id)
+    lifecycle = world.lifecycle()
+
+    def decide(step: str) -> None:
+        if step == "before list_of_run":
+            rejected = world.decisions.reject(waiting.id, ballot())
+            assert not isinstance(rejected, StoredAnswer)
+
+    lifecycle._approvals = Fuse(between=decide).protect(world.approvals)
+    with pytest.raises(state.RunStateConflict):
+        lifecycle.cancel(run.id)
+    assert world.status(run) is RunStatus.FAILED
 
 
 def test_runs_for_which_there_is_no_thread_are_queued_again(world: World) -> None:
