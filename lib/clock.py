@@ -53,3 +53,9 @@ def from_milliseconds(milliseconds: int) -> datetime:
 def rfc3339(at: datetime) -> str:
     """Return RFC 3339 in UTC with `Z` and milliseconds, the form at our edges."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def spoken(at: datetime) -> str:
+    """Return a time as people write it, such as `24 November 2026, 09:05 UTC`."""
+    there = at.astimezone(UTC)
+    return f"{there.day} {there:%B %Y, %H:%M} UTC"

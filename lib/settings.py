@@ -29,6 +29,8 @@ from pydantic import (
 
 from lib.blob_address import BadBlobAddress, parse_blob_address
 from lib.git_address import BadAddress, parse_address
+from lib.mailbox import BadMailbox, Mailbox, parse_mailbox
+from lib.smtp_address import BadSmtpAddress, SmtpAddress, parse_smtp_address
 
 MIN_SECRET_CHARACTERS: Final = 16
 
@@ -104,6 +106,10 @@ class Settings(BaseModel):
     bundle_refresh_seconds: float = Field(
         1.0, alias="FLOOM_BUNDLE_REFRESH_SECONDS", ge=0, le=3_600, allow_inf_nan=False
     )
+    smtp_url: Annotated[SecretStr | None, BeforeValidator(_strip)] = Field(
+        None, alias="FLOOM_SMTP_URL"
+    )
+    mail_from: str | None = Field(None, alias="FLOOM_MAIL_FROM")
     installer_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
     git_variables: Mapping[str, str] = Field(default_factory=dict, repr=False)
 
@@ -116,6 +122,8 @@ class Settings(BaseModel):
         _check_secrets_key(self.secrets_key)
         _check_git_remote(self.git_remote)
         _check_bundle_store(self.bundle_store)
+        _check_smtp_url(self.smtp_url)
+        _check_mail_from(self.mail_from)
         if self.backend == "aws":
             raise ValueError("FLOOM_BACKEND=aws: this version has the local backend only")
         _check_url(self.base_url)
@@ -143,6 +151,16 @@ class Settings(BaseModel):
     def base_url(self) -> str:
         """Base of links, without a slash at the end."""
         return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def smtp_address(self) -> SmtpAddress | None:
+        """The mail server; None where none is set. It holds the password."""
+        return parse_smtp_address(self.smtp_url.get_secret_value()) if self.smtp_url else None
+
+    @property
+    def mail_sender(self) -> Mailbox:
+        """Whom mail comes from: as set, or `floom` at the host of the public URL."""
+        return parse_mailbox(self.mail_from or f"floom@{_mail_domain(self.base_url)}")
 
     @property
     def workspace_path(self) -> Path:
@@ -232,6 +250,32 @@ def _check_bundle_store(address: str | None) -> None:
         parse_blob_address(address)
     except BadBlobAddress as ex:
         raise ValueError(f"FLOOM_BUNDLE_STORE: {ex}") from None  # it may hold a password
+
+
+def _check_smtp_url(url: SecretStr | None) -> None:
+    if url is None:
+        return
+    try:
+        parse_smtp_address(url.get_secret_value())
+    except BadSmtpAddress as ex:
+        raise ValueError(f"FLOOM_SMTP_URL: {ex}") from None  # it may hold a password
+
+
+def _check_mail_from(sender: str | None) -> None:
+    if sender is None:
+        return
+    try:
+        parse_mailbox(sender)
+    except BadMailbox as ex:
+        raise ValueError(f"FLOOM_MAIL_FROM={sender!r}: {ex}") from None
+
+
+def _mail_domain(url: str) -> str:
+    """Return the host of a checked URL as a mailbox has it (RFC 5321, section 4.1.3)."""
+    host = (urlsplit(url).hostname or "localhost").rstrip(".").replace("_", "-")
+    if ":" in host:
+        return f"[IPv6:{host}]"
+    return f"[{host}]" if host.replace(".", "").isdigit() else host
 
 
 def _check_networks(networks: tuple[str, ...]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
+from lib.clock import spoken
 from lib.pages.forms import MAX_REASON_CHARACTERS, PROPOSAL, REASON
 from lib.pages.page import Page, render
 from lib.pages.preview import Preview, preview
@@ -74,7 +74,7 @@ def review(
         hidden=max(0, len(view.fields) - MAX_FIELDS),
         preview=preview(view.preview, view.preview_type) if view.preview else Preview(""),
         problems=_problems(inputs, answers),
-        at=_at,
+        at=spoken,
         names={"proposal": PROPOSAL, "reason": REASON},
         max_reason=MAX_REASON_CHARACTERS,
     )
@@ -113,9 +113,3 @@ def _rows(text: str) -> int:
 
 def _short(text: str) -> str:
     return text if len(text) <= MAX_LABEL_CHARACTERS else f"{text[:MAX_LABEL_CHARACTERS]}…"
-
-
-def _at(moment: datetime) -> str:
-    """Return a time that reads the same everywhere: the server knows no reader's zone."""
-    there = moment.astimezone(UTC)
-    return f"{there.day} {there:%B %Y, %H:%M} UTC"

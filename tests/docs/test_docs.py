@@ -31,6 +31,8 @@ DEFAULTS_IN_WORDS = {
     "FLOOM_SECRET": "unset",
     "WORKEROS_GIT_REMOTE": "unset",
     "FLOOM_BUNDLE_STORE": "unset",
+    "FLOOM_SMTP_URL": "unset",
+    "FLOOM_MAIL_FROM": "`floom@` and the host of `FLOOM_PUBLIC_URL`",
     "FLOOM_SECRETS_KEY": "`keys/secrets.key` in the data folder",
     "FLOOM_MAX_CONCURRENT_RUNS": "2 x processors",
     "FLOOM_SANDBOX": "`best_effort`; `require` beyond loopback or with a secret",

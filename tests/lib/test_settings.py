@@ -39,6 +39,8 @@ VALID: list[tuple[str, str, Any]] = [
     ("FLOOM_BUNDLE_STORE", "s3://bucket/prefix", "s3://bucket/prefix"),
     ("FLOOM_BUNDLE_STORE", "file:///srv/bundles", "file:///srv/bundles"),
     ("FLOOM_BUNDLE_REFRESH_SECONDS", "0.5", 0.5),
+    ("FLOOM_SMTP_URL", " smtps://ada:pw@mail.example ", SecretStr("smtps://ada:pw@mail.example")),
+    ("FLOOM_MAIL_FROM", "Floom <floom@example.org>", "Floom <floom@example.org>"),
 ]
 INVALID: list[tuple[str, str]] = [
     ("FLOOM_HOST", "0.0.0.0"),
@@ -71,6 +73,10 @@ INVALID: list[tuple[str, str]] = [
     ("FLOOM_BUNDLE_STORE", "s3://key:secret@bucket/prefix"),
     ("FLOOM_BUNDLE_REFRESH_SECONDS", "-1"),
     ("FLOOM_BUNDLE_REFRESH_SECONDS", "nan"),
+    ("FLOOM_SMTP_URL", "smtp://ada:correct-horse@mail.example:many"),
+    ("FLOOM_SMTP_URL", "mail.example"),
+    ("FLOOM_MAIL_FROM", "floom"),
+    ("FLOOM_MAIL_FROM", "a@example.org, b@example.org"),
 ]
 
 
@@ -96,7 +102,14 @@ def test_a_refusal_is_one_line_that_names_the_variable(name: str, text: str) -> 
     assert len(message) > len(name) + 10
     assert "\n" not in message
     assert (text in message) != (
-        name in {"FLOOM_SECRET", "FLOOM_SECRETS_KEY", "WORKEROS_GIT_REMOTE", "FLOOM_BUNDLE_STORE"}
+        name
+        in {
+            "FLOOM_SECRET",
+            "FLOOM_SECRETS_KEY",
+            "WORKEROS_GIT_REMOTE",
+            "FLOOM_BUNDLE_STORE",
+            "FLOOM_SMTP_URL",
+        }
     )
 
 
@@ -228,3 +241,29 @@ def test_variables_of_installers_are_not_shown_by_the_settings() -> None:
     settings = load(UV_INDEX_URL="https://ada:correct-horse@index.example")
     assert settings.installer_variables
     assert "horse" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://localhost:8000", "floom@localhost"),
+        ("https://floom.example.com/base", "floom@floom.example.com"),
+        ("https://10.0.0.5", "floom@[10.0.0.5]"),
+        ("https://[::1]:8443", "floom@[IPv6:::1]"),
+        ("https://my_host.example.", "floom@my-host.example"),
+    ],
+)
+def test_mail_comes_from_the_public_host_unless_set(url: str, address: str) -> None:
+    assert load(FLOOM_PUBLIC_URL=url).mail_sender.address == address
+    sender = load(FLOOM_PUBLIC_URL=url, FLOOM_MAIL_FROM="a@b.example").mail_sender
+    assert sender.address == "a@b.example"
+
+
+def test_the_mail_server_is_read_and_its_password_never_shown() -> None:
+    settings = load(FLOOM_SMTP_URL="smtp://ada:correct%20horse@mail.example")
+    server = settings.smtp_address
+
+    assert load().smtp_address is None
+    assert server is not None
+    assert (server.host, server.password) == ("mail.example", "correct horse")
+    assert "horse" not in repr(settings) + repr(server)
