@@ -27,6 +27,7 @@ from lib.environments.installers import find_installers
 from lib.environments.store import EnvironmentStore
 from lib.git_address import parse_address
 from lib.ids import Ids
+from lib.mail import Mailer, build_mailer
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
 from lib.runs.approvals.approvals import Approvals
@@ -116,6 +117,7 @@ class Services:
     overview: OverviewReader
     bundle_state: Callable[[], BundleState | None]
     sandbox: Sandbox
+    mailer: Mailer
 
 
 class Local:
@@ -323,6 +325,7 @@ class _LocalParts:
             overview=self._overview(),
             bundle_state=self._bundle_state,
             sandbox=self.sandbox,
+            mailer=build_mailer(self.settings.smtp_address, self.settings.mail_sender),
         )
 
     def engine(self) -> Engine:

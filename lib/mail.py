@@ -158,6 +158,11 @@ class SmtpMailer:
         return False
 
 
+def build_mailer(server: SmtpAddress | None, sender: Mailbox) -> Mailer:
+    """Return what sends mail by a server, or nothing where there is none; no I/O."""
+    return NoMailer() if server is None else SmtpMailer(server, sender)
+
+
 class _TlsMissing(Exception):
     """The server would have the password in the clear."""
 

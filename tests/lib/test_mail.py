@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.clock import ManualClock
-from lib.mail import Mail, Mailer, NoMailer, Outbox, SmtpMailer
+from lib.mail import Mail, Mailer, NoMailer, Outbox, SmtpMailer, build_mailer
 from lib.mailbox import parse_mailbox
 from lib.smtp_address import SmtpAddress
 from tests.kit.smtp_servers import (
@@ -270,6 +270,12 @@ def test_an_outbox_keeps_what_a_server_would_take() -> None:
     outbox.is_up = False
     assert not outbox.send("bo@example.org", "Hello", "text")
     assert outbox.sent == [Mail("bo@example.org", "Hello", "text")]
+
+
+def test_a_mailer_is_built_from_what_is_set(letters: Letters) -> None:
+    assert not send(build_mailer(None, SENDER))
+    with mail_server(letters) as port:
+        assert send(build_mailer(SmtpAddress("localhost", port, is_tls=False), SENDER))
 
 
 def test_without_a_server_nothing_is_sent_or_said(caplog: pytest.LogCaptureFixture) -> None:

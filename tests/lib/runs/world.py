@@ -24,6 +24,7 @@ from lib.auth.run_token import mint
 from lib.bootstrap import Services
 from lib.clock import ManualClock
 from lib.ids import Ids
+from lib.mail import Outbox
 from lib.manifest.loader import load_manifest
 from lib.overview import OverviewReader
 from lib.runs import state
@@ -150,6 +151,7 @@ class World:
     def __init__(self, root: Path, workspace: Workspace, clock: ManualClock) -> None:
         self.root = root
         self.clock = clock
+        self.outbox = Outbox()
         self.ids = Ids(clock)
         self.workspace = workspace
         self.references = MemoryBlobReferences()
@@ -459,6 +461,7 @@ class World:
             overview=self.overview(),
             bundle_state=lambda: None,
             sandbox=self.sandbox,
+            mailer=self.outbox,
         )
 
     def write_worker(self, worker_id: str, manifest: str = "", **files: str) -> Path:
