@@ -23,6 +23,8 @@ from lib.smtp_address import SmtpAddress
 
 TIMEOUT_SECONDS: Final = 10.0
 
+_AGAIN_SECONDS: Final = 0.2  # a connection that took too long may be made after all
+
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -96,7 +98,8 @@ class SmtpMailer:
         server: The mail server.
         sender: In `From`, and told to the server.
         tls: What certificates are trusted; the host's own by default.
-        timeout_seconds: Longest wait for a connection, and for all the rest.
+        timeout_seconds: Longest wait for a connection to one of the server's
+            addresses, and for all of a mail once there is one.
         clock: For the `Date` header.
     """
 
@@ -209,13 +212,21 @@ def _deadline(client: smtplib.SMTP, seconds: float) -> Iterator[None]:
     A socket's own timeout starts anew with every byte, so a server that sends one
     now and then could hold a thread for ever.
     """
-    timer = threading.Timer(seconds, _hang_up, [client])
-    timer.daemon = True
-    timer.start()
+    over = threading.Event()
+    watch = threading.Thread(target=_watch, args=(client, seconds, over), daemon=True)
+    watch.start()
     try:
         yield
     finally:
-        timer.cancel()
+        over.set()
+        watch.join()
+
+
+def _watch(client: smtplib.SMTP, seconds: float, over: threading.Event) -> None:
+    wait_seconds = seconds
+    while not over.wait(wait_seconds):
+        _hang_up(client)
+        wait_seconds = _AGAIN_SECONDS
 
 
 def _hang_up(client: smtplib.SMTP) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import email.policy
 import logging
+import smtplib
 import ssl
 import time
 from email.message import EmailMessage
@@ -15,6 +17,7 @@ from aiosmtpd.smtp import LoginPassword
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib import mail
 from lib.clock import ManualClock
 from lib.mail import Mail, Mailer, NoMailer, Outbox, SmtpMailer, build_mailer
 from lib.mailbox import parse_mailbox
@@ -208,6 +211,18 @@ def test_a_server_that_does_not_answer_holds_nobody(
     ((reason, code),) = failures(caplog)
     assert reason in {"no_answer", "tls", "unreachable"}
     assert code is None
+
+
+def test_a_connection_that_is_made_after_the_deadline_is_ended_too() -> None:
+    client = smtplib.SMTP()
+    with (
+        bad_server(dripping) as port,
+        contextlib.closing(client),
+        mail._deadline(client, 0),
+    ):
+        client.connect("127.0.0.1", port)  # takes the half greeting for a whole one
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            client.ehlo()
 
 
 BREAKS = ["a\nBcc: mallory@example.org", "a\r\nBcc: m", "a\rb", "a\n", "\n"]
