@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from handlers.approval_views import (
     ApprovalDetailView,
@@ -25,6 +26,8 @@ from handlers.ballots import (
 from handlers.idempotency import key_use, repeated, stored_answer
 from lib.bootstrap import Services, lambda_handler
 from lib.ids import WORKER_ID_PATTERN
+from lib.mail_texts import review_request
+from lib.mailbox import BadMailbox, parse_mailbox
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.voters import Voter
 from lib.storage.records import Approval, ApprovalQuery, ApprovalStatus, StoredAnswer
@@ -194,10 +197,10 @@ class Approvals:
 
 
 def _address(text: str) -> str:
-    local, at, domain = text.strip().rpartition("@")
-    if not (local and at and "." in domain) or not text.isprintable() or " " in text.strip():
-        raise ValueError("must look like ada@example.com")
-    return f"{local}@{domain}".lower()
+    try:
+        return parse_mailbox(text.strip()).address.lower()
+    except BadMailbox as error:
+        raise PydanticCustomError("mailbox", "{reason}", {"reason": str(error)}) from None
 
 
 class NewReviewLink(RequestModel):
@@ -224,6 +227,9 @@ class ReviewLinks:
     def __init__(self, services: Services) -> None:
         self._links = services.review_links
         self._store = services.approval_store
+        self._runs = services.runs
+        self._views = approval_views(services)
+        self._mailer = services.mailer
         self._base_url = services.base_url
 
     @operation(
@@ -257,14 +263,23 @@ class ReviewLinks:
         await blocking(self._links.revoke, approval_id, link_id, maker=maker)
 
     def _make(self, approval_id: str, email: str | None, maker: Voter) -> NewReviewLinkView:
-        made = self._links.make(approval_id, email=email, maker=maker, can_mail=False)
+        can_mail = self._mailer.is_set_up and email is not None
+        made = self._links.make(approval_id, email=email, maker=maker, can_mail=can_mail)
+        approval = self._store.get(approval_id)
         url = f"{self._base_url}/approvals/public/{made.token}"
         return NewReviewLinkView(
             **dict(link_view(made.link)),
             url=url if made.is_shown else None,
-            expires_at=self._store.get(approval_id).expires_at,
-            mailed=False,
+            expires_at=approval.expires_at,
+            mailed=email is not None and self._mail(approval, email, url),
         )
+
+    def _mail(self, approval: Approval, email: str, url: str) -> bool:
+        worker = self._views.view(approval, self._runs.get(approval.run_id).worker_sha).worker_title
+        mail = review_request(
+            approval.label, worker=worker, link=url, expires_at=approval.expires_at
+        )
+        return self._mailer.send(email, mail.subject, mail.text)
 
 
 def routes(services: Services) -> list[Route]:

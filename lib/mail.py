@@ -31,6 +31,11 @@ _LOG: Final = logging.getLogger(__name__)
 class Mailer(Protocol):
     """What sends mail."""
 
+    @property
+    def is_set_up(self) -> bool:
+        """Whether there is a mail server at all."""
+        ...
+
     def send(self, to: str, subject: str, text: str) -> bool:
         """Hand one mail to the mail server; blocks, so call it in a thread.
 
@@ -50,6 +55,8 @@ class Mailer(Protocol):
 
 class NoMailer:
     """Where no mail server is set: nothing is sent, and nothing is said."""
+
+    is_set_up = False
 
     def send(self, to: str, subject: str, text: str) -> bool:  # noqa: ARG002
         """Return False."""
@@ -72,6 +79,8 @@ class Outbox:
         sent: What was taken, oldest first.
         is_up: Whether mail is taken.
     """
+
+    is_set_up = True
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
@@ -102,6 +111,8 @@ class SmtpMailer:
             addresses, and for all of a mail once there is one.
         clock: For the `Date` header.
     """
+
+    is_set_up = True
 
     def __init__(
         self,

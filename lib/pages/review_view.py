@@ -71,8 +71,6 @@ class ReviewView:
 
     Attributes:
         label: What is asked, such as "Send this mail?".
-        worker_title: Of the worker that proposes.
-        requested_by: Who started the run.
         requested_at: When it was proposed.
         expires_at: When it is too late.
         preview: What the worker wants to be looked at; empty shows none.
@@ -85,8 +83,6 @@ class ReviewView:
     """
 
     label: str
-    worker_title: str
-    requested_by: str
     requested_at: datetime
     expires_at: datetime
     preview: str

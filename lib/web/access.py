@@ -38,10 +38,7 @@ PUBLIC_ROUTES: Final[frozenset[tuple[str, str]]] = frozenset(
         ("POST", "/auth/magic/{token}"),
         ("GET", "/share/{token}"),
         ("GET", "/approvals/public/{token}"),
-        ("POST", "/approvals/public/{token}"),
-        ("GET", "/approvals/public/{token}/approve"),
         ("POST", "/approvals/public/{token}/approve"),
-        ("GET", "/approvals/public/{token}/reject"),
         ("POST", "/approvals/public/{token}/reject"),
         # Signed by their sender; the handler checks the signature.
         ("POST", "/composio-events"),

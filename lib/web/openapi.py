@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from lib.auth.credentials import SESSION_COOKIE
 from lib.web.access import RUN_ROUTES, Access, is_public
 from lib.web.explanations import PROBLEMS
-from lib.web.media import JSON, PROBLEM_JSON, Media
+from lib.web.media import HTML, JSON, PROBLEM_JSON, Media
 from lib.web.operation import Operation, operation_of
 from lib.web.origins import UNSAFE_METHODS
 from lib.web.paging import PageQuery
@@ -22,6 +22,7 @@ from lib.web.route import Route
 
 Json = dict[str, Any]
 
+_PAGE: Final = HTML.partition(";")[0]
 _FIELD: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 _REF: Final = "#/components/schemas/{model}"
 _HEADERS: Final[Mapping[str, tuple[str, Json]]] = {
@@ -255,6 +256,9 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> Json:
         names = ", ".join(f"`{code}`" for code in codes)
         problem = {"content": {PROBLEM_JSON: {"schema": schemas.of("problem")}}}
         found.setdefault(str(status), {"description": f"Problem: {names}.", **problem})
+    if declared.pages:
+        for response in found.values():
+            response.setdefault("content", {})[_PAGE] = {}
     return found
 
 

@@ -59,6 +59,7 @@ class Operation:
     headers: Sequence[str] = ()
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES
     body_required: bool = True
+    pages: bool = False
 
     def __post_init__(self) -> None:
         if self.query is not None and self.query.model_config.get("extra") != "forbid":
@@ -97,6 +98,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
     headers: Sequence[str] = (),
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES,
     body_required: bool = True,
+    pages: bool = False,
 ) -> Callable[[Responder], Responder]:
     """Declare a responder as an operation.
 
@@ -118,6 +120,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
         body_cap_bytes: Most bytes of a body.
         body_required: Whether a body must be sent; otherwise an empty one
             counts as `{}`.
+        pages: Whether browsers get any of its answers as a page.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -133,6 +136,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
             headers=headers,
             body_cap_bytes=body_cap_bytes,
             body_required=body_required,
+            pages=pages,
         )
 
         @functools.wraps(responder)

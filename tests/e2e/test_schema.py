@@ -71,10 +71,14 @@ class Known:
         server.run("gated")
         (approval,) = server.client.get("/approvals").json()
         links = f"/approvals/{approval['id']}/links"
-        link = server.client.post(links, json={"email": "eve@example.org"}).json()
+        link, kept = (
+            server.client.post(links, json={"email": f"{name}@example.org"}).json()
+            for name in ("eve", "bob")
+        )
         run = server.run("painter", text="red")
         issue = server.client.post("/workspace/issues", json={"title": "known"})
         announced = {"name": "a", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+        self.review = kept["url"].rpartition("/")[2]
         self.server = server
         self.session = requests.Session()
         self.session.headers["x-floom-secret"] = SECRET
@@ -94,10 +98,15 @@ class Known:
 
     def path(self, template: str) -> str:
         """Return a path that leads to something."""
-        for name, value in self.parameters.items():
+        for name, value in self.of(template).items():
             shown = "worker.json" if template.startswith("/schemas/") else value
             template = template.replace(f"{{{name}}}", shown)
         return template
+
+    def of(self, template: str) -> dict[str, str]:
+        """Return the values for a route: not every token opens every door."""
+        review = {"token": self.review} if template.startswith("/approvals/public/") else {}
+        return {**self.parameters, **review}
 
     def check(self, case: Case[Any]) -> None:
         """Send a generated request; judge the answer by all that its making allows."""
@@ -119,7 +128,7 @@ class Known:
 
     def check_of_what_exists(self, case: Case[Any]) -> None:
         """Send it to something that exists; judge the answer by the document."""
-        there = {name: self.parameters[name] for name in case.path_parameters or {}}
+        there = {name: self.of(case.path)[name] for name in case.path_parameters or {}}
         if case.path == "/schemas/{name}":
             there = {"name": "worker.json"}
         if (case.method, case.path) == ("DELETE", "/workers/{worker_id}"):

@@ -130,7 +130,9 @@ def test_a_damaged_proposal_is_told_and_stops_nothing_else(server: ServerProcess
         connection.commit()
     server.start()
 
-    answer = server.client.get(f"/runs/{lost['id']}")
+    (shown,) = server.get(lost["id"])["approvals"]
+    assert shown["preview"] is None
+    answer = server.client.get(f"/approvals/{shown['id']}")
     assert (answer.status_code, answer.json()["error_code"]) == (503, "secret_unreadable")
     assert "start the work anew" in answer.json()["detail"]
     assert server.get(good["id"])["approvals"][0]["preview"] == SHOWN
@@ -151,6 +153,8 @@ def test_the_shipped_demo_waits_for_a_decision(tmp_path: Path) -> None:
 
 
 def _damaged(approval: Approval) -> str:
-    text = approval.preview.text or ""
-    swapped = text[:20] + ("A" if text[20] != "A" else "B") + text[21:]
-    return APPROVALS.encode(approval).replace(text, swapped)
+    document = APPROVALS.encode(approval)
+    for text in (approval.preview.text or "", approval.proposal.text or ""):
+        swapped = text[:20] + ("A" if text[20] != "A" else "B") + text[21:]
+        document = document.replace(text, swapped)
+    return document

@@ -247,7 +247,7 @@ class TestLinks:
         assert made.json["email"] == "eve@example.org"
         assert made.json["expires_at"] == listed["expires_at"]
         assert made.json["url"].startswith("http://localhost:8000/approvals/public/rvw_")
-        assert made.json["mailed"] is False
+        assert made.json["mailed"] is True
         (shown,) = call("GET", f"/approvals/{listed['id']}").json["links"]
         assert "url" not in shown
         link = f"{path}/{made.json['id']}"
@@ -257,7 +257,7 @@ class TestLinks:
         (shown,) = call("GET", f"/approvals/{listed['id']}").json["links"]
         assert shown["revoked_at"] is not None
 
-    @pytest.mark.parametrize("email", ["", "x", "a@b", "a b@example.org", "a@example.org\nx", 7])
+    @pytest.mark.parametrize("email", ["", "x", "a b@example.org", "a@example.org\nx", 7])
     def test_for_whom_it_is_must_be_an_address(
         self, world: World, call: Call, email: object
     ) -> None:

@@ -97,6 +97,10 @@ class Approvals:
         shown: dict[str, Any] = mask.json(self._follow_ups.proposal_of(approval))
         return shown
 
+    def verbatim_of(self, approval: Approval) -> dict[str, Any]:
+        """Return what an approval would execute, as it is: for comparing, never for showing."""
+        return self._follow_ups.proposal_of(approval)
+
     def approve(self, approval_id: str, ballot: Ballot) -> Outcome | StoredAnswer:
         """Take a vote for a proposal, or for an edit of it.
 

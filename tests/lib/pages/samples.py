@@ -25,8 +25,6 @@ FIELDS = (
 def review_view(**changes: Any) -> ReviewView:
     values: dict[str, Any] = {
         "label": "Send this mail?",
-        "worker_title": "Invoice mailer",
-        "requested_by": "grace@example.org",
         "requested_at": datetime(2026, 11, 24, 9, 5, tzinfo=UTC),
         "expires_at": datetime(2026, 11, 27, 9, 5, tzinfo=UTC),
         "preview": "Dear Ada, ...",

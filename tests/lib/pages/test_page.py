@@ -31,8 +31,6 @@ PAGES = {
     "review": review(
         review_view(
             label=EVIL,
-            worker_title=EVIL,
-            requested_by=EVIL,
             preview=EVIL,
             voter=EVIL,
             fields=[*FIELDS, *(f.__class__(EVIL, f.type, EVIL, EVIL, EVIL) for f in FIELDS)],

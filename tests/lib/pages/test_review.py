@@ -16,7 +16,7 @@ def page_of(answers: Answers | None = None, **changes: object) -> HtmlPage:
 def test_it_says_what_who_when_and_until_when() -> None:
     text = page_of(voter="bo@example.org", votes=1, required=2).text
 
-    for words in ["Send this mail?", "Invoice mailer", "grace@example.org", "Dear Ada, ..."]:
+    for words in ["Send this mail?", "Dear Ada, ..."]:
         assert words in text
     assert "24 November 2026, 09:05 UTC" in text
     assert "27 November 2026, 09:05 UTC" in text
