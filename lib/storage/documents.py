@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from lib.clock import from_milliseconds, rfc3339, to_milliseconds
+from lib.storage.audit_records import AuditEntry
 from lib.storage.records import (
     Approval,
     Artifact,
@@ -65,6 +66,7 @@ class Codec(Generic[Value]):
 ANSWERS: Final = Codec[StoredAnswer](StoredAnswer)
 APPROVALS: Final = Codec[Approval](Approval)
 ARTIFACTS: Final = Codec[Artifact](Artifact)
+AUDIT_ENTRIES: Final = Codec[AuditEntry](AuditEntry)
 EVENTS: Final = Codec[RunEvent](RunEvent)
 FEEDBACK: Final = Codec[Feedback](Feedback)
 LOG_LINES: Final = Codec[tuple[LogLine, ...]](tuple[LogLine, ...])

@@ -8,12 +8,14 @@ import pytest
 
 from lib.storage.ports import (
     ApprovalStore,
+    AuditStore,
     BlobReferences,
     BlobStore,
     ClaimStore,
     FailureReportStore,
     FeedbackStore,
     LogStore,
+    RateStore,
     RunStore,
     SecretStore,
     ShareStore,
@@ -98,3 +100,13 @@ def secrets(stores: Stores) -> SecretStore:
 @pytest.fixture
 def blobs(stores: Stores) -> BlobStore:
     return stores.blobs
+
+
+@pytest.fixture
+def audit(stores: Stores) -> AuditStore:
+    return stores.audit
+
+
+@pytest.fixture
+def rates(stores: Stores) -> RateStore:
+    return stores.rates

@@ -15,12 +15,14 @@ from lib.secrets.store import EncryptedSecretStore
 from lib.storage.files import FileBlobStore
 from lib.storage.memory import (
     MemoryApprovalStore,
+    MemoryAuditStore,
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
     MemoryFailureReportStore,
     MemoryFeedbackStore,
     MemoryLogStore,
+    MemoryRateStore,
     MemoryRunStore,
     MemorySecretStore,
     MemoryShareStore,
@@ -29,12 +31,14 @@ from lib.storage.memory import (
 )
 from lib.storage.ports import (
     ApprovalStore,
+    AuditStore,
     BlobReferences,
     BlobStore,
     ClaimStore,
     FailureReportStore,
     FeedbackStore,
     LogStore,
+    RateStore,
     RunStore,
     SecretStore,
     ShareStore,
@@ -43,12 +47,14 @@ from lib.storage.ports import (
 )
 from lib.storage.sqlite import (
     SqliteApprovalStore,
+    SqliteAuditStore,
     SqliteBlobReferences,
     SqliteClaimStore,
     SqliteDatabase,
     SqliteFailureReportStore,
     SqliteFeedbackStore,
     SqliteLogStore,
+    SqliteRateStore,
     SqliteRunStore,
     SqliteSealedSecretStore,
     SqliteShareStore,
@@ -76,6 +82,8 @@ class Stores:
     worker_settings: WorkerSettingsStore
     secrets: SecretStore
     blobs: BlobStore
+    audit: AuditStore
+    rates: RateStore
 
 
 @contextmanager
@@ -111,6 +119,8 @@ def _in_memory(clock: Clock) -> Stores:
         worker_settings=MemoryWorkerSettingsStore(),
         secrets=MemorySecretStore(),
         blobs=MemoryBlobStore(clock),
+        audit=MemoryAuditStore(),
+        rates=MemoryRateStore(),
     )
 
 
@@ -129,4 +139,6 @@ def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
         worker_settings=SqliteWorkerSettingsStore(database),
         secrets=EncryptedSecretStore(SqliteSealedSecretStore(database), CIPHER),
         blobs=FileBlobStore(folder, clock=clock),
+        audit=SqliteAuditStore(database),
+        rates=SqliteRateStore(database),
     )

@@ -6,12 +6,14 @@ everything.
 """
 
 from lib.storage.memory.approvals import MemoryApprovalStore
+from lib.storage.memory.audit import MemoryAuditStore
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.memory.claims import MemoryClaimStore
 from lib.storage.memory.failure_reports import MemoryFailureReportStore
 from lib.storage.memory.feedback import MemoryFeedbackStore
 from lib.storage.memory.logs import MemoryLogStore
+from lib.storage.memory.rates import MemoryRateStore
 from lib.storage.memory.runs import MemoryRunStore
 from lib.storage.memory.secrets import MemorySecretStore
 from lib.storage.memory.shares import MemoryShareStore
@@ -20,12 +22,14 @@ from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
 
 __all__ = [
     "MemoryApprovalStore",
+    "MemoryAuditStore",
     "MemoryBlobReferences",
     "MemoryBlobStore",
     "MemoryClaimStore",
     "MemoryFailureReportStore",
     "MemoryFeedbackStore",
     "MemoryLogStore",
+    "MemoryRateStore",
     "MemoryRunStore",
     "MemorySecretStore",
     "MemoryShareStore",

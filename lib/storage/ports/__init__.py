@@ -12,6 +12,7 @@ from lib.storage.ports.approvals import (
     Judge,
     Verdict,
 )
+from lib.storage.ports.audit import AuditStore
 from lib.storage.ports.blobs import (
     Blob,
     BlobInfo,
@@ -32,6 +33,7 @@ from lib.storage.ports.feedback import (
 )
 from lib.storage.ports.logs import LogStore
 from lib.storage.ports.pages import Page
+from lib.storage.ports.rates import RateStore
 from lib.storage.ports.runs import (
     MAX_SCANNED_ROWS,
     ConcurrencyReached,
@@ -52,6 +54,7 @@ __all__ = [
     "MAX_SCANNED_ROWS",
     "ApprovalNotFound",
     "ApprovalStore",
+    "AuditStore",
     "Blob",
     "BlobInfo",
     "BlobNotFound",
@@ -74,6 +77,7 @@ __all__ = [
     "Page",
     "PreconditionFailed",
     "PutInDoubt",
+    "RateStore",
     "RunExists",
     "RunNotFound",
     "RunStore",

@@ -8,11 +8,13 @@ import re
 import pytest
 
 from lib.clock import to_milliseconds
+from lib.storage.audit_records import AuditQuery
 from lib.storage.records import RunQuery, RunStatus, TriggerType
 from lib.storage.sqlite import (
     SqliteDatabase,
     approval_rows,
     approvals,
+    audit,
     belongings,
     blob_refs,
     changes,
@@ -21,6 +23,7 @@ from lib.storage.sqlite import (
     failure_reports,
     feedback,
     logs,
+    rates,
     retention,
     run_lists,
     run_rows,
@@ -75,6 +78,8 @@ STATEMENTS = {
     "secret": (secrets.FIND, "sqlite_autoindex_secrets_1"),
     "use of a secret": (secrets.USE, "sqlite_autoindex_secrets_1"),
     "is an upload used": (uploads.IS_USED, "upload_uses_by_upload"),
+    "old audit entries": (audit.DELETE, "PRIMARY KEY"),
+    "rates that are over": (rates.LIST_EXPIRED, "PRIMARY KEY"),
     "settings": (worker_settings.GET, "sqlite_autoindex_worker_settings_1"),
 }
 
@@ -139,8 +144,32 @@ def test_a_list_goes_by_its_index(database: SqliteDatabase, query: RunQuery) -> 
     assert all("(id>? AND id<?)" in s or "id>? AND id<?" in s for s in plan if "SEARCH" in s), plan
 
 
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (AuditQuery(), "PRIMARY KEY"),
+        (AuditQuery(user_id="usr_1"), "audit_by_user "),
+        (AuditQuery(route="/runs"), "audit_by_route "),
+        (AuditQuery(user_id="usr_1", route="/runs"), "audit_by_user_and_route "),
+        (AuditQuery(user_id="usr_1", since=START, until=START), "audit_by_user "),
+    ],
+)
+@pytest.mark.parametrize("after", [None, "aud_7"])
+def test_a_page_of_the_audit_log_goes_by_its_index(
+    database: SqliteDatabase, query: AuditQuery, index: str, after: str | None
+) -> None:
+    statement, values = audit.plan(query, after)
+
+    plan = plan_of(database, statement, (*values, 50))
+
+    check(plan)
+    assert len(plan) == 1
+    assert index in plan[0]
+    assert "id>? AND id<?" in plan[0]
+
+
 def test_no_list_counts_or_skips_rows() -> None:
-    modules = (run_lists, work, counters, retention, logs, belongings, changes, feedback)
+    modules = (run_lists, work, counters, retention, logs, belongings, changes, feedback, audit)
     text = " ".join(
         value for module in modules for value in vars(module).values() if isinstance(value, str)
     )
