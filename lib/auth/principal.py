@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
 from typing import Literal
+
+from lib.role import Role
+from lib.storage.account_records import BUILT_IN_USER_ID
+
+__all__ = ["LOCAL_USER_ID", "Method", "Principal", "Role"]
 
 Method = Literal["shared_secret", "local", "token", "session", "run_token"]
 
-# The one account of a server that knows no users: local development, shared secret.
-LOCAL_USER_ID = "local-user"
-
-
-class Role(StrEnum):
-    """What a caller may do; ordered, `ADMIN` includes all that `MEMBER` may."""
-
-    MEMBER = "member"
-    ADMIN = "admin"
-
-    # A StrEnum would compare by spelling, where "admin" < "member".
-    def __lt__(self, other: str) -> bool:
-        return _rank(self) < _rank(other)
-
-    def __le__(self, other: str) -> bool:
-        return _rank(self) <= _rank(other)
-
-    def __gt__(self, other: str) -> bool:
-        return _rank(self) > _rank(other)
-
-    def __ge__(self, other: str) -> bool:
-        return _rank(self) >= _rank(other)
+# The account of callers who know the shared secret, or need none: local development.
+LOCAL_USER_ID = BUILT_IN_USER_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +26,12 @@ class Principal:
         role: At most the account's role.
         method: The kind of credential that decided.
         email: The account's address, where there is one.
+        session_until: Where the session that decided has just been renewed: its
+            new end. The answer sends the cookie again.
     """
 
     user_id: str
     role: Role
     method: Method
     email: str | None = None
-
-
-def _rank(role: str) -> int:
-    return list(Role).index(Role(role))
+    session_until: datetime | None = None

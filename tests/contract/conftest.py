@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lib.storage.ports import (
+    AccountStore,
     ApprovalStore,
     AuditStore,
     BlobReferences,
@@ -110,3 +111,8 @@ def audit(stores: Stores) -> AuditStore:
 @pytest.fixture
 def rates(stores: Stores) -> RateStore:
     return stores.rates
+
+
+@pytest.fixture
+def accounts(stores: Stores) -> AccountStore:
+    return stores.accounts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import Any, Literal
 from lib.clock import ManualClock
 from lib.ids import Ids
 from lib.manifest.policies import Concurrency, Limits, Retry
+from lib.role import Role
+from lib.storage.account_records import AccessToken, LinkPurpose, LinkUse, SignInLink
 from lib.storage.records import (
     Approval,
     ApprovalStatus,
@@ -152,6 +155,53 @@ class Samples:
             "expires_at": self.now + timedelta(hours=72),
         }
         return Approval(**{**defaults, **fields})
+
+    def token(self, user_id: str, **fields: Any) -> AccessToken:
+        """Return an access token for 90 days."""
+        token_id = self.id("tok")
+        defaults: dict[str, Any] = {
+            "id": token_id,
+            "sha256": digest(token_id),
+            "user_id": user_id,
+            "name": "ci",
+            "role": Role.MEMBER,
+            "created_at": self.now,
+            "expires_at": self.now + timedelta(days=90),
+        }
+        return AccessToken(**{**defaults, **fields})
+
+    def link(self, purpose: LinkPurpose = "invitation", **fields: Any) -> SignInLink:
+        """Return a link for 15 minutes."""
+        self.clock.advance(milliseconds=1)
+        defaults: dict[str, Any] = {
+            "sha256": digest(f"link {self.now}"),
+            "purpose": purpose,
+            "user_id": None,
+            "email": None,
+            "role": Role.MEMBER,
+            "created_by": "local-user",
+            "created_at": self.now,
+            "expires_at": self.now + timedelta(minutes=15),
+        }
+        return SignInLink(**{**defaults, **fields})
+
+    def use(self, link: SignInLink, **fields: Any) -> LinkUse:
+        """Return an attempt to use a link for a session of seven days."""
+        user_id = self.id("usr")
+        defaults: dict[str, Any] = {
+            "sha256": link.sha256,
+            "purposes": frozenset({"sign_in", "invitation", "admin"}),
+            "session_sha256": digest(f"session {user_id}"),
+            "session_expires_at": self.now + timedelta(days=7),
+            "new_user_id": user_id,
+            "binding": "now",
+        }
+        return LinkUse(**{**defaults, **fields})
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def starting(now: datetime, owner: str = "server-1") -> Callable[[RunRecord], RunChange]:

@@ -14,6 +14,7 @@ from lib.secrets.keys import KEY_BYTES, Key
 from lib.secrets.store import EncryptedSecretStore
 from lib.storage.files import FileBlobStore
 from lib.storage.memory import (
+    MemoryAccountStore,
     MemoryApprovalStore,
     MemoryAuditStore,
     MemoryBlobReferences,
@@ -30,6 +31,7 @@ from lib.storage.memory import (
     MemoryWorkerSettingsStore,
 )
 from lib.storage.ports import (
+    AccountStore,
     ApprovalStore,
     AuditStore,
     BlobReferences,
@@ -46,6 +48,7 @@ from lib.storage.ports import (
     WorkerSettingsStore,
 )
 from lib.storage.sqlite import (
+    SqliteAccountStore,
     SqliteApprovalStore,
     SqliteAuditStore,
     SqliteBlobReferences,
@@ -84,6 +87,7 @@ class Stores:
     blobs: BlobStore
     audit: AuditStore
     rates: RateStore
+    accounts: AccountStore
 
 
 @contextmanager
@@ -121,6 +125,7 @@ def _in_memory(clock: Clock) -> Stores:
         blobs=MemoryBlobStore(clock),
         audit=MemoryAuditStore(),
         rates=MemoryRateStore(),
+        accounts=MemoryAccountStore(),
     )
 
 
@@ -141,4 +146,5 @@ def _on_disk(database: SqliteDatabase, folder: Path, clock: Clock) -> Stores:
         blobs=FileBlobStore(folder, clock=clock),
         audit=SqliteAuditStore(database),
         rates=SqliteRateStore(database),
+        accounts=SqliteAccountStore(database),
     )

@@ -5,6 +5,7 @@ lock; where a durable adapter keeps an index or a counter, this looks at
 everything.
 """
 
+from lib.storage.memory.accounts import MemoryAccountStore
 from lib.storage.memory.approvals import MemoryApprovalStore
 from lib.storage.memory.audit import MemoryAuditStore
 from lib.storage.memory.blob_refs import MemoryBlobReferences
@@ -21,6 +22,7 @@ from lib.storage.memory.uploads import MemoryUploadStore
 from lib.storage.memory.worker_settings import MemoryWorkerSettingsStore
 
 __all__ = [
+    "MemoryAccountStore",
     "MemoryApprovalStore",
     "MemoryAuditStore",
     "MemoryBlobReferences",

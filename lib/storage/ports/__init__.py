@@ -5,6 +5,18 @@ durable when the method returns. Each adapter passes the same contract suite in
 `tests/contract/`.
 """
 
+from lib.storage.ports.accounts import (
+    MAX_TOKENS,
+    AccountStore,
+    LastAdmin,
+    LinkInvalid,
+    SessionAndUser,
+    TokenAndUser,
+    TokenConflict,
+    TokenNotFound,
+    UserConflict,
+    UserNotFound,
+)
 from lib.storage.ports.approvals import (
     ApprovalNotFound,
     ApprovalStore,
@@ -52,6 +64,8 @@ from lib.storage.ports.worker_settings import WorkerSettingsStore
 __all__ = [
     "MAX_FEEDBACK",
     "MAX_SCANNED_ROWS",
+    "MAX_TOKENS",
+    "AccountStore",
     "ApprovalNotFound",
     "ApprovalStore",
     "AuditStore",
@@ -73,6 +87,8 @@ __all__ = [
     "IdempotencyKeyInUse",
     "IdempotencyKeyReused",
     "Judge",
+    "LastAdmin",
+    "LinkInvalid",
     "LogStore",
     "Page",
     "PreconditionFailed",
@@ -84,11 +100,17 @@ __all__ = [
     "SealedSecretStore",
     "Sealer",
     "SecretStore",
+    "SessionAndUser",
     "ShareStore",
     "StaleFence",
     "StoreUnavailable",
+    "TokenAndUser",
+    "TokenConflict",
+    "TokenNotFound",
     "UploadNotFound",
     "UploadStore",
+    "UserConflict",
+    "UserNotFound",
     "Verdict",
     "WorkerSettingsStore",
 ]

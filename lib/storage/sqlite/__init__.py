@@ -1,5 +1,6 @@
 """Stores in one SQLite file, of the standard library."""
 
+from lib.storage.sqlite.accounts import SqliteAccountStore
 from lib.storage.sqlite.approvals import SqliteApprovalStore
 from lib.storage.sqlite.audit import SqliteAuditStore
 from lib.storage.sqlite.blob_refs import SqliteBlobReferences
@@ -16,6 +17,7 @@ from lib.storage.sqlite.uploads import SqliteUploadStore
 from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
 __all__ = [
+    "SqliteAccountStore",
     "SqliteApprovalStore",
     "SqliteAuditStore",
     "SqliteBlobReferences",

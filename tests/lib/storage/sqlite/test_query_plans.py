@@ -12,6 +12,7 @@ from lib.storage.audit_records import AuditQuery
 from lib.storage.records import RunQuery, RunStatus, TriggerType
 from lib.storage.sqlite import (
     SqliteDatabase,
+    account_rows,
     approval_rows,
     approvals,
     audit,
@@ -81,6 +82,24 @@ STATEMENTS = {
     "old audit entries": (audit.DELETE, "PRIMARY KEY"),
     "rates that are over": (rates.LIST_EXPIRED, "PRIMARY KEY"),
     "settings": (worker_settings.GET, "sqlite_autoindex_worker_settings_1"),
+    "user": (account_rows.USER, "PRIMARY KEY"),
+    "user by address": (account_rows.USER_OF, "users_by_email"),
+    "users": (account_rows.LIST_USERS, "PRIMARY KEY"),
+    "operator": (account_rows.OPERATOR, "users_admins"),
+    "session": (account_rows.SESSION, "PRIMARY KEY"),
+    "sessions of a user": (account_rows.DELETE_SESSIONS, "sessions_by_user"),
+    "expired sessions": (account_rows.EXPIRED_SESSIONS, "sessions_by_end"),
+    "access token": (account_rows.TOKEN, "access_tokens_by_sha256"),
+    "owner of an access token": (account_rows.OWNER_OF_TOKEN, "PRIMARY KEY"),
+    "access tokens": (account_rows.LIST_TOKENS, "access_tokens_by_user"),
+    "number of access tokens": (account_rows.COUNT_TOKENS, "access_tokens_by_user"),
+    "access tokens of a user": (account_rows.DELETE_TOKENS, "access_tokens_by_user"),
+    "expired access tokens": (account_rows.EXPIRED_TOKENS, "access_tokens_by_end"),
+    "sign-in link": (account_rows.LINK, "PRIMARY KEY"),
+    "links for a user": (account_rows.REVOKE_FOR_USER, "sign_in_links_by_user"),
+    "links for an address": (account_rows.REVOKE_FOR_EMAIL, "sign_in_links_by_email"),
+    "links of a maker": (account_rows.REVOKE_BY_MAKER, "sign_in_links_by_maker"),
+    "expired links": (account_rows.EXPIRED_LINKS, "sign_in_links_by_end"),
 }
 
 TRIGGERS: tuple[TriggerType | None, ...] = (None, "manual")
