@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from lib.auth.accounts import Accounts, build_accounts
 from lib.auth.authenticator import Authenticator
-from lib.auth.credentials import RUN_TOKEN_PREFIX
+from lib.auth.built_in import BuiltInAccount
+from lib.auth.credentials import ACCESS_TOKEN_PREFIX, RUN_TOKEN_PREFIX
 from lib.auth.principal import Role
 from lib.auth.run_token import RunTokens
 from lib.clock import Clock, SystemClock
@@ -57,11 +59,17 @@ from lib.runs.uploads import Uploads
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import Sandbox
 from lib.sandbox.runtimes import Runtimes, base_python
-from lib.secrets.keys import KeyFolder
+from lib.secrets.keys import Key, KeyFolder
 from lib.secrets.store import open_secrets
 from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
-from lib.storage.ports import ApprovalStore, LogStore, RunStore, WorkerSettingsStore
+from lib.storage.ports import (
+    AccountStore,
+    ApprovalStore,
+    LogStore,
+    RunStore,
+    WorkerSettingsStore,
+)
 from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
@@ -89,6 +97,7 @@ class Services:
 
     base_url: str
     clock: Clock
+    accounts: Accounts
     runs: RunStore
     logs: LogStore
     approval_store: ApprovalStore
@@ -163,6 +172,7 @@ class _LocalStores:
     ) -> None:
         from lib.storage.files import FileBlobStore
         from lib.storage.sqlite import (
+            SqliteAccountStore,
             SqliteApprovalStore,
             SqliteBlobReferences,
             SqliteClaimStore,
@@ -179,6 +189,7 @@ class _LocalStores:
 
         self.database = SqliteDatabase(folder.database)
         on_exit.callback(self.database.close)
+        self.accounts = SqliteAccountStore(self.database)
         self.runs = SqliteRunStore(self.database)
         self.approvals = SqliteApprovalStore(self.runs)
         self.logs = SqliteLogStore(self.database)
@@ -188,9 +199,11 @@ class _LocalStores:
         self.uploads = SqliteUploadStore(self.database)
         self.shares = SqliteShareStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
+        keys = KeyFolder(folder.keys)
+        self.server_key = keys.get_or_create("server")
         opened = open_secrets(
             SqliteSealedSecretStore(self.database),
-            keys=KeyFolder(folder.keys),
+            keys=keys,
             given=settings.secrets_key.get_secret_value() if settings.secrets_key else None,
             workspace_id=settings.workspace_id,
         )
@@ -278,6 +291,12 @@ class _LocalParts:
         return Services(
             base_url=self.settings.base_url,
             clock=self.clock,
+            accounts=accounts_of(
+                self.settings,
+                self.stores.accounts,
+                key=self.stores.server_key,
+                clock=self.clock,
+            ),
             runs=self.stores.runs,
             logs=self.stores.logs,
             approval_store=self.stores.approvals,
@@ -346,6 +365,7 @@ class _LocalParts:
         retention = Retention(
             store=self.stores.runs,
             claims=self.stores.claims,
+            accounts=self.stores.accounts,
             logs=self.stores.logs,
             uploads=self.stores.uploads,
             blobs=BlobSweep(
@@ -568,6 +588,16 @@ class _LocalParts:
         )
 
 
+def accounts_of(settings: Settings, store: AccountStore, *, key: Key, clock: Clock) -> Accounts:
+    """Return the accounts of a store under these settings; `key` is the server's."""
+    built_in = BuiltInAccount(
+        secret=settings.secret.get_secret_value() if settings.secret else None,
+        shared_secret_role=Role(settings.shared_secret_role),
+        key=key,
+    )
+    return build_accounts(store, built_in=built_in, clock=clock, ids=Ids(clock))
+
+
 def build_app(
     settings: Settings, services: Services, routes: Sequence[Route], shutdown: Shutdown
 ) -> App:
@@ -578,7 +608,11 @@ def build_app(
         authenticator=Authenticator(
             secret=secret,
             shared_secret_role=Role(settings.shared_secret_role),
-            bearers={RUN_TOKEN_PREFIX: RunTokens(services.runs).check},
+            bearers={
+                RUN_TOKEN_PREFIX: RunTokens(services.runs).check,
+                ACCESS_TOKEN_PREFIX: services.accounts.tokens.check,
+            },
+            session=services.accounts.sessions.check,
         ),
         clock=services.clock,
         public_url=settings.base_url,

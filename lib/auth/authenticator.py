@@ -12,11 +12,8 @@ from collections.abc import Mapping
 
 from lib.auth.credentials import Checker, Credentials, bearer_token
 from lib.auth.principal import LOCAL_USER_ID, Principal, Role
+from lib.auth.sessions import invalid_session
 from lib.errors import Unauthenticated
-
-
-class InvalidSession(Unauthenticated):
-    """The session cookie is unknown or expired; the answer clears it."""
 
 
 class Authenticator:
@@ -27,6 +24,7 @@ class Authenticator:
             who can reach it, as admin.
         shared_secret_role: Role of callers who know the secret.
         bearers: Who judges a bearer token, by the prefix that its kind has.
+        session: Who judges a session cookie; without one, none is accepted.
 
     Raises:
         ValueError: the secret is blank, which any blank header would match.
@@ -38,9 +36,10 @@ class Authenticator:
         secret: str | None,
         shared_secret_role: Role,
         bearers: Mapping[str, Checker] | None = None,
+        session: Checker | None = None,
     ) -> None:
         self._bearers = {prefix.encode(): check for prefix, check in (bearers or {}).items()}
-        self._check_session: Checker = _refuse_session
+        self._check_session: Checker = session or _refuse_session
         self._check_secret = _shared_secret_checker(secret, shared_secret_role)
         self._anonymous = Principal(LOCAL_USER_ID, Role.ADMIN, "local") if secret is None else None
 
@@ -70,7 +69,7 @@ class Authenticator:
 
 
 def _refuse_session(_presented: bytes) -> Principal:
-    raise InvalidSession("The session is unknown or has expired; sign in again.")
+    raise invalid_session()
 
 
 def _shared_secret_checker(secret: str | None, role: Role) -> Checker:

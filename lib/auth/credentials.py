@@ -9,6 +9,8 @@ from lib.auth.principal import Principal
 
 RUN_TOKEN_PREFIX = "frt_"  # noqa: S105  a prefix, not a token
 ACCESS_TOKEN_PREFIX = "fpt_"  # noqa: S105
+SESSION_PREFIX = "fse_"
+LINK_PREFIX = "fml_"
 SESSION_COOKIE = "floom_session"
 
 

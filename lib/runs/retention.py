@@ -1,4 +1,4 @@
-"""Retention: old runs, unused uploads, spent keys and blobs of nobody go."""
+"""Retention: old runs, unused uploads, spent keys, old sessions and blobs of nobody go."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from lib.clock import Clock
 from lib.log import event
 from lib.runs.blob_sweep import BlobSweep
-from lib.storage.ports import ClaimStore, LogStore, RunStore, UploadStore
+from lib.storage.ports import AccountStore, ClaimStore, LogStore, RunStore, UploadStore
 
 log: Final = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Retention:
         *,
         store: RunStore,
         claims: ClaimStore,
+        accounts: AccountStore,
         logs: LogStore,
         uploads: UploadStore,
         blobs: BlobSweep,
@@ -43,6 +44,7 @@ class Retention:
     ) -> None:
         self._store = store
         self._claims = claims
+        self._accounts = accounts
         self._logs = logs
         self._uploads = uploads
         self._blobs = blobs
@@ -58,6 +60,7 @@ class Retention:
         """
         now = self._clock.now()
         self._sweep_claims(now, should_stop)
+        self._sweep_accounts(now, should_stop)
         self._sweep_uploads(now, should_stop)
         runs = self._sweep_runs(now, should_stop)
         blobs = 0 if should_stop() else self._blobs.sweep(should_stop=should_stop)
@@ -69,6 +72,10 @@ class Retention:
 
     def _sweep_claims(self, now: datetime, should_stop: Callable[[], bool]) -> None:
         while not should_stop() and self._claims.delete_expired(now=now, limit=BATCH):
+            pass
+
+    def _sweep_accounts(self, now: datetime, should_stop: Callable[[], bool]) -> None:
+        while not should_stop() and self._accounts.delete_expired(now=now, limit=BATCH):
             pass
 
     def _sweep_uploads(self, now: datetime, should_stop: Callable[[], bool]) -> None:

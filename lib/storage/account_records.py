@@ -23,7 +23,8 @@ class User:
         email: Lower case, of no two users; None of an operator made without one.
         role: What they may do, as of now.
         disabled: Nothing lets them in.
-        last_seen_at: When a credential of theirs was used, to the minute.
+        last_seen_at: When they signed in, or used a token or a session, to the
+            minute with tokens, to the day with sessions.
     """
 
     id: str

@@ -16,6 +16,7 @@ from lib.role import Role
 from lib.storage.account_records import (
     BUILT_IN_USER_ID,
     AccessToken,
+    LinkPurpose,
     LinkUse,
     Session,
     SignInLink,
@@ -113,7 +114,7 @@ def create_link(rows: AccountRows, link: SignInLink) -> None:
 def use_link(rows: AccountRows, use: LinkUse, now: datetime) -> SessionAndUser:
     """Take a link, make its user where there is none, and a session. Raises LinkInvalid."""
     link = rows.link(use.sha256)
-    if link is None or not is_open(link, use, now):
+    if link is None or not is_open(link, use.purposes, use.binding, now):
         raise link_invalid()
     user = _user_to_sign_in(rows, link, use, now)
     owner, role = (user.id, user.role) if user else (BUILT_IN_USER_ID, link.role)
@@ -138,12 +139,14 @@ def create_token(rows: AccountRows, token: AccessToken) -> None:
     rows.put_token(token)
 
 
-def is_open(link: SignInLink, use: LinkUse, now: datetime) -> bool:
+def is_open(
+    link: SignInLink, purposes: frozenset[LinkPurpose], binding: str, now: datetime
+) -> bool:
     """Return whether a link may be used now, as far as its own record tells."""
     if link.used_at is not None or link.revoked or link.expires_at <= now:
         return False
-    is_bound = link.binding is None or hmac.compare_digest(link.binding, use.binding)
-    return link.purpose in use.purposes and is_bound
+    is_bound = link.binding is None or hmac.compare_digest(link.binding, binding)
+    return link.purpose in purposes and is_bound
 
 
 def no_user(user_id: str) -> UserNotFound:

@@ -10,8 +10,8 @@ import falcon
 import falcon.asgi
 from falcon.routing import CompiledRouter
 
-from lib.auth.authenticator import Authenticator, InvalidSession
-from lib.auth.credentials import SESSION_COOKIE
+from lib.auth.authenticator import Authenticator
+from lib.auth.sessions import InvalidSession
 from lib.clock import Clock
 from lib.errors import FloomError
 from lib.web import problems
@@ -23,6 +23,7 @@ from lib.web.origins import Origins
 from lib.web.proxies import TrustedProxies
 from lib.web.request import Request
 from lib.web.route import Route
+from lib.web.session_cookie import SessionCookie
 from lib.web.shutdown import Shutdown
 from lib.web.threads import Pool, use
 
@@ -102,16 +103,23 @@ def create_app(
         trusted_proxies: CIDRs of peers whose forwarding headers count.
         shutdown: Begun by whoever takes the signal; ends streams and polls.
     """
-    kernel = Kernel(authenticator, clock, TrustedProxies(trusted_proxies), shutdown, Pool())
+    kernel = Kernel(
+        authenticator,
+        clock,
+        TrustedProxies(trusted_proxies),
+        shutdown,
+        Pool(),
+        SessionCookie(is_secure=urlsplit(public_url).scheme == "https"),
+    )
     gate = Gate(kernel, Hosts(public_url, allowed_hosts), Origins(public_url))
     app = App(kernel, gate)
     for route in routes:
         app.add_route(route.path, route.resource, suffix=route.suffix)
-    _handle_failures(app, gate, is_secure=urlsplit(public_url).scheme == "https")
+    _handle_failures(app, gate)
     return app
 
 
-def _handle_failures(app: App, gate: Gate, *, is_secure: bool) -> None:
+def _handle_failures(app: App, gate: Gate) -> None:
     async def on_failure(
         request: Request, response: falcon.asgi.Response, error: Exception, _params: Any
     ) -> None:
@@ -125,7 +133,7 @@ def _handle_failures(app: App, gate: Gate, *, is_secure: bool) -> None:
         response.data = failure.render(exchange.request_id)
         response.set_headers(dict(failure.headers))
         if isinstance(error, InvalidSession):
-            response.append_header("set-cookie", _cleared_cookie(is_secure=is_secure))
+            exchange.clear_session()
 
     async def on_unknown_route(
         request: Request, response: falcon.asgi.Response, error: Exception, params: Any
@@ -140,8 +148,3 @@ def _handle_failures(app: App, gate: Gate, *, is_secure: bool) -> None:
     for kind in (Exception, falcon.HTTPError):  # Falcon has its own for HTTPError
         app.add_error_handler(kind, on_failure)
     app.add_error_handler(falcon.HTTPRouteNotFound, on_unknown_route)
-
-
-def _cleared_cookie(*, is_secure: bool) -> str:
-    cookie = f"{SESSION_COOKIE}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"
-    return cookie + "; Secure" if is_secure else cookie

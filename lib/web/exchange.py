@@ -16,6 +16,7 @@ from lib.web import headers
 from lib.web.problems import Failure
 from lib.web.proxies import TrustedProxies
 from lib.web.request_ids import fit_request_id, new_request_id
+from lib.web.session_cookie import SessionCookie
 from lib.web.shutdown import Shutdown
 from lib.web.threads import Pool
 
@@ -39,6 +40,7 @@ class Kernel:
     proxies: TrustedProxies
     shutdown: Shutdown
     pool: Pool
+    cookie: SessionCookie
 
 
 class Exchange:
@@ -54,6 +56,8 @@ class Exchange:
         status: Status that was sent; 0 before that.
         is_secure: Whether the client's connection is TLS.
         client: The client's address, as far as trusted proxies tell; "" on the Unix socket.
+        new_cookie: `Set-Cookie` of the answer, a failure's too; by `keep_session`
+            and `clear_session`, of which the last one counts.
     """
 
     __slots__ = (
@@ -63,6 +67,7 @@ class Exchange:
         "is_secure",
         "kernel",
         "method",
+        "new_cookie",
         "path",
         "principal",
         "request_id",
@@ -80,12 +85,21 @@ class Exchange:
         self.status = 0
         self.is_secure = False
         self.client = ""
+        self.new_cookie: bytes | None = None
         self._send = send
         self._started = time.perf_counter()
 
     def adopt_request_id(self, header: bytes) -> None:
         """Take over the caller's request id, if it is fit for headers and logs."""
         self.request_id = fit_request_id(header) or self.request_id
+
+    def keep_session(self, value: str, seconds: int) -> None:
+        """Let the answer store a session in the browser."""
+        self.new_cookie = self.kernel.cookie.keep(value, seconds)
+
+    def clear_session(self) -> None:
+        """Let the answer take the session from the browser."""
+        self.new_cookie = self.kernel.cookie.clear()
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send one ASGI message; not a coroutine itself, which saves a hop."""
@@ -94,6 +108,8 @@ class Exchange:
             message["headers"] = headers.complete(
                 message["headers"], self.request_id.encode(), is_secure=self.is_secure
             )
+            if self.new_cookie is not None:
+                message["headers"].append((b"set-cookie", self.new_cookie))
         return self._send(message)
 
     async def fail(self, failure: Failure) -> None:

@@ -70,6 +70,10 @@ class Gate:
         if "client" in request.scope and request.scope["client"] is None:
             _check_came_from_run(principal)
         request.exchange.principal = principal
+        if principal.session_until is not None and credentials.session is not None:
+            left = principal.session_until - self._kernel.clock.now()
+            value = credentials.session.decode("latin-1")
+            request.exchange.keep_session(value, max(0, int(left.total_seconds())))
         return principal
 
     def _admit(self, request: Request) -> Exchange:

@@ -239,6 +239,7 @@ class Machine(RuleBasedStateMachine):
         return Retention(
             store=fuse.protect(self.stores.runs),
             claims=fuse.protect(self.stores.claims),
+            accounts=fuse.protect(self.stores.accounts),
             logs=fuse.protect(self.stores.logs),
             uploads=fuse.protect(self.stores.uploads),
             blobs=self._sweep(fuse),

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.auth.authenticator import Authenticator, InvalidSession
+from lib.auth.authenticator import Authenticator
 from lib.auth.credentials import Credentials
 from lib.auth.principal import Role
+from lib.auth.sessions import InvalidSession
 from lib.errors import Unauthenticated
 
 SECRET = "käse-und-brot-für-alle"

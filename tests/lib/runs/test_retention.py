@@ -74,7 +74,7 @@ def test_a_stop_is_heard_between_batches(world: World) -> None:
     world.add_worker()
     runs = [completed(world) for _ in range(201)]
     world.clock.advance(days=91)
-    asked = iter([False, False, False, True, True, True])
+    asked = iter([False, False, False, False, True, True, True])
     assert world.retention().sweep(should_stop=lambda: next(asked)) == 200
     assert not is_gone(world, runs[-1])
 

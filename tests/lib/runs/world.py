@@ -20,6 +20,9 @@ from dulwich.objects import Blob, Commit, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from lib.auth.accounts import build_accounts
+from lib.auth.built_in import BuiltInAccount
+from lib.auth.principal import Role
 from lib.auth.run_token import mint
 from lib.bootstrap import Services
 from lib.clock import ManualClock
@@ -59,6 +62,7 @@ from lib.secrets.keys import KEY_BYTES, Key
 from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.memory import (
+    MemoryAccountStore,
     MemoryApprovalStore,
     MemoryBlobReferences,
     MemoryBlobStore,
@@ -157,6 +161,7 @@ class World:
         self.references = MemoryBlobReferences()
         self.upload_store = MemoryUploadStore(self.references)
         self.shares = MemoryShareStore()
+        self.account_store = MemoryAccountStore()
         self.claims = MemoryClaimStore(self.references)
         self.feedback_store = MemoryFeedbackStore(self.references, self.claims)
         self.reports = MemoryFailureReportStore()
@@ -403,6 +408,7 @@ class World:
         return Retention(
             store=self.runs,
             claims=self.claims,
+            accounts=self.account_store,
             logs=self.logs,
             uploads=self.upload_store,
             blobs=self.blob_sweep(),
@@ -426,6 +432,14 @@ class World:
         return Services(
             base_url="http://localhost:8000",
             clock=self.clock,
+            accounts=build_accounts(
+                self.account_store,
+                built_in=BuiltInAccount(
+                    secret=None, shared_secret_role=Role.MEMBER, key=Key(bytes(KEY_BYTES))
+                ),
+                clock=self.clock,
+                ids=self.ids,
+            ),
             runs=self.runs,
             logs=self.logs,
             approval_store=self.approvals,

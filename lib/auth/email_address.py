@@ -1,0 +1,40 @@
+"""E-mail addresses, in the one form in which they are stored and compared."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from lib.errors import FieldError, Invalid
+
+MAX_CHARACTERS: Final = 254  # RFC 5321, section 4.5.3.1.3, with its brackets
+
+# No syntax of a mail header, and no more than that: only a mail that arrives shows
+# that an address is one.
+_ADDRESS: Final = re.compile(r'[^\s@<>()\[\]\\,;:"]{1,64}@[^\s@<>()\[\]\\,;:"]+')
+
+
+class BadAddress(Invalid):
+    """The text is no e-mail address that we take."""
+
+    def __init__(self) -> None:
+        detail = (
+            f"Give an e-mail address such as ada@example.com, of at most {MAX_CHARACTERS} "
+            "characters, without spaces and control characters."
+        )
+        super().__init__(detail, [FieldError("/email", detail)])
+
+
+def normal_address(text: str) -> str:
+    """Return an address in lower case, without blanks around it.
+
+    Raises:
+        BadAddress: it is none. Control and formatting characters are refused, as
+            they would let two addresses look the same.
+    """
+    address = unicodedata.normalize("NFC", text.strip().lower())
+    is_plain = not any(unicodedata.category(each)[0] in "CZ" for each in address)
+    if len(address) > MAX_CHARACTERS or not is_plain or not _ADDRESS.fullmatch(address):
+        raise BadAddress
+    return address
