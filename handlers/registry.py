@@ -6,6 +6,7 @@ from typing import Final
 
 from handlers import (
     approvals,
+    auth,
     connections,
     docs,
     feedback,
@@ -34,6 +35,7 @@ GROUPS: Final = (
     issues,
     workspace,
     connections,
+    auth,
     system,
     docs,
 )

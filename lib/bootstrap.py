@@ -20,6 +20,7 @@ from lib.auth.built_in import BuiltInAccount
 from lib.auth.credentials import ACCESS_TOKEN_PREFIX, RUN_TOKEN_PREFIX
 from lib.auth.principal import Role
 from lib.auth.run_token import RunTokens
+from lib.auth.users import Users
 from lib.clock import Clock, SystemClock
 from lib.data_folder import DataFolder
 from lib.environments.build import Workshop
@@ -212,16 +213,6 @@ class _LocalStores:
         self.content = ContentStore(FileBlobStore(folder.blobs, clock=clock), sealer=opened.sealer)
 
 
-class _NoAccounts:
-    """People, before there are accounts."""
-
-    def find_email(self, _user_id: str) -> str | None:
-        return None
-
-    def find_user_id(self, _email: str) -> str | None:
-        return None
-
-
 class _LocalParts:
     """The parts of a local server, made in order."""
 
@@ -266,7 +257,7 @@ class _LocalParts:
         self.follow_ups = FollowUps(
             catalogue=self.catalogue, content=self.stores.content, clock=clock, ids=self.ids
         )
-        self.people = _NoAccounts()
+        self.people = Users(self.stores.accounts)
         self.expiry = Expiry(
             store=self.stores.approvals,
             docket=self.docket,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from lib.auth import sessions
@@ -30,11 +30,13 @@ class NewLink:
 
     Attributes:
         token: The last part of its address.
+        expires_at: Its end.
         invited: The address that it is for, where it is not the caller's own.
     """
 
     token: str = field(repr=False)
-    invited: str | None
+    expires_at: datetime
+    invited: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,12 @@ class SignInLinks:
                 "outlive it; sign in for that."
             )
         if invited is None or (is_own and role is None):
-            return NewLink(self._put("sign_in", caller, user_id=caller.user_id), None)
+            return self._put("sign_in", caller, user_id=caller.user_id)
         if caller.role is not Role.ADMIN:
             raise Forbidden("Ask an administrator: only they may invite somebody.")
         known = self._store.find_user(invited)
         role = role or (known.role if known else Role.MEMBER)
-        return NewLink(self._put("invitation", caller, email=invited, role=role), invited)
+        return self._put("invitation", caller, email=invited, role=role)
 
     def account_of(self, token: str) -> str:
         """Return how a page calls the account that a link leads to; uses nothing up.
@@ -135,7 +137,7 @@ class SignInLinks:
         user_id: str | None = None,
         email: str | None = None,
         role: Role | None = None,
-    ) -> str:
+    ) -> NewLink:
         token, now = mint(LINK_PREFIX), self._clock.now()
         link = SignInLink(
             sha256=token.sha256,
@@ -149,7 +151,7 @@ class SignInLinks:
             binding=self._built_in.binding if caller.user_id == LOCAL_USER_ID else None,
         )
         self._store.create_link(link)
-        return token.value
+        return NewLink(token.value, link.expires_at, email)
 
 
 def make_admin_link(store: AccountStore, email: str | None, *, clock: Clock) -> SecretToken:

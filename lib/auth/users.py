@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lib.auth.email_address import BadAddress, normal_address
 from lib.auth.principal import LOCAL_USER_ID, Role
 from lib.storage.account_records import User
-from lib.storage.ports import AccountStore, Page
+from lib.storage.ports import AccountStore, Page, UserNotFound
 
 
 class Users:
@@ -32,6 +33,21 @@ class Users:
             return replace(user, role=role or user.role, disabled=is_disabled)
 
         return self._store.change_user(user_id, decide)
+
+    def find_email(self, user_id: str) -> str | None:
+        """Return the address of an account, if it has one; the built-in one has none."""
+        try:
+            return self._store.get_user(user_id).email
+        except UserNotFound:
+            return None
+
+    def find_user_id(self, email: str) -> str | None:
+        """Return the account of an address, any case, if there is one."""
+        try:
+            user = self._store.find_user(normal_address(email))
+        except BadAddress:
+            return None
+        return user.id if user else None
 
     def end_sessions(self, user_id: str) -> None:
         """Sign somebody out everywhere; the built-in account, too. Raises UserNotFound."""

@@ -459,7 +459,24 @@ _TABLE: Final = (
     Problem("page_not_found", 404, "No such page", "The reference has no file of this name."),
     Problem("user_not_found", 404, "No such user", "No account has this id."),
     Problem(
-        "user_conflict", 409, "Not possible for this user", "The last admin cannot be demoted."
+        "user_conflict",
+        409,
+        "Not possible for this user",
+        "The user is disabled, or has another role than an invitation gives: a link makes users, it "
+        "does not change them. Use `PATCH /auth/users/{user_id}`.",
+    ),
+    Problem(
+        "last_admin",
+        409,
+        "The last administrator",
+        "Nobody would be left who may administer this server. Make another user an administrator "
+        "first.",
+    ),
+    Problem(
+        "token_conflict",
+        409,
+        "Too many access tokens",
+        "You have as many access tokens as one user may have. Revoke those that are not used.",
     ),
     Problem("token_not_found", 404, "No such token", "The token is unknown, expired or revoked."),
     Problem("trigger_not_found", 404, "No such trigger", "No worker waits for this event."),
@@ -468,7 +485,8 @@ _TABLE: Final = (
         "magic_link_invalid",
         400,
         "The sign-in link is not valid",
-        "The link is malformed, was used, or is older than 15 minutes. Ask for a new one.",
+        "The link is malformed, was used or withdrawn, is older than 15 minutes, or its user is "
+        "disabled. Ask for a new one.",
     ),
 )
 

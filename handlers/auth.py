@@ -1,0 +1,403 @@
+"""Signing in and out, access tokens, and the people of this server."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from lib.auth.access_tokens import DEFAULT_DAYS, MAX_DAYS
+from lib.auth.principal import Principal, Role
+from lib.auth.sign_in_links import LIFE, NewLink
+from lib.bootstrap import Services, lambda_handler
+from lib.errors import FieldError, Invalid
+from lib.mail_texts import invitation
+from lib.pages.page import MEDIA_TYPE, Page
+from lib.pages.refused import refused
+from lib.pages.sign_in import sign_in
+from lib.storage.ports import LinkInvalid
+from lib.web.access import Access
+from lib.web.browsers import accepts_html, may_be_browser
+from lib.web.call import Call, PageReply, Reply
+from lib.web.gate import credentials_of
+from lib.web.media import JSON, Media
+from lib.web.models import RequestModel, ResponseModel, Timestamp
+from lib.web.operation import operation
+from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.route import Route
+from lib.web.threads import blocking
+
+TAG: Final = "Accounts"
+HOME: Final = "/"
+FORM: Final = "application/x-www-form-urlencoded"
+_MAX_EMPTY_BYTES: Final = 1024  # of a body in which nothing is looked for
+_NOT_STORED: Final = {"cache-control": "no-store"}
+
+
+class AskForLink(RequestModel):
+    """Whom a link is for."""
+
+    email: str | None = Field(
+        None, max_length=1_000, description="Somebody else's address; by default it is for you."
+    )
+    role: Role | None = Field(
+        None, description="Of somebody who is new; by default `member`. It changes nobody."
+    )
+
+
+class LinkView(ResponseModel):
+    """A link that was just made. It is shown once."""
+
+    url: str
+    expires_in: int = Field(description="Seconds.")
+    mailed: bool = Field(description="A mail server has taken it, too.")
+
+
+class LinkQuery(RequestModel):
+    """How a link is opened."""
+
+    confirm: bool = Field(False, description="`1`: ask first, as mailed links do.")
+
+
+class SignedInView(ResponseModel):
+    """The session is in the cookie."""
+
+    ok: Literal[True] = True
+    redirect_to: Literal["/"] = HOME
+
+
+class Me(ResponseModel):
+    """Who calls."""
+
+    user_id: str
+    email: str | None
+    role: Role = Field(description="What this credential may do.")
+    method: str
+
+
+class NewTokenRequest(RequestModel):
+    """A token to make."""
+
+    name: str = Field(min_length=1, max_length=100, description="For you.", examples=["ci"])
+    role: Role | None = Field(None, description="At most your own, which is the default.")
+    expires_in_days: int | None = Field(
+        DEFAULT_DAYS, ge=1, le=MAX_DAYS, description="`null`: it does not expire."
+    )
+
+
+class TokenView(ResponseModel):
+    """An access token, without what it is."""
+
+    id: str
+    name: str
+    role: Role = Field(description="The most that it gives.")
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    last_used_at: Timestamp | None = Field(description="To the minute.")
+
+
+class NewTokenView(TokenView):
+    """A token that was just made. It is shown once."""
+
+    token: str
+
+
+class UserView(ResponseModel):
+    """A person."""
+
+    id: str
+    email: str | None
+    role: Role
+    disabled: bool
+    created_at: Timestamp
+    last_seen_at: Timestamp | None
+
+
+class ChangeUser(RequestModel):
+    """What to change of a user."""
+
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+class SignInLink:
+    """Making links."""
+
+    def __init__(self, services: Services) -> None:
+        self._links = services.accounts.links
+        self._mailer = services.mailer
+        self._base_url = services.base_url
+
+    @operation(
+        "createSignInLink",
+        access=Access.MEMBER,
+        summary="Make a sign-in link",
+        body=AskForLink,
+        body_required=False,
+        responses={200: LinkView},
+        errors=["user_conflict", "validation_failed"],
+    )
+    async def on_post(self, call: Call[None, AskForLink]) -> LinkView:
+        """For yourself; for somebody else, whom it also makes, where you are an administrator.
+
+        It works once, for 15 minutes. An access token makes none for its own user.
+        """
+        wanted = call.body
+        if wanted.role is not None and wanted.email is None:
+            detail = "Give a role together with an email: a link does not change your own."
+            raise Invalid(detail, [FieldError("/role", detail)])
+        made = await blocking(
+            self._links.make, call.principal, email=wanted.email, role=wanted.role
+        )
+        mailed = await blocking(self._mail, made, call.principal)
+        return LinkView(url=self._url(made), expires_in=int(LIFE.total_seconds()), mailed=mailed)
+
+    def _url(self, link: NewLink) -> str:
+        return f"{self._base_url}/auth/magic/{link.token}"
+
+    def _mail(self, link: NewLink, caller: Principal) -> bool:
+        if link.invited is None:
+            return False
+        by = caller.email or "The operator"
+        mail = invitation(self._url(link), invited_by=by, expires_at=link.expires_at)
+        return self._mailer.send(link.invited, mail.subject, mail.text)
+
+
+class SignIn:
+    """Using a link."""
+
+    def __init__(self, services: Services) -> None:
+        self._links = services.accounts.links
+
+    @operation(
+        "openSignInLink",
+        access=Access.PUBLIC,
+        summary="Open a sign-in link",
+        query=LinkQuery,
+        responses={200: SignedInView},
+        errors=["magic_link_invalid"],
+    )
+    async def on_get(self, call: Call[LinkQuery, None], token: str) -> SignedInView | Reply:
+        """Programs get the session; browsers a page whose button signs in.
+
+        What may come from a browser uses nothing up: a mail scanner or a preview
+        would burn the link, and another site's page could sign its reader in to
+        an account that is not theirs. HEAD uses nothing up either.
+        """
+        headers = call.request.raw_headers
+        if call.is_head or call.query.confirm or may_be_browser(headers):
+            return await self._ask(call, token)
+        return await self._sign_in(call, token)
+
+    @operation(
+        "useSignInLink",
+        access=Access.PUBLIC,
+        summary="Sign in by a link",
+        body=Media(FORM, JSON),
+        body_required=False,
+        body_cap_bytes=_MAX_EMPTY_BYTES,
+        responses={200: SignedInView, 303: None},
+        errors=["magic_link_invalid"],
+    )
+    async def on_post(self, call: Call[None, None], token: str) -> SignedInView | Reply:
+        """Uses the link up. The cookie is new with each sign-in."""
+        await call.read()  # nothing is in it; too much is refused
+        is_page = accepts_html(call.request.raw_headers)
+        try:
+            signed_in = await self._sign_in(call, token)
+        except LinkInvalid as ex:
+            if not is_page:
+                raise
+            return _refused(ex)
+        return Reply(status=303, headers={"location": HOME} | _NOT_STORED) if is_page else signed_in
+
+    async def _ask(self, call: Call[LinkQuery, None], token: str) -> Reply:
+        try:
+            account = await blocking(self._links.account_of, token)
+        except LinkInvalid as ex:
+            if not accepts_html(call.request.raw_headers):
+                raise
+            return _refused(ex)
+        # Relative, so that it is this address wherever a proxy has put us.
+        return _page(sign_in(account, token))
+
+    async def _sign_in(
+        self, call: Call[LinkQuery, None] | Call[None, None], token: str
+    ) -> SignedInView:
+        signed_in = await blocking(self._links.sign_in, token)
+        call.request.exchange.keep_session(signed_in.cookie, signed_in.seconds)
+        return SignedInView()
+
+
+class SignOut:
+    """Ending one's session."""
+
+    def __init__(self, services: Services) -> None:
+        self._sessions = services.accounts.sessions
+
+    @operation("signOut", access=Access.MEMBER, summary="Sign out", responses={204: None})
+    async def on_post(self, call: Call[None, None]) -> Reply:
+        """Ends the session that calls; another credential stays as it is."""
+        cookie = credentials_of(call.request.raw_headers).session
+        if call.principal.method == "session" and cookie is not None:
+            await blocking(self._sessions.end, cookie)
+        call.request.exchange.clear_session()
+        return Reply(status=204)
+
+
+class Caller:
+    """Who calls."""
+
+    @operation("getMe", access=Access.MEMBER, summary="Who you are", responses={200: Me})
+    async def on_get(self, call: Call[None, None]) -> Me:
+        """As the server sees this request's credential."""
+        return Me.model_validate(call.principal)
+
+
+class Tokens:
+    """The caller's access tokens."""
+
+    def __init__(self, services: Services) -> None:
+        self._tokens = services.accounts.tokens
+
+    @operation(
+        "listAccessTokens",
+        access=Access.MEMBER,
+        summary="List your access tokens",
+        query=PageQuery,
+        responses={200: list[TokenView]},
+        errors=["validation_failed"],
+    )
+    async def on_get(self, call: Call[PageQuery, None]) -> PageReply:
+        """Those that have not expired, newest first; what they are is not shown again."""
+        page = await blocking(
+            self._tokens.list,
+            call.principal.user_id,
+            limit=call.query.limit,
+            after=_after(call.query),
+        )
+        return PageReply(
+            [TokenView.model_validate(row) for row in page.rows], _cursor(page.next_key)
+        )
+
+    @operation(
+        "createAccessToken",
+        access=Access.MEMBER,
+        summary="Make an access token",
+        body=NewTokenRequest,
+        responses={201: NewTokenView},
+        errors=["token_conflict", "user_conflict", "validation_failed"],
+    )
+    async def on_post(self, call: Call[None, NewTokenRequest]) -> Reply:
+        """Shown once. It never gives more than you may do when it is used."""
+        wanted = call.body
+        secret, record = await blocking(
+            self._tokens.create,
+            call.principal,
+            wanted.name,
+            role=wanted.role,
+            days=wanted.expires_in_days,
+        )
+        shown = TokenView.model_validate(record).model_dump()
+        return Reply(NewTokenView(**shown, token=secret.value), 201, _NOT_STORED)
+
+    @operation(
+        "revokeAccessToken",
+        access=Access.MEMBER,
+        summary="Revoke an access token",
+        responses={204: None},
+        errors=["token_not_found"],
+    )
+    async def on_delete_one(self, call: Call[None, None], token_id: str) -> Reply:
+        """One of yours, at once."""
+        await blocking(self._tokens.revoke, call.principal.user_id, token_id)
+        return Reply(status=204)
+
+
+class People:
+    """Users, for administrators."""
+
+    def __init__(self, services: Services) -> None:
+        self._users = services.accounts.users
+
+    @operation(
+        "listUsers",
+        access=Access.ADMIN,
+        summary="List users",
+        query=PageQuery,
+        responses={200: list[UserView]},
+        errors=["validation_failed"],
+    )
+    async def on_get(self, call: Call[PageQuery, None]) -> PageReply:
+        """Who has signed in at least once, newest first."""
+        page = await blocking(self._users.list, limit=call.query.limit, after=_after(call.query))
+        return PageReply(
+            [UserView.model_validate(row) for row in page.rows], _cursor(page.next_key)
+        )
+
+    @operation(
+        "changeUser",
+        access=Access.ADMIN,
+        summary="Change a user",
+        body=ChangeUser,
+        responses={200: UserView},
+        errors=["user_not_found", "last_admin", "validation_failed"],
+    )
+    async def on_patch_one(self, call: Call[None, ChangeUser], user_id: str) -> UserView:
+        """Holds from their next request on. Another role ends their open links.
+
+        Disabling ends their sessions and access tokens, too. The last enabled
+        administrator stays one.
+        """
+        wanted = call.body
+        user = await blocking(
+            self._users.change, user_id, role=wanted.role, disabled=wanted.disabled
+        )
+        return UserView.model_validate(user)
+
+    @operation(
+        "endSessions",
+        access=Access.ADMIN,
+        summary="Sign a user out everywhere",
+        responses={204: None},
+        errors=["user_not_found"],
+    )
+    async def on_delete_sessions(self, _call: Call[None, None], user_id: str) -> Reply:
+        """Ends all their sessions; their access tokens stay."""
+        await blocking(self._users.end_sessions, user_id)
+        return Reply(status=204)
+
+
+def _page(page: Page) -> Reply:
+    return Reply(page.body, page.status, page.headers, MEDIA_TYPE)
+
+
+def _refused(error: LinkInvalid) -> Reply:
+    return _page(refused("This sign-in link is not valid", error.detail, 400))
+
+
+def _after(query: PageQuery) -> str | None:
+    return decode_cursor(query.cursor, (str,))[0] if query.cursor else None
+
+
+def _cursor(key: str | None) -> str | None:
+    return encode_cursor([key]) if key else None
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of this group."""
+    tokens, people = Tokens(services), People(services)
+    return [
+        Route("/auth/magic-link", SignInLink(services), tag=TAG),
+        Route("/auth/magic/{token}", SignIn(services), tag=TAG),
+        Route("/auth/logout", SignOut(services), tag=TAG),
+        Route("/auth/me", Caller(), tag=TAG),
+        Route("/auth/tokens", tokens, tag=TAG),
+        Route("/auth/tokens/{token_id}", tokens, "one", tag=TAG),
+        Route("/auth/users", people, tag=TAG),
+        Route("/auth/users/{user_id}", people, "one", tag=TAG),
+        Route("/auth/users/{user_id}/sessions", people, "sessions", tag=TAG),
+    ]
+
+
+handler = lambda_handler(routes)
