@@ -10,22 +10,36 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from falcon import testing
 from falcon.routing import map_http_methods
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from handlers.registry import all_routes
+from lib.auth.accounts import Accounts, build_accounts
+from lib.auth.authenticator import Authenticator
+from lib.auth.built_in import BuiltInAccount
 from lib.auth.credentials import SESSION_COOKIE
-from lib.auth.principal import Role
-from lib.bootstrap import Local, build_app
+from lib.auth.principal import LOCAL_USER_ID, Principal, Role
+from lib.auth.run_token import RunTokens
+from lib.bootstrap import Local, accounts_of, build_app
+from lib.clock import ManualClock
+from lib.errors import Unauthenticated
+from lib.ids import Ids
+from lib.secrets.keys import KEY_BYTES, Key, KeyFolder
 from lib.settings import Settings
+from lib.storage.memory import MemoryAccountStore, MemoryRunStore
+from lib.storage.sqlite import SqliteAccountStore, SqliteDatabase
 from lib.web import access
 from lib.web.access import Access
 from lib.web.app import App
+from lib.web.gate import credentials_of
 from lib.web.inert import Inert
 from lib.web.operation import operation, operation_of
 from lib.web.origins import UNSAFE_METHODS
@@ -52,6 +66,8 @@ VALUES = {
     "asset": "swagger-ui.css",
     "name": "worker.json",
     "code": "forbidden",
+    "user_id": f"usr_{ULID}",
+    "token_id": f"tok_{ULID}",
 }
 
 
@@ -68,6 +84,7 @@ class Credential:
 
 
 NONE = Credential({})
+OPEN = Principal(LOCAL_USER_ID, Role.ADMIN, "local")
 GOOD = {"x-floom-secret": SECRET}
 BAD = {
     "wrong secret": Credential({"x-floom-secret": "the secret of that server"}),
@@ -93,6 +110,41 @@ SECURITY_HEADERS = {
 }
 
 
+def authenticator_of(secret: str | None) -> Authenticator:
+    """Return an authenticator that knows of nobody."""
+    built_in = BuiltInAccount(
+        secret=secret, shared_secret_role=Role.ADMIN, key=Key(bytes(KEY_BYTES))
+    )
+    clock = ManualClock()
+    accounts = build_accounts(MemoryAccountStore(), built_in=built_in, clock=clock, ids=Ids(clock))
+    return Authenticator(
+        secret=secret,
+        shared_secret_role=Role.ADMIN,
+        bearers={
+            "frt_": RunTokens(MemoryRunStore()).check,
+            "fpt_": accounts.tokens.check,
+        },
+        session=accounts.sessions.check,
+    )
+
+
+AUTHENTICATORS = [authenticator_of(SECRET), authenticator_of(None)]
+secrets_of_43 = st.text("abcXYZ019_-", min_size=43, max_size=43).map(str.encode)
+any_header = st.binary(max_size=90) | st.builds(
+    bytes.__add__,
+    st.sampled_from(
+        [b"Bearer ", b"Bearer fpt_", b"bearer  fpt_", b"Bearer frt_", b"floom_session=fse_",
+         b"a=b; floom_session=", b"floom_session=fse_x; floom_session=", b"Basic "]
+    ),
+    secrets_of_43 | st.binary(max_size=60),
+)  # fmt: skip
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the header that presents a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
 class Server:
     """Applications on one set of real services, one for each way to configure access."""
 
@@ -102,16 +154,116 @@ class Server:
         )
         self.local = Local(self._settings)
         self._apps: dict[tuple[str | None, Role], App] = {}
+        self._database = SqliteDatabase(folder / "floom.sqlite3")
+        self._key = KeyFolder(folder / "keys").get_or_create("server")
+        self.clock = ManualClock(datetime.now(UTC))
+        self.store = SqliteAccountStore(self._database)
+        self.people = {role: self._person(role) for role in Role}
+        self.disabled = self._person(Role.MEMBER, "disabled")
+        self.known = {secret: self._known(secret) for secret in (SECRET, None)}
+
+    def close(self) -> None:
+        """Close the databases."""
+        self._database.close()
+        self.local.close()
+
+    def accounts(self, secret: str | None, role: Role) -> Accounts:
+        """Return the accounts as the server has them under such settings."""
+        return accounts_of(
+            self._configured(secret, role), self.store, key=self._key, clock=self.clock
+        )
+
+    def stored(self, secret: str | None, route: Route, method: str) -> dict[str, Credential]:
+        """Return credentials that are stored, by what they are; for methods that are there.
+
+        They take the same way through the gate as those that are not: 20 more for
+        each method that is not there would take a minute.
+        """
+        if method not in operations(route):
+            return {}
+        return self._known(secret) if route.path == "/auth/logout" else self.known[secret]
+
+    def _configured(self, secret: str | None, role: Role) -> Settings:
+        return Settings.model_validate(
+            self._settings.model_dump(by_alias=True)
+            | {"FLOOM_SECRET": secret, "WORKEROS_SHARED_SECRET_ROLE": role.value}
+        )
+
+    def _person(self, role: Role, name: str = "") -> Principal:
+        """Return a user who has signed in."""
+        links = self.accounts(None, Role.ADMIN).links
+        email = f"{name or role.value}@example.com"
+        links.sign_in(links.make(OPEN, email=email, role=role).token)
+        user = self.store.find_user(email)
+        assert user is not None
+        return Principal(user.id, role, "session", email)
+
+    def _known(self, secret: str | None) -> dict[str, Credential]:
+        """Return good credentials, and those that were good once, for a server with `secret`."""
+        found: dict[str, Credential] = {}
+        for role, person in self.people.items():
+            found[f"session of a {role}"] = Credential(self._session(secret, person), role)
+            found[f"token of a {role}"] = Credential(self._token(secret, person), role)
+        admin, built_in = self.people[Role.ADMIN], Principal(LOCAL_USER_ID, Role.MEMBER, "local")
+        found["member's token of an admin"] = Credential(
+            self._token(secret, admin, Role.MEMBER), Role.MEMBER
+        )
+        found["session of the built-in account"] = Credential(
+            self._session(secret, built_in), Role.MEMBER
+        )
+        found["token of the built-in account"] = Credential(
+            self._token(secret, built_in), Role.MEMBER
+        )
+        return found | self._unusable(secret)
+
+    def _unusable(self, secret: str | None) -> dict[str, Credential]:
+        """Return credentials that were good once, or would be elsewhere."""
+        built_in, admin = Principal(LOCAL_USER_ID, Role.ADMIN, "local"), self.people[Role.ADMIN]
+        found: dict[str, Credential] = {}
+        for name, other in {
+            "open": None,
+            SECRET: SECRET,
+            "another": "another secret of 16",
+        }.items():
+            if other != secret:
+                found[f"session, bound to {name}"] = Credential(self._session(other, built_in))
+                found[f"token, bound to {name}"] = Credential(self._token(other, built_in))
+        accounts = self.accounts(secret, Role.ADMIN)
+        ended = self._session(secret, admin)
+        accounts.sessions.end(ended["cookie"].partition("=")[2].encode())
+        found["session that was ended"] = Credential(ended)
+        revoked = accounts.tokens.create(admin, "test", role=None, days=1)
+        accounts.tokens.revoke(admin.user_id, revoked.record.id)
+        found["token that was revoked"] = Credential(bearer(revoked.secret.value))
+        accounts.users.change(self.disabled.user_id, role=None, disabled=False)
+        found["session of the disabled"] = Credential(self._session(secret, self.disabled))
+        found["token of the disabled"] = Credential(self._token(secret, self.disabled))
+        accounts.users.change(self.disabled.user_id, role=None, disabled=True)
+        self.clock.advance(days=-100)
+        found["session that expired"] = Credential(self._session(secret, admin))
+        found["token that expired"] = Credential(self._token(secret, admin))
+        self.clock.advance(days=100)
+        return found
+
+    def _session(self, secret: str | None, owner: Principal) -> dict[str, str]:
+        links = self.accounts(secret, owner.role).links
+        signed_in = links.sign_in(links.make(owner, email=None, role=None).token)
+        return {"cookie": f"{SESSION_COOKIE}={signed_in.cookie}"}
+
+    def _token(
+        self, secret: str | None, owner: Principal, role: Role | None = None
+    ) -> dict[str, str]:
+        tokens = self.accounts(secret, owner.role).tokens
+        made = tokens.create(owner, "test", role=role, days=90)
+        return bearer(made.secret.value)
 
     def app(self, secret: str | None, role: Role, *more: Route) -> App:
         """Return the application; made once unless it has further routes."""
         if more or (secret, role) not in self._apps:
-            settings = Settings.model_validate(
-                self._settings.model_dump(by_alias=True)
-                | {"FLOOM_SECRET": secret, "WORKEROS_SHARED_SECRET_ROLE": role.value}
-            )
-            services = self.local.services
-            app = build_app(settings, services, [*all_routes(services), *more], Shutdown())
+            configured = self._configured(secret, role)
+            accounts = self.accounts(secret, role)
+            services = replace(self.local.services, accounts=accounts)
+            app = build_app(configured, services, [*all_routes(services), *more], Shutdown())
             if more:
                 return app
             self._apps[secret, role] = app
@@ -140,7 +292,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("access"))
     yield server
-    server.local.close()
+    server.close()
 
 
 def path_of(route: Route, prefix: str = "") -> str:
@@ -189,6 +341,19 @@ def check_answer(answer: testing.Result, route: Route, method: str, role: Role |
     check_headers(answer)
 
 
+def check_stored(
+    name: str, answer: testing.Result, route: Route, method: str, role: Role | None
+) -> None:
+    """Judge an answer to the credential of this name."""
+    try:
+        if (method, route.path) == ("POST", "/auth/magic-link") and "token of" in name and role:
+            assert answer.status_code == 403  # it would get a session of its own user
+        else:
+            check_answer(answer, route, method, role)
+    except AssertionError as error:
+        raise AssertionError(f"{name}: {answer.status_code} {answer.text[:200]}") from error
+
+
 def check_headers(answer: testing.Result) -> None:
     """Judge the headers of any answer at all."""
     assert SECURITY_HEADERS.items() <= dict(answer.headers).items()
@@ -201,12 +366,10 @@ def check_headers(answer: testing.Result) -> None:
 
 @pytest.mark.parametrize(("route", "method"), CALLS, ids=IDS)
 def test_matrix_with_a_secret(server: Server, route: Route, method: str) -> None:
-    for name, credential in PRESENTED.items():
+    stored = server.stored(SECRET, route, method)
+    for name, credential in (PRESENTED | stored).items():
         answer = server.call(method, path_of(route), credential)
-        try:
-            check_answer(answer, route, method, credential.role)
-        except AssertionError as error:
-            raise AssertionError(f"{name}: {answer.status_code} {answer.text[:200]}") from error
+        check_stored(name, answer, route, method, credential.role)
 
 
 @pytest.mark.parametrize(("route", "method"), CALLS, ids=IDS)
@@ -216,6 +379,25 @@ def test_matrix_in_open_local_mode(server: Server, route: Route, method: str) ->
     for credential in (*BAD.values(), Credential(GOOD)):
         answer = server.call(method, path_of(route), credential, secret=None)
         check_answer(answer, route, method, None)
+    for name, credential in server.stored(None, route, method).items():
+        answer = server.call(method, path_of(route), credential, secret=None)
+        check_stored(name, answer, route, method, credential.role)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([b"authorization", b"cookie", b"x-floom-secret"]), any_header, min_size=1
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_no_other_headers_let_anybody_in(headers: dict[bytes, bytes]) -> None:
+    """Whatever they hold: refused, never a failure, on a server that is open too."""
+    credentials = credentials_of(headers)
+    if credentials == (None, None, None):  # a cookie of something else
+        return
+    for authenticator in AUTHENTICATORS:
+        with pytest.raises(Unauthenticated):
+            authenticator.authenticate(credentials)
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/api/v1"])
