@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from lib.stop_signals import StopSignals
 
 
-def main() -> int:
-    """Run the server until it is told to stop; return its exit status."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the server until it is told to stop, or a command; return the exit status.
+
+    Args:
+        arguments: `admin-link [email]` prints a link that signs an administrator in.
+    """
+    if arguments:
+        from lib.admin_link import run_command
+
+        return run_command(arguments)
     with StopSignals() as stop:
         # Below the signals: these imports take half a second, in which they may come, too.
         from handlers.registry import all_routes
@@ -18,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

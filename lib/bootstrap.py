@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from lib.auth.principal import Role
 from lib.auth.run_token import RunTokens
 from lib.auth.users import Users
 from lib.clock import Clock, SystemClock
-from lib.data_folder import DataFolder
+from lib.data_folder import DataFolder, DataFolderError, database_of
 from lib.environments.build import Workshop
 from lib.environments.environments import Environments
 from lib.environments.installer_settings import InstallerSettings
@@ -587,6 +587,40 @@ def accounts_of(settings: Settings, store: AccountStore, *, key: Key, clock: Clo
         key=key,
     )
     return build_accounts(store, built_in=built_in, clock=clock, ids=Ids(clock))
+
+
+@contextmanager
+def open_account_store(settings: Settings, clock: Clock) -> Iterator[AccountStore]:
+    """Open the accounts beside the server that may be at work on the same folder.
+
+    Raises:
+        DataFolderError: the file is of another version, and a server has it.
+        StoreUnavailable: it cannot be opened; NewerDatabase is one.
+    """
+    from lib.storage.sqlite import OtherVersion, SqliteAccountStore, SqliteDatabase
+
+    path = database_of(settings.data_dir)
+    with ExitStack() as on_exit:
+        if not path.exists():
+            on_exit.callback(DataFolder(settings.data_dir, clock=clock).close)
+        try:
+            database = SqliteDatabase(path, readers=1, migrates=not path.stat().st_size)
+        except OtherVersion as ex:
+            # A server of the version that wrote it may run: only who has the folder may migrate.
+            on_exit.callback(_take_folder(settings, clock, why=ex.detail).close)
+            database = SqliteDatabase(path, readers=1)
+        on_exit.callback(database.close)
+        yield SqliteAccountStore(database)
+
+
+def _take_folder(settings: Settings, clock: Clock, *, why: str) -> DataFolder:
+    try:
+        return DataFolder(settings.data_dir, clock=clock)
+    except DataFolderError as ex:
+        raise DataFolderError(
+            f"{why} It is not changed while a server uses it: stop that server, or run the "
+            f"local_server.py that it was started from ({ex})"
+        ) from ex
 
 
 def build_app(

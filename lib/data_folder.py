@@ -54,7 +54,7 @@ class DataFolder:
     @property
     def database(self) -> Path:
         """The SQLite file."""
-        return self.path / "floom.sqlite3"
+        return database_of(self.path)
 
     @property
     def blobs(self) -> Path:
@@ -135,6 +135,11 @@ class DataFolder:
         if not same_boot:
             _write_durably(path, json.dumps({"owner": owner, "boot_id": boot_id}))
         return owner, same_boot
+
+
+def database_of(data_dir: Path) -> Path:
+    """Return where the SQLite file of a data folder is, or would be."""
+    return data_dir.absolute() / "floom.sqlite3"
 
 
 def _write_durably(path: Path, text: str) -> None:

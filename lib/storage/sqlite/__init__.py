@@ -9,6 +9,7 @@ from lib.storage.sqlite.database import SqliteDatabase
 from lib.storage.sqlite.failure_reports import SqliteFailureReportStore
 from lib.storage.sqlite.feedback import SqliteFeedbackStore
 from lib.storage.sqlite.logs import SqliteLogStore
+from lib.storage.sqlite.migrations import OtherVersion
 from lib.storage.sqlite.rates import SqliteRateStore
 from lib.storage.sqlite.runs import SqliteRunStore
 from lib.storage.sqlite.secrets import SqliteSealedSecretStore
@@ -17,6 +18,7 @@ from lib.storage.sqlite.uploads import SqliteUploadStore
 from lib.storage.sqlite.worker_settings import SqliteWorkerSettingsStore
 
 __all__ = [
+    "OtherVersion",
     "SqliteAccountStore",
     "SqliteApprovalStore",
     "SqliteAuditStore",

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from lib.storage.ports import StoreUnavailable
-from lib.storage.sqlite.migrations import migrate
+from lib.storage.sqlite.migrations import check_current, migrate
 from lib.storage.sqlite.readers import Readers
 from lib.storage.sqlite.writer import Operation, Writer, unavailable
 
@@ -27,19 +27,23 @@ _RETRY_SECONDS: Final = 0.01
 class SqliteDatabase:
     """A database that many threads use at once; other processes may, too.
 
-    Opening it creates the file and brings its schema up to date.
+    Opening it creates the file and brings its schema up to date, unless told not to.
 
     Args:
         path: The file; its folder must exist.
         readers: Connections that may read at the same time.
+        migrates: Whether to bring the schema up to date; otherwise the file must
+            exist and be of this version.
 
     Raises:
         StoreUnavailable: the file cannot be opened.
         NewerDatabase: a newer version of this program wrote the file.
+        OtherVersion: an older one did, and it is not to be changed.
     """
 
-    def __init__(self, path: Path, *, readers: int = MAX_READERS) -> None:
+    def __init__(self, path: Path, *, readers: int = MAX_READERS, migrates: bool = True) -> None:
         self._path = path
+        self._migrates = migrates
         try:
             self._writer = Writer(self._open_writer())
         except sqlite3.Error as ex:
@@ -107,13 +111,16 @@ class SqliteDatabase:
     def _open_writer(self) -> sqlite3.Connection:
         connection = self._connect()
         try:
+            if not self._migrates:
+                check_current(connection)
             # Only an empty file takes this setting; what retention frees can be given back.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")  # acknowledged means on disk
             connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: fewer, longer stops
             connection.execute("PRAGMA journal_size_limit = 67108864")
-            migrate(connection)
+            if self._migrates:
+                migrate(connection)
         except BaseException:
             connection.close()
             raise

@@ -16,6 +16,12 @@ class NewerDatabase(Unavailable):
     code = "database_newer"
 
 
+class OtherVersion(Unavailable):
+    """The file is not of this program's version."""
+
+    code = "database_other_version"
+
+
 def scripts() -> list[str]:
     """Return all steps in order; the first one is number 1."""
     found = [entry for entry in files(__name__).iterdir() if entry.name.endswith(".sql")]
@@ -29,6 +35,19 @@ def migrate(connection: sqlite3.Connection) -> None:
         NewerDatabase: the file is newer than this code; nothing is touched.
     """
     apply(connection, scripts())
+
+
+def check_current(connection: sqlite3.Connection) -> None:
+    """Check that a database is of this code's version, and change nothing.
+
+    Raises:
+        OtherVersion: it is older; another program may be at work on it.
+        NewerDatabase: it is newer.
+    """
+    newest = len(scripts())
+    version = _version(connection, newest=newest)
+    if version < newest:
+        raise OtherVersion(f"The database is at version {version}, this program needs {newest}.")
 
 
 def apply(connection: sqlite3.Connection, steps: Sequence[str]) -> None:
