@@ -16,11 +16,12 @@ from lib.pages.page import MEDIA_TYPE, Page
 from lib.pages.refused import refused
 from lib.pages.sign_in import sign_in
 from lib.storage.ports import LinkInvalid
+from lib.web import body as json_body
 from lib.web.access import Access
 from lib.web.browsers import accepts_html, may_be_browser
 from lib.web.call import Call, PageReply, Reply
 from lib.web.gate import credentials_of
-from lib.web.media import JSON, Media
+from lib.web.media import JSON, Media, essence
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
 from lib.web.paging import PageQuery, decode_cursor, encode_cursor
@@ -59,11 +60,15 @@ class LinkQuery(RequestModel):
     confirm: bool = Field(False, description="`1`: ask first, as mailed links do.")
 
 
+class Nothing(RequestModel):
+    """The address says it all."""
+
+
 class SignedInView(ResponseModel):
     """The session is in the cookie."""
 
-    ok: Literal[True] = True
-    redirect_to: Literal["/"] = HOME
+    ok: Literal[True]
+    redirect_to: Literal["/"]
 
 
 class Me(ResponseModel):
@@ -193,7 +198,7 @@ class SignIn:
         "useSignInLink",
         access=Access.PUBLIC,
         summary="Sign in by a link",
-        body=Media(FORM, JSON),
+        body=Media(FORM, model=Nothing),
         body_required=False,
         body_cap_bytes=_MAX_EMPTY_BYTES,
         responses={200: SignedInView, 303: None},
@@ -201,7 +206,7 @@ class SignIn:
     )
     async def on_post(self, call: Call[None, None], token: str) -> SignedInView | Reply:
         """Uses the link up. The cookie is new with each sign-in."""
-        await call.read()  # nothing is in it; too much is refused
+        await _read_nothing(call)
         is_page = accepts_html(call.request.raw_headers)
         try:
             signed_in = await self._sign_in(call, token)
@@ -226,7 +231,7 @@ class SignIn:
     ) -> SignedInView:
         signed_in = await blocking(self._links.sign_in, token)
         call.request.exchange.keep_session(signed_in.cookie, signed_in.seconds)
-        return SignedInView()
+        return SignedInView(ok=True, redirect_to=HOME)
 
 
 class SignOut:
@@ -366,6 +371,13 @@ class People:
         """Ends all their sessions; their access tokens stay."""
         await blocking(self._users.end_sessions, user_id)
         return Reply(status=204)
+
+
+async def _read_nothing(call: Call[None, None]) -> None:
+    """Read a body that has nothing to say; too much of it, or other JSON, is refused."""
+    raw = await call.read()
+    if raw and essence(call.request.content_type) == JSON:
+        json_body.validate(Nothing, raw, json_body.parse(raw))
 
 
 def _page(page: Page) -> Reply:

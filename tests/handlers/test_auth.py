@@ -22,17 +22,14 @@ INVALID = ("magic_link_invalid", 400)
 
 
 class Outbox:
-    """Keeps mail, or fails as a mail server does."""
+    """Keeps mail, or takes none."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, str]] = []
         self.takes = True
-        self.error: OSError | None = None
 
     def send(self, to: str, subject: str, text: str) -> bool:
         """Keep a mail."""
-        if self.error is not None:
-            raise self.error
         self.sent.append((to, subject, text))
         return self.takes
 
@@ -43,7 +40,7 @@ class Site:
     def __init__(self, world: World, public_url: str = "http://localhost:8000") -> None:
         self.accounts = AccountsWorld()
         self.accounts.clock = world.clock
-        self.outbox: Outbox | None = Outbox()
+        self.outbox = Outbox()
         self._world = world
         self._settings = Settings.model_validate(
             {"FLOOM_SECRET": SECRET, "FLOOM_PUBLIC_URL": public_url}
@@ -203,6 +200,7 @@ class TestUsingALink:
                 host="localhost",
             )  # fmt: skip
             assert problem(answer)[0] == code
+        assert problem(site.call("POST", path, {"next": "/"})) == ("validation_failed", 422)
         assert cookie_of(site.call("POST", path, {}))
 
     def test_over_tls_the_cookie_is_for_tls_only(self, world: World) -> None:
@@ -231,20 +229,14 @@ class TestMakingALink:
         body = {"email": "Ben@Example.com", "role": "admin"}
         made = site.call("POST", "/auth/magic-link", body, **admin)
         assert made.json["mailed"] is True
-        assert site.outbox is not None
         ((to, _, text),) = site.outbox.sent
         assert to == "ben@example.com"
         assert f"{made.json['url']}?confirm=1" in text
 
-    @pytest.mark.parametrize("trouble", ["refuses", "fails", "is not there"])
     def test_a_mail_server_that_fails_loses_no_link(
-        self, site: Site, admin: dict[str, str], trouble: str
+        self, site: Site, admin: dict[str, str]
     ) -> None:
-        outbox = site.outbox
-        assert outbox is not None
-        outbox.takes = trouble != "refuses"
-        outbox.error = ConnectionRefusedError("no") if trouble == "fails" else None
-        site.outbox = None if trouble == "is not there" else outbox
+        site.outbox.takes = False
         made = site.call("POST", "/auth/magic-link", {"email": "ben@example.com"}, **admin)
         assert made.json["mailed"] is False
         path = made.json["url"].removeprefix("http://localhost:8000")
