@@ -17,6 +17,7 @@ from lib.storage.records import (
     StoredAnswer,
 )
 from tests.contract.fused import Fuse, Killed
+from tests.contract.samples import Samples
 from tests.lib.runs.fake_sandbox import GOOD, FakeRun
 from tests.lib.runs.world import World
 
@@ -153,3 +154,17 @@ def test_a_spent_idempotency_key_goes_with_its_answer(world: World) -> None:
     world.clock.advance(hours=24)
     world.retention(days=0).sweep()
     assert world.blob_keys() == set()
+
+
+def test_sessions_tokens_and_links_that_are_over_go(world: World) -> None:
+    samples = Samples()
+    link = samples.link(email="ada@example.com", expires_at=world.clock.now())
+    world.account_store.create_link(link)
+    tokens = [samples.token("local-user", expires_at=end) for end in (world.clock.now(), None)]
+    for token in tokens:
+        world.account_store.create_token(token)
+
+    world.retention().sweep()
+
+    assert world.account_store.find_link(link.sha256) is None
+    assert world.account_store.list_tokens("local-user", limit=9).rows == (tokens[1],)

@@ -22,6 +22,7 @@ from lib.storage.records import (
     Stored,
 )
 from lib.storage.sqlite import (
+    OtherVersion,
     SqliteApprovalStore,
     SqliteDatabase,
     SqliteFeedbackStore,
@@ -220,6 +221,29 @@ def test_summaries_of_older_files_get_the_times_that_lists_show(
         _with_times(run, time) for run, time in zip(runs, TIMES.values(), strict=True)
     ]
     assert [encode_summary(run) for run in decoded] == list(shown)
+
+
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_a_file_of_another_version_is_refused_where_nothing_may_change(
+    tmp_path: Path, difference: int
+) -> None:
+    path, newest = tmp_path / "floom.db", len(scripts())
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        apply(connection, scripts()[: newest + min(difference, 0)])
+        connection.execute(f"PRAGMA user_version = {newest + difference}")
+    before = path.read_bytes()
+
+    with pytest.raises(OtherVersion if difference < 0 else NewerDatabase):
+        SqliteDatabase(path, migrates=False)
+
+    assert path.read_bytes() == before
+
+
+def test_a_file_of_this_version_is_opened_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "floom.db"
+    SqliteDatabase(path).close()
+    with SqliteDatabase(path, migrates=False) as database:
+        database.check()
 
 
 INSERT = """
