@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 from lib.admin_link import USAGE, run_command
 from lib.clock import SystemClock
 from lib.data_folder import DataFolder, database_of
+from lib.storage.sqlite.migrations import apply, scripts
 from tests.e2e.server import ROOT, ServerProcess
 
 PORT = 8123
@@ -128,23 +129,13 @@ def test_what_is_wrong_is_one_line(
     assert said.err.count("\n") == 1
 
 
-def _age(path: Path) -> None:
-    """Make a database look as an older version left it, before there were accounts."""
-    with sqlite3.connect(path) as connection:
-        for table in ("users", "sessions", "access_tokens", "sign_in_links"):
-            connection.execute(f"DROP TABLE {table}")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        connection.execute(f"PRAGMA user_version = {version - 1}")
-    connection.close()
-
-
 def test_a_file_of_another_version_is_changed_only_while_no_server_has_it(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(["admin-link"]) == 0
-    _age(database_of(data))
     server = DataFolder(data, clock=SystemClock())  # the lock that a server holds
     try:
+        with closing(sqlite3.connect(database_of(data), isolation_level=None)) as connection:
+            apply(connection, scripts()[:-1])  # as an older version left it
         before = database_of(data).read_bytes()
         capsys.readouterr()
         assert run_command(["admin-link"]) == 2
