@@ -12,6 +12,7 @@ from falcon import testing
 from handlers import auth
 from lib.auth.principal import Principal, Role
 from lib.bootstrap import build_app
+from lib.mail import Outbox
 from lib.settings import Settings
 from lib.web.shutdown import Shutdown
 from tests.lib.auth.accounts_world import SECRET, AccountsWorld, built_in, session_of
@@ -19,19 +20,6 @@ from tests.lib.runs.world import World, open_world
 
 HTML = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 INVALID = ("magic_link_invalid", 400)
-
-
-class Outbox:
-    """Keeps mail, or takes none."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str, str]] = []
-        self.takes = True
-
-    def send(self, to: str, subject: str, text: str) -> bool:
-        """Keep a mail."""
-        self.sent.append((to, subject, text))
-        return self.takes
 
 
 class Site:
@@ -229,14 +217,15 @@ class TestMakingALink:
         body = {"email": "Ben@Example.com", "role": "admin"}
         made = site.call("POST", "/auth/magic-link", body, **admin)
         assert made.json["mailed"] is True
-        ((to, _, text),) = site.outbox.sent
-        assert to == "ben@example.com"
-        assert f"{made.json['url']}?confirm=1" in text
+        (mail,) = site.outbox.sent
+        assert mail.to == "ben@example.com"
+        assert f"{made.json['url']}?confirm=1\n" in mail.text
+        assert "boss@example.com has invited you" in mail.text
 
     def test_a_mail_server_that_fails_loses_no_link(
         self, site: Site, admin: dict[str, str]
     ) -> None:
-        site.outbox.takes = False
+        site.outbox.is_up = False
         made = site.call("POST", "/auth/magic-link", {"email": "ben@example.com"}, **admin)
         assert made.json["mailed"] is False
         path = made.json["url"].removeprefix("http://localhost:8000")
