@@ -100,6 +100,7 @@ def change_user(rows: AccountRows, user_id: str, decide: Callable[[User], User])
 
 def create_link(rows: AccountRows, link: SignInLink) -> None:
     """Insert a link. Raises UserConflict."""
+    _check_may_make(rows.user(link.created_by), link)
     user = _meant(rows, link)
     if user is not None:
         _check_is_enabled(user)
@@ -182,6 +183,15 @@ def _write_change(rows: AccountRows, before: User, after: User) -> None:
         rows.revoke_links(after)
     if is_disabled_now:
         rows.end_access(after.id)
+
+
+def _check_may_make(maker: User | None, link: SignInLink) -> None:
+    """Check again, in this transaction, what was checked when the request came in."""
+    if maker is None:
+        return  # the built-in account, or the operator
+    _check_is_enabled(maker)
+    if link.purpose == "invitation" and maker.role is not Role.ADMIN:
+        raise UserConflict(f"{maker.email or maker.id} is no administrator any more.")
 
 
 def _check_is_enabled(user: User) -> None:

@@ -129,14 +129,15 @@ class TestUsers:
     def test_disabling_ends_sessions_tokens_and_links_of_this_user_only(
         self, accounts: AccountStore, samples: Samples, sign_in: Callable[..., SessionAndUser]
     ) -> None:
+        sign_in(email="boss@example.com", role=Role.ADMIN)
         kept: list[bool] = []
         for email in (ANNA, "ben@example.com"):
-            session, user = sign_in(email=email)
+            session, user = sign_in(email=email, role=Role.ADMIN)
             assert user is not None
             token = samples.token(user.id)
             accounts.create_token(token)
             own = samples.link("sign_in", user_id=user.id)
-            again = samples.link(email=email)
+            again = samples.link(email=email, role=Role.ADMIN)
             made = samples.link(email=f"by-{email}", created_by=user.id)
             for link in (own, again, made):
                 accounts.create_link(link)
@@ -267,6 +268,24 @@ class TestLinks:
         accounts.create_link(gone)
         with pytest.raises(LinkInvalid):
             accounts.use_link(samples.use(gone), now=samples.now)
+
+    def test_who_may_not_any_more_makes_no_link(
+        self, accounts: AccountStore, samples: Samples, invite: Invite
+    ) -> None:
+        """Their request may have come in just before."""
+        invite("boss@example.com", Role.ADMIN)
+        admin = invite(ANNA, Role.ADMIN)
+        link = samples.link(email="mate@example.com", created_by=admin.id)
+        accounts.change_user(admin.id, having(Role.MEMBER))
+        with pytest.raises(UserConflict, match="no administrator any more"):
+            accounts.create_link(link)
+        own = samples.link("sign_in", user_id=admin.id, created_by=admin.id)
+        accounts.create_link(own)
+        accounts.change_user(admin.id, disable)
+        for refused in (link, replace(own, sha256="0" * 64)):
+            with pytest.raises(UserConflict, match="disabled"):
+                accounts.create_link(refused)
+            assert accounts.find_link(refused.sha256) is None
 
     def test_an_invitation_does_not_change_a_role(
         self, accounts: AccountStore, samples: Samples, invite: Invite

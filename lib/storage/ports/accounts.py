@@ -102,7 +102,8 @@ class AccountStore(Protocol):
 
         Raises:
             UserConflict: it is an invitation, and the user with its address has
-                another role; or whoever it is for is disabled.
+                another role; or whoever it is for, or made it, is disabled; or whoever
+                made an invitation is no administrator any more.
         """
         ...
 
