@@ -184,6 +184,12 @@ _TABLE: Final = (
         "The database file was written by a newer version. Start that version, or restore a copy.",
     ),
     Problem(
+        "database_other_version",
+        503,
+        "The database is older than this program",
+        "The database file was written by an older version, and only a starting server changes it.",
+    ),
+    Problem(
         "sandbox_unavailable",
         503,
         "No sandbox",
