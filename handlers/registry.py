@@ -6,6 +6,7 @@ from typing import Final
 
 from handlers import (
     approvals,
+    audit,
     connections,
     docs,
     feedback,
@@ -35,6 +36,7 @@ GROUPS: Final = (
     workspace,
     connections,
     system,
+    audit,
     docs,
 )
 

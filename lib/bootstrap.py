@@ -61,7 +61,14 @@ from lib.secrets.keys import KeyFolder
 from lib.secrets.store import open_secrets
 from lib.settings import Settings, load_settings
 from lib.storage.content import ContentStore
-from lib.storage.ports import ApprovalStore, LogStore, RunStore, WorkerSettingsStore
+from lib.storage.ports import (
+    ApprovalStore,
+    AuditStore,
+    LogStore,
+    RateStore,
+    RunStore,
+    WorkerSettingsStore,
+)
 from lib.web.app import App, create_app
 from lib.web.aws import LambdaHandler, lambda_adapter
 from lib.web.route import Route
@@ -118,6 +125,8 @@ class Services:
     bundle_state: Callable[[], BundleState | None]
     sandbox: Sandbox
     mailer: Mailer
+    audit: AuditStore
+    rates: RateStore
 
 
 class Local:
@@ -164,12 +173,14 @@ class _LocalStores:
         from lib.storage.files import FileBlobStore
         from lib.storage.sqlite import (
             SqliteApprovalStore,
+            SqliteAuditStore,
             SqliteBlobReferences,
             SqliteClaimStore,
             SqliteDatabase,
             SqliteFailureReportStore,
             SqliteFeedbackStore,
             SqliteLogStore,
+            SqliteRateStore,
             SqliteRunStore,
             SqliteSealedSecretStore,
             SqliteShareStore,
@@ -187,6 +198,8 @@ class _LocalStores:
         self.failure_reports = SqliteFailureReportStore(self.database)
         self.uploads = SqliteUploadStore(self.database)
         self.shares = SqliteShareStore(self.database)
+        self.audit = SqliteAuditStore(self.database)
+        self.rates = SqliteRateStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
         opened = open_secrets(
             SqliteSealedSecretStore(self.database),
@@ -326,6 +339,8 @@ class _LocalParts:
             bundle_state=self._bundle_state,
             sandbox=self.sandbox,
             mailer=build_mailer(self.settings.smtp_address, self.settings.mail_sender),
+            audit=self.stores.audit,
+            rates=self.stores.rates,
         )
 
     def engine(self) -> Engine:
@@ -348,6 +363,8 @@ class _LocalParts:
             claims=self.stores.claims,
             logs=self.stores.logs,
             uploads=self.stores.uploads,
+            audit=self.stores.audit,
+            rates=self.stores.rates,
             blobs=BlobSweep(
                 content=self.stores.content, references=self.stores.references, clock=self.clock
             ),
@@ -585,6 +602,8 @@ def build_app(
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         shutdown=shutdown,
+        audit=services.audit,
+        rates=services.rates if settings.are_rates_limited else None,
     )
 
 

@@ -241,6 +241,8 @@ class Machine(RuleBasedStateMachine):
             claims=fuse.protect(self.stores.claims),
             logs=fuse.protect(self.stores.logs),
             uploads=fuse.protect(self.stores.uploads),
+            audit=self.stores.audit,
+            rates=self.stores.rates,
             blobs=self._sweep(fuse),
             clock=self.samples.clock,
             days=DAYS,

@@ -60,12 +60,14 @@ from lib.secrets.mask import Mask
 from lib.storage.content import ContentStore
 from lib.storage.memory import (
     MemoryApprovalStore,
+    MemoryAuditStore,
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
     MemoryFailureReportStore,
     MemoryFeedbackStore,
     MemoryLogStore,
+    MemoryRateStore,
     MemoryRunStore,
     MemorySecretStore,
     MemoryShareStore,
@@ -157,6 +159,8 @@ class World:
         self.references = MemoryBlobReferences()
         self.upload_store = MemoryUploadStore(self.references)
         self.shares = MemoryShareStore()
+        self.audit = MemoryAuditStore()
+        self.rates = MemoryRateStore()
         self.claims = MemoryClaimStore(self.references)
         self.feedback_store = MemoryFeedbackStore(self.references, self.claims)
         self.reports = MemoryFailureReportStore()
@@ -405,6 +409,8 @@ class World:
             claims=self.claims,
             logs=self.logs,
             uploads=self.upload_store,
+            audit=self.audit,
+            rates=self.rates,
             blobs=self.blob_sweep(),
             clock=self.clock,
             days=days,
@@ -462,6 +468,8 @@ class World:
             bundle_state=lambda: None,
             sandbox=self.sandbox,
             mailer=self.outbox,
+            audit=self.audit,
+            rates=self.rates,
         )
 
     def write_worker(self, worker_id: str, manifest: str = "", **files: str) -> Path:
