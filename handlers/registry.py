@@ -6,6 +6,7 @@ from typing import Final
 
 from handlers import (
     approvals,
+    audit,
     auth,
     connections,
     docs,
@@ -37,6 +38,7 @@ GROUPS: Final = (
     connections,
     auth,
     system,
+    audit,
     docs,
 )
 

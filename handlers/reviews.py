@@ -30,16 +30,19 @@ from lib.runs.approvals.voters import Voter
 from lib.storage.records import Approval, PreviewType, ReviewLink, StoredAnswer
 from lib.web import body as json_body
 from lib.web.access import Access
+from lib.web.audit import AuditActor
 from lib.web.browsers import accepts_html
 from lib.web.call import Call, Reply
 from lib.web.media import Media, essence
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
 from lib.web.problems import failure_of
+from lib.web.rate_limits import RateLimit
 from lib.web.route import Route
 from lib.web.threads import blocking
 
 TAG: Final = "Review links"
+LIMIT: Final = RateLimit(60, per_seconds=60)  # a person's pace; tokens cannot be guessed anyway
 _SHA256: Final = Field(pattern="^[0-9a-f]{64}$", description="Of the proposal that was read.")
 
 Model = TypeVar("Model", bound=RequestModel)
@@ -87,6 +90,7 @@ class Review:
         "openReview",
         access=Access.PUBLIC,
         pages=True,
+        limit=LIMIT,
         summary="Look at a proposal by its review link",
         responses={200: ReviewView},
         errors=["approval_not_found", "secret_unreadable"],
@@ -100,6 +104,7 @@ class Review:
         "approveByLink",
         access=Access.PUBLIC,
         pages=True,
+        limit=LIMIT,
         summary="Vote for a proposal by its review link",
         body=Media(FORM, model=ApproveByLink),
         body_cap_bytes=MAX_FORM_BYTES,
@@ -113,16 +118,15 @@ class Review:
         """The link's one vote. It counts as the address that the link was made for."""
         raw = await call.read()
         if _is_form(call):
-            return await blocking(
-                self._answer_form, token, call.client, partial(self._approve_form, raw)
-            )
+            return await blocking(self._answer_form, token, call, partial(self._approve_form, raw))
         body = _parsed(ApproveByLink, raw, call)
-        return await blocking(self._approve, token, call.client, body)
+        return await blocking(self._approve, token, call, body)
 
     @operation(
         "rejectByLink",
         access=Access.PUBLIC,
         pages=True,
+        limit=LIMIT,
         summary="Vote against a proposal by its review link",
         body=Media(FORM, model=RejectByLink),
         body_cap_bytes=MAX_FORM_BYTES,
@@ -133,11 +137,15 @@ class Review:
         """One reject decides."""
         raw = await call.read()
         if _is_form(call):
-            return await blocking(
-                self._answer_form, token, call.client, partial(self._reject_form, raw)
-            )
+            return await blocking(self._answer_form, token, call, partial(self._reject_form, raw))
         body = _parsed(RejectByLink, raw, call)
-        return await blocking(self._reject, token, call.client, body)
+        return await blocking(self._reject, token, call, body)
+
+    def _find(self, token: str, call: _Post) -> tuple[Approval, ReviewLink]:
+        """Return the open review; from here on the call is on record as its reader's."""
+        approval, link = self._links.find(token)
+        call.audit_as(AuditActor(link.email or link.id, None, "review_link"))
+        return approval, link
 
     def _show(self, token: str, *, is_page: bool) -> Reply:
         try:
@@ -162,33 +170,33 @@ class Review:
             required=approval.required,
         )
 
-    def _approve(self, token: str, address: str, body: ApproveByLink) -> Reply:
-        approval, link = self._links.find(token)
+    def _approve(self, token: str, call: _Post, body: ApproveByLink) -> Reply:
+        approval, link = self._find(token, call)
         edited = None
         if body.edited_output is not None:
             edited = self._pages.with_files(approval, body.edited_output)
         ballot = Ballot(
-            voter=self._links.reader_of(link, address=address),
+            voter=self._links.reader_of(link, address=call.client),
             proposal_sha256=body.proposal_sha256,
             edited_output=edited,
             reason=body.reason,
         )
         return Reply(outcome_view(_outcome(self._approvals.approve(approval.id, ballot))))
 
-    def _reject(self, token: str, address: str, body: RejectByLink) -> Reply:
-        approval, link = self._links.find(token)
+    def _reject(self, token: str, call: _Post, body: RejectByLink) -> Reply:
+        approval, link = self._find(token, call)
         ballot = Ballot(
-            voter=self._links.reader_of(link, address=address),
+            voter=self._links.reader_of(link, address=call.client),
             proposal_sha256=body.proposal_sha256,
             reason=body.reason,
         )
         return Reply(outcome_view(_outcome(self._approvals.reject(approval.id, ballot))))
 
-    def _answer_form(self, token: str, address: str, answer: _AnswerForm) -> Reply:
+    def _answer_form(self, token: str, call: _Post, answer: _AnswerForm) -> Reply:
         """Answer a form with a page, whatever comes of it."""
         try:
-            approval, link = self._links.find(token)
-            voter = self._links.reader_of(link, address=address)
+            approval, link = self._find(token, call)
+            voter = self._links.reader_of(link, address=call.client)
             return _page(answer(_Open(token, approval, link, voter)))
         except ReviewNotFound as error:
             return _page(gone(error))
@@ -250,14 +258,15 @@ class _Open:
     voter: Voter
 
 
+_Post = Call[None, None]
 _AnswerForm = Callable[[_Open], Page]
 
 
-def _is_form(call: Call[None, None]) -> bool:
+def _is_form(call: _Post) -> bool:
     return essence(call.request.content_type) == FORM
 
 
-def _parsed(model: type[Model], raw: bytes, call: Call[None, None]) -> Model:
+def _parsed(model: type[Model], raw: bytes, call: _Post) -> Model:
     json_body.check_is_json(call.request.content_type)
     if len(raw) > json_body.DEFAULT_CAP_BYTES:
         raise PayloadTooLarge(f"Send JSON of at most {json_body.DEFAULT_CAP_BYTES:,} bytes.")

@@ -25,6 +25,7 @@ from lib.web.files import OpenFile
 from lib.web.media import JSON, Media, essence
 from lib.web.models import RequestModel, ResponseModel
 from lib.web.operation import operation
+from lib.web.rate_limits import RateLimit
 from lib.web.route import Route
 from lib.web.threads import blocking
 from lib.workspace.export import export
@@ -35,6 +36,7 @@ TAG: Final = "Workspace"
 ZIP: Final = "application/zip"
 FORM: Final = "multipart/form-data"
 LIMITS: Final = ZipLimits()
+EXPORTS: Final = RateLimit(30, per_seconds=3600)  # each reads the whole workspace
 BODY_CAP_BYTES: Final = LIMITS.packed_bytes + 64 * 1024  # and what a form puts around it
 FILE_NAME: Final = "workspace.zip"
 FIELD: Final = "bundle"
@@ -104,6 +106,7 @@ class WorkspaceExport:
         query=ExportQuery,
         responses={200: Media(ZIP)},
         errors=["validation_failed", "export_too_large"],
+        limit=EXPORTS,
     )
     async def on_get(self, call: Call[ExportQuery, None]) -> Reply:
         """A zip of workers, contexts, instructions and issues; the same workspace, the same bytes.

@@ -67,7 +67,9 @@ from lib.storage.content import ContentStore
 from lib.storage.ports import (
     AccountStore,
     ApprovalStore,
+    AuditStore,
     LogStore,
+    RateStore,
     RunStore,
     WorkerSettingsStore,
 )
@@ -128,6 +130,8 @@ class Services:
     bundle_state: Callable[[], BundleState | None]
     sandbox: Sandbox
     mailer: Mailer
+    audit: AuditStore
+    rates: RateStore
 
 
 class Local:
@@ -175,12 +179,14 @@ class _LocalStores:
         from lib.storage.sqlite import (
             SqliteAccountStore,
             SqliteApprovalStore,
+            SqliteAuditStore,
             SqliteBlobReferences,
             SqliteClaimStore,
             SqliteDatabase,
             SqliteFailureReportStore,
             SqliteFeedbackStore,
             SqliteLogStore,
+            SqliteRateStore,
             SqliteRunStore,
             SqliteSealedSecretStore,
             SqliteShareStore,
@@ -199,6 +205,8 @@ class _LocalStores:
         self.failure_reports = SqliteFailureReportStore(self.database)
         self.uploads = SqliteUploadStore(self.database)
         self.shares = SqliteShareStore(self.database)
+        self.audit = SqliteAuditStore(self.database)
+        self.rates = SqliteRateStore(self.database)
         self.worker_settings = SqliteWorkerSettingsStore(self.database)
         keys = KeyFolder(folder.keys)
         self.server_key = keys.get_or_create("server")
@@ -336,6 +344,8 @@ class _LocalParts:
             bundle_state=self._bundle_state,
             sandbox=self.sandbox,
             mailer=build_mailer(self.settings.smtp_address, self.settings.mail_sender),
+            audit=self.stores.audit,
+            rates=self.stores.rates,
         )
 
     def engine(self) -> Engine:
@@ -359,6 +369,8 @@ class _LocalParts:
             accounts=self.stores.accounts,
             logs=self.stores.logs,
             uploads=self.stores.uploads,
+            audit=self.stores.audit,
+            rates=self.stores.rates,
             blobs=BlobSweep(
                 content=self.stores.content, references=self.stores.references, clock=self.clock
             ),
@@ -644,6 +656,8 @@ def build_app(
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         shutdown=shutdown,
+        audit=services.audit,
+        rates=services.rates if settings.are_rates_limited else None,
     )
 
 

@@ -43,9 +43,15 @@ class Ids:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def new(self, prefix: str) -> str:
-        """Return a fresh id such as `run_01jd...`; `prefix` is one of PREFIXES."""
-        return f"{prefix}_{str(ULID.from_timestamp(to_milliseconds(self._clock.now()))).lower()}"
+    def new(self, prefix: str, *, at: datetime | None = None) -> str:
+        """Return a fresh id such as `run_01jd...`.
+
+        Args:
+            prefix: One of PREFIXES.
+            at: The time that it tells; now, if none is given.
+        """
+        milliseconds = to_milliseconds(at or self._clock.now())
+        return f"{prefix}_{str(ULID.from_timestamp(milliseconds)).lower()}"
 
 
 def pattern(prefix: str) -> str:

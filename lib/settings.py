@@ -89,6 +89,7 @@ class Settings(BaseModel):
         None, alias="FLOOM_SECRETS_KEY"
     )
     allow_open: bool = Field(False, alias="FLOOM_ALLOW_OPEN")
+    rate_limits: bool | None = Field(None, alias="FLOOM_RATE_LIMITS")
     allowed_hosts: List = Field((), alias="FLOOM_ALLOWED_HOSTS")
     trusted_proxies: List = Field((), alias="FLOOM_TRUSTED_PROXIES")
     max_concurrent_runs: int = Field(
@@ -172,6 +173,11 @@ class Settings(BaseModel):
         """What to do where isolation is not whole: refuse wherever others may start runs."""
         default: SandboxMode = "best_effort" if self.is_loopback and not self.secret else "require"
         return self.sandbox or default
+
+    @property
+    def are_rates_limited(self) -> bool:
+        """Whether calls and bad credentials are counted: where there is a secret, unless set."""
+        return self.secret is not None if self.rate_limits is None else self.rate_limits
 
     @property
     def effective_log_format(self) -> Literal["text", "json"]:

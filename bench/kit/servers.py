@@ -55,7 +55,7 @@ def bare_falcon(body: bytes) -> Iterator[int]:
     )
     process.start()
     try:
-        _await_answer(listener.getsockname()[1])
+        await_answer(listener.getsockname()[1], "/runs")
         yield listener.getsockname()[1]
     finally:
         process.terminate()
@@ -84,14 +84,15 @@ def _serve(body: bytes, listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _await_answer(port: int) -> None:
+def await_answer(port: int, path: str) -> None:
+    """Wait until a server answers at all."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             with connected(port) as connection:
-                connection.request("GET", "/runs")
+                connection.request("GET", path)
                 connection.getresponse().read()
                 return
         except OSError:
-            assert time.monotonic() < deadline, "the bare server did not start"
+            assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.05)

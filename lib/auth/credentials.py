@@ -30,6 +30,11 @@ class Credentials(NamedTuple):
     shared_secret: bytes | None = None
 
     @property
+    def are_presented(self) -> bool:
+        """Whether there is any, good or bad."""
+        return self.are_stored or self.shared_secret is not None
+
+    @property
     def are_stored(self) -> bool:
         """Whether judging them looks into a store, which blocks."""
         return self.authorization is not None or self.session is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote_from_bytes, urlsplit
@@ -14,13 +15,17 @@ from lib.auth.authenticator import Authenticator
 from lib.auth.sessions import InvalidSession
 from lib.clock import Clock
 from lib.errors import FloomError
+from lib.storage.ports import AuditStore, RateStore
 from lib.web import problems
+from lib.web.audit import Auditor
+from lib.web.bad_credentials import BadCredentials
 from lib.web.exchange import SCOPE_KEY, Exchange, Kernel, Send
 from lib.web.gate import Gate
 from lib.web.hosts import Hosts
 from lib.web.media import PROBLEM_JSON
 from lib.web.origins import Origins
 from lib.web.proxies import TrustedProxies
+from lib.web.rate_limits import RateLimits
 from lib.web.request import Request
 from lib.web.route import Route
 from lib.web.session_cookie import SessionCookie
@@ -70,6 +75,10 @@ class App(falcon.asgi.App[Request, falcon.asgi.Response]):
         use(self.kernel.pool)
         try:
             await super().__call__(scope, receive, exchange.send)
+        except asyncio.CancelledError:  # the server stops, and waits no longer
+            if not exchange.status:
+                exchange.record_unanswered()
+            raise
         except Exception as ex:
             problems.report(ex, request_id=exchange.request_id, route=exchange.template)
             if exchange.status:
@@ -89,6 +98,8 @@ def create_app(
     allowed_hosts: Iterable[str] = (),
     trusted_proxies: Iterable[str] = (),
     shutdown: Shutdown,
+    audit: AuditStore | None = None,
+    rates: RateStore | None = None,
 ) -> App:
     """Return the ASGI application of these routes.
 
@@ -102,14 +113,19 @@ def create_app(
         allowed_hosts: Further names in `Host`.
         trusted_proxies: CIDRs of peers whose forwarding headers count.
         shutdown: Begun by whoever takes the signal; ends streams and polls.
+        audit: Where calls are on record; None keeps no record.
+        rates: Where calls are counted; None limits nothing.
     """
     kernel = Kernel(
-        authenticator,
-        clock,
-        TrustedProxies(trusted_proxies),
-        shutdown,
-        Pool(),
-        SessionCookie(is_secure=urlsplit(public_url).scheme == "https"),
+        authenticator=authenticator,
+        clock=clock,
+        proxies=TrustedProxies(trusted_proxies),
+        shutdown=shutdown,
+        pool=Pool(),
+        cookie=SessionCookie(is_secure=urlsplit(public_url).scheme == "https"),
+        auditor=Auditor(audit, clock=clock) if audit is not None else None,
+        rates=RateLimits(rates, clock) if rates is not None else None,
+        bad_credentials=BadCredentials(rates, clock) if rates is not None else None,
     )
     gate = Gate(kernel, Hosts(public_url, allowed_hosts), Origins(public_url))
     app = App(kernel, gate)
@@ -125,6 +141,7 @@ def _handle_failures(app: App, gate: Gate) -> None:
     ) -> None:
         exchange = request.exchange
         failure = problems.failure_of(error)
+        exchange.error_code = failure.code
         if failure is problems.UNEXPECTED:
             problems.report(error, request_id=exchange.request_id, route=exchange.template)
         response.stream = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,12 +13,16 @@ from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Principal
 from lib.clock import Clock
 from lib.web import headers
+from lib.web.audit import AuditActor, Auditor, Outcome
+from lib.web.bad_credentials import BadCredentials
+from lib.web.origins import UNSAFE_METHODS
 from lib.web.problems import Failure
 from lib.web.proxies import TrustedProxies
+from lib.web.rate_limits import RateLimits
 from lib.web.request_ids import fit_request_id, new_request_id
 from lib.web.session_cookie import SessionCookie
 from lib.web.shutdown import Shutdown
-from lib.web.threads import Pool
+from lib.web.threads import Pool, blocking
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,7 +37,13 @@ _REQUEST: Final = log.FrequentEvent(
 
 @dataclass(frozen=True)
 class Kernel:
-    """What all requests of one application share."""
+    """What all requests of one application share.
+
+    Attributes:
+        auditor: None keeps no audit log.
+        rates: Counts calls of operations with a limit; None lets all through.
+        bad_credentials: Counts those; None lets all be judged.
+    """
 
     authenticator: Authenticator
     clock: Clock
@@ -41,10 +51,13 @@ class Kernel:
     shutdown: Shutdown
     pool: Pool
     cookie: SessionCookie
+    auditor: Auditor | None = None
+    rates: RateLimits | None = None
+    bad_credentials: BadCredentials | None = None
 
 
 class Exchange:
-    """Completes the answer's headers and writes the access log.
+    """Completes the answer's headers, and writes the audit log and the access log.
 
     Attributes:
         kernel: What all requests share.
@@ -58,16 +71,24 @@ class Exchange:
         client: The client's address, as far as trusted proxies tell; "" on the Unix socket.
         new_cookie: `Set-Cookie` of the answer, a failure's too; by `keep_session`
             and `clear_session`, of which the last one counts.
+        params: Of the path, as the router found them.
+        error_code: Of the problem that is answered.
+        audit_as: As whom the call is on record, where it would not be otherwise:
+            set by responders of public routes, once they know who it is.
     """
 
     __slots__ = (
+        "_is_recorded",
         "_send",
         "_started",
+        "audit_as",
         "client",
+        "error_code",
         "is_secure",
         "kernel",
         "method",
         "new_cookie",
+        "params",
         "path",
         "principal",
         "request_id",
@@ -86,6 +107,10 @@ class Exchange:
         self.is_secure = False
         self.client = ""
         self.new_cookie: bytes | None = None
+        self.params: Mapping[str, Any] = {}
+        self.error_code: str | None = None
+        self.audit_as: AuditActor | None = None
+        self._is_recorded = False
         self._send = send
         self._started = time.perf_counter()
 
@@ -110,10 +135,23 @@ class Exchange:
             )
             if self.new_cookie is not None:
                 message["headers"].append((b"set-cookie", self.new_cookie))
+            if self.kernel.auditor is not None and (actor := self._actor()) is not None:
+                return self._send_recorded(message, self.kernel.auditor, actor)
         return self._send(message)
+
+    def record_unanswered(self) -> None:
+        """Record a call that ends without an answer; blocks.
+
+        For a server that stops: what the call began may have its effect still.
+        """
+        auditor, actor = self.kernel.auditor, self._actor()
+        if auditor is not None and actor is not None and not self._is_recorded:
+            self._is_recorded = True
+            auditor.record(actor, self._outcome())
 
     async def fail(self, failure: Failure) -> None:
         """Answer with a problem, where the framework cannot."""
+        self.error_code = failure.code
         body = failure.render(self.request_id)
         fields = [
             (b"content-type", b"application/problem+json"),
@@ -133,4 +171,31 @@ class Exchange:
             round((time.perf_counter() - self._started) * 1000, 1),
             self.request_id,
             self.principal.user_id if self.principal else None,
+        )
+
+    async def _send_recorded(self, message: Message, auditor: Auditor, actor: AuditActor) -> None:
+        """Send the start of an answer once the call is on record."""
+        if not self._is_recorded:
+            self._is_recorded = True
+            await blocking(auditor.record, actor, self._outcome())
+        await self._send(message)
+
+    def _actor(self) -> AuditActor | None:
+        """Return as whom the call is on record; None for a call that is not."""
+        if self.audit_as is not None:
+            return self.audit_as
+        caller = self.principal
+        if caller is None or self.method not in UNSAFE_METHODS or caller.method == "run_token":
+            return None
+        return AuditActor.of(caller)
+
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            http_method=self.method,
+            route=self.template,
+            params=self.params,
+            status=self.status or None,
+            error_code=self.error_code,
+            client=self.client,
+            request_id=self.request_id,
         )

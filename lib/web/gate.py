@@ -7,6 +7,7 @@ path that no route has included.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import falcon.asgi
@@ -15,6 +16,7 @@ from lib.auth.credentials import SESSION_COOKIE, Credentials
 from lib.auth.principal import Principal
 from lib.errors import Forbidden, MalformedRequest, Unauthenticated
 from lib.web.access import PUBLIC_TEMPLATES, RUN_ROUTES, RUN_TEMPLATES, is_public
+from lib.web.bad_credentials import BadCredentials, Judge
 from lib.web.exchange import Exchange, Kernel
 from lib.web.hosts import Hosts
 from lib.web.origins import UNSAFE_METHODS, Origins
@@ -42,6 +44,7 @@ class Gate:
         """Find out who is calling, unless the route is public."""
         exchange = self._admit(request)
         template = exchange.template = request.uri_template
+        exchange.params = params
         if template in PUBLIC_TEMPLATES and is_public(request.method, template):
             return
         principal = await self._authenticate(request)
@@ -62,11 +65,11 @@ class Gate:
     async def _authenticate(self, request: Request) -> Principal:
         """Find out who is calling; on the Unix socket only runs are anybody."""
         credentials = credentials_of(request.raw_headers)
-        judge = self._kernel.authenticator.authenticate
-        if credentials.are_stored:
-            principal = await blocking(judge, credentials)
+        client = request.exchange.client
+        if client and credentials.are_presented and self._kernel.bad_credentials is not None:
+            principal = await self._judge_counted(credentials, client, self._kernel.bad_credentials)
         else:
-            principal = judge(credentials)
+            principal = await self._judge(credentials, self._kernel.authenticator.authenticate)
         if "client" in request.scope and request.scope["client"] is None:
             _check_came_from_run(principal)
         request.exchange.principal = principal
@@ -75,6 +78,28 @@ class Gate:
             value = credentials.session.decode("latin-1")
             request.exchange.keep_session(value, max(0, int(left.total_seconds())))
         return principal
+
+    async def _judge_counted(
+        self, credentials: Credentials, client: str, bad: BadCredentials
+    ) -> Principal:
+        """Judge credentials unless too many bad ones came from the client's address.
+
+        Raises:
+            RateLimited: they did.
+            Unauthenticated: these are bad, too.
+        """
+        judge = self._kernel.authenticator.authenticate
+        bad.check(client)  # also here, so that guesses do not queue for threads
+        try:
+            return await self._judge(credentials, partial(bad.judge, client, judge))
+        except Unauthenticated:
+            await blocking(bad.count, client)
+            raise
+
+    async def _judge(self, credentials: Credentials, judge: Judge) -> Principal:
+        if credentials.are_stored:
+            return await blocking(judge, credentials)
+        return judge(credentials)
 
     def _admit(self, request: Request) -> Exchange:
         """Check what holds for every path: the host, and a browser's origin."""

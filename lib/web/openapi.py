@@ -193,9 +193,13 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
 
 
 def _description(declared: Operation) -> str:
-    if declared.access is not Access.ADMIN:
-        return declared.description
-    return f"{declared.description}\n\nAdministrators only.".strip()
+    words = [declared.description]
+    if declared.access is Access.ADMIN:
+        words.append("Administrators only.")
+    if declared.limit is not None:
+        most, seconds = declared.limit.most, declared.limit.per_seconds
+        words.append(f"At most {most:,} calls in {seconds:,} seconds.")
+    return "\n\n".join(words).strip()
 
 
 def _parameters(endpoint: Endpoint, schemas: _Schemas) -> list[Json]:
@@ -289,6 +293,8 @@ def _common_codes(endpoint: Endpoint) -> Iterator[str]:
     if not endpoint.is_public:
         yield "unauthenticated"
         yield "forbidden"
+    if declared.limit is not None or not endpoint.is_public:  # of calls, or of bad credentials
+        yield "rate_limited"
     if endpoint.method in UNSAFE_METHODS:
         yield "cross_origin"
     if declared.body is not None:

@@ -32,8 +32,11 @@ from lib.web import answer, explanations, path_ids, validation
 from lib.web import body as json_body
 from lib.web.access import Access
 from lib.web.call import Call, idempotency_key
+from lib.web.client_addresses import counted_as
+from lib.web.exchange import Exchange
 from lib.web.explanations import Problem
 from lib.web.media import JSON, Media
+from lib.web.rate_limits import RateLimit
 from lib.web.request import Request
 from lib.web.threads import blocking
 
@@ -60,6 +63,7 @@ class Operation:
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES
     body_required: bool = True
     pages: bool = False
+    limit: RateLimit | None = None
 
     def __post_init__(self) -> None:
         if self.query is not None and self.query.model_config.get("extra") != "forbid":
@@ -99,6 +103,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
     body_cap_bytes: int = json_body.DEFAULT_CAP_BYTES,
     body_required: bool = True,
     pages: bool = False,
+    limit: RateLimit | None = None,
 ) -> Callable[[Responder], Responder]:
     """Declare a responder as an operation.
 
@@ -121,6 +126,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
         body_required: Whether a body must be sent; otherwise an empty one
             counts as `{}`.
         pages: Whether browsers get any of its answers as a page.
+        limit: How often one caller may call it, where calls are counted.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -137,6 +143,7 @@ def operation(  # the arguments are spelled out for editors and the type checker
             body_cap_bytes=body_cap_bytes,
             body_required=body_required,
             pages=pages,
+            limit=limit,
         )
 
         @functools.wraps(responder)
@@ -148,6 +155,8 @@ def operation(  # the arguments are spelled out for editors and the type checker
                 _check_may(spec, principal)
             if params:
                 path_ids.check(params)
+            if spec.limit is not None:
+                await _count(spec.limit, request.exchange, params)
             query = spec.default_query
             if request.query_string or query is None:
                 query = _query(spec, request)
@@ -180,6 +189,22 @@ def _documented(error: str | Problem) -> str:
 def _check_may(spec: Operation, principal: Principal) -> None:
     if spec.access is Access.ADMIN and principal.role is not Role.ADMIN:
         raise Forbidden("Ask an administrator: this is for administrators only.")
+
+
+async def _count(limit: RateLimit, exchange: Exchange, params: Mapping[str, Any]) -> None:
+    """Count a call against a limit. Raises RateLimited."""
+    rates = exchange.kernel.rates
+    if rates is not None:
+        subject = _counted_for(limit, exchange, params)
+        await blocking(rates.count, limit, exchange.template or "", subject)
+
+
+def _counted_for(limit: RateLimit, exchange: Exchange, params: Mapping[str, Any]) -> str:
+    if limit.by is not None:
+        return f"{limit.by} {params[limit.by]}"
+    if exchange.principal is not None:
+        return f"user {exchange.principal.user_id}"
+    return f"address {counted_as(exchange.client)}"
 
 
 def _query(spec: Operation, request: Request) -> Any:

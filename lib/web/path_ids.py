@@ -33,6 +33,18 @@ PATTERNS: Final[Mapping[str, str]] = {
 _COMPILED: Final = {name: re.compile(pattern, re.ASCII) for name, pattern in PATTERNS.items()}
 
 
+def well_formed(params: Mapping[str, object]) -> dict[str, str]:
+    """Return the path parameters that are ids of a known form, and look like it.
+
+    Tokens, names and paths are not among them.
+    """
+    return {
+        name: str(value)
+        for name, value in params.items()
+        if name in _COMPILED and _COMPILED[name].fullmatch(str(value))
+    }
+
+
 def check(params: Mapping[str, object]) -> None:
     """Check the path parameters of a request that have a known form.
 

@@ -242,6 +242,8 @@ class Machine(RuleBasedStateMachine):
             accounts=fuse.protect(self.stores.accounts),
             logs=fuse.protect(self.stores.logs),
             uploads=fuse.protect(self.stores.uploads),
+            audit=self.stores.audit,
+            rates=self.stores.rates,
             blobs=self._sweep(fuse),
             clock=self.samples.clock,
             days=DAYS,

@@ -34,6 +34,7 @@ DEFAULTS_IN_WORDS = {
     "FLOOM_SMTP_URL": "unset",
     "FLOOM_MAIL_FROM": "`floom@` and the host of `FLOOM_PUBLIC_URL`",
     "FLOOM_SECRETS_KEY": "`keys/secrets.key` in the data folder",
+    "FLOOM_RATE_LIMITS": "`1` with a secret, else `0`",
     "FLOOM_MAX_CONCURRENT_RUNS": "2 x processors",
     "FLOOM_SANDBOX": "`best_effort`; `require` beyond loopback or with a secret",
     "FLOOM_LOG_FORMAT": "`text` on a terminal, else `json`",

@@ -155,6 +155,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
     with ServerProcess(
         folder / "var",
         FLOOM_SECRET=SECRET,
+        FLOOM_RATE_LIMITS="0",  # schemas are tried with bad credentials and many exports
         FLOOM_SANDBOX="best_effort",
         WORKEROS_SHARED_SECRET_ROLE="admin",
     ) as server:

@@ -183,10 +183,14 @@ class Server:
             return {}
         return self._known(secret) if route.path == "/auth/logout" else self.known[secret]
 
-    def _configured(self, secret: str | None, role: Role) -> Settings:
+    def _configured(self, secret: str | None, role: Role, *, limited: bool = False) -> Settings:
         return Settings.model_validate(
             self._settings.model_dump(by_alias=True)
-            | {"FLOOM_SECRET": secret, "WORKEROS_SHARED_SECRET_ROLE": role.value}
+            | {
+                "FLOOM_SECRET": secret,
+                "WORKEROS_SHARED_SECRET_ROLE": role.value,
+                "FLOOM_RATE_LIMITS": limited,  # the matrix has hundreds of bad credentials
+            }
         )
 
     def _person(self, role: Role, name: str = "") -> Principal:
@@ -257,14 +261,14 @@ class Server:
         made = tokens.create(owner, "test", role=role, days=90)
         return bearer(made.secret.value)
 
-    def app(self, secret: str | None, role: Role, *more: Route) -> App:
-        """Return the application; made once unless it has further routes."""
-        if more or (secret, role) not in self._apps:
-            configured = self._configured(secret, role)
+    def app(self, secret: str | None, role: Role, *more: Route, limited: bool = False) -> App:
+        """Return the application; made once unless it has further routes or is limited."""
+        if more or limited or (secret, role) not in self._apps:
+            configured = self._configured(secret, role, limited=limited)
             accounts = self.accounts(secret, role)
             services = replace(self.local.services, accounts=accounts)
             app = build_app(configured, services, [*all_routes(services), *more], Shutdown())
-            if more:
+            if more or limited:
                 return app
             self._apps[secret, role] = app
         return self._apps[secret, role]
@@ -557,3 +561,26 @@ def test_answers_of_every_kind_carry_the_security_headers(
 def test_tls_is_remembered_only_where_a_trusted_proxy_says_so(server: Server) -> None:
     answer = server.call("GET", "/healthz", NONE, x_forwarded_proto="https")
     assert "strict-transport-security" not in answer.headers
+
+
+def test_guesses_come_to_an_end_on_a_server_that_counts(server: Server) -> None:
+    app = server.app(SECRET, Role.ADMIN, limited=True)
+
+    def status(credential: Credential, path: str, client: str = "192.0.2.1") -> int:
+        answer = testing.simulate_request(
+            app, "GET", path, headers=credential.headers, host="localhost", remote_addr=client
+        )
+        check_headers(answer)
+        return int(answer.status_code)
+
+    names = [name for name in BAD for _ in range(3)]
+    # The minute may end in between, but not twice.
+    for _ in range(2):
+        statuses = [status(BAD[name], "/workers") for name in names]
+        statuses.append(status(PRESENTED["admin"], "/workers"))
+        if statuses == [401] * 20 + [429] * (len(names) - 19):
+            break
+    else:
+        raise AssertionError(statuses)
+    assert status(NONE, "/healthz") == 200
+    assert status(PRESENTED["admin"], "/workers", client="192.0.2.2") == 200

@@ -15,6 +15,7 @@ from handlers import approvals, reviews
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.runs.approvals.voters import Voter
+from lib.storage.audit_records import AuditQuery
 from lib.storage.records import Approval, ApprovalStatus, RunQuery
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown
@@ -53,6 +54,7 @@ def call(world: World) -> Call:
         clock=world.clock,
         public_url="http://localhost:8000",
         shutdown=Shutdown(),
+        audit=world.audit,
     )
 
     def call(method: str, path: str, body: Any = None, form: Any = None, **headers: str):
@@ -316,3 +318,19 @@ def test_a_head_shows_nothing_and_uses_nothing_up(world: World, call: Call) -> N
     assert call("HEAD", path).status_code == 200
     assert call("HEAD", f"{path}/approve").status_code == 401
     assert call("GET", path).status_code == 200
+
+
+def test_votes_are_on_record_as_their_readers(world: World, call: Call) -> None:
+    approval = proposed(world)
+    path = link(world, approval)
+    call("GET", path)
+    call("POST", f"{path}/approve", {"proposal_sha256": "0" * 64})
+    call("POST", f"{path}/approve", form={"proposal_sha256": approval.proposal_sha256}, **HTML)
+    call("POST", f"{path}/approve", {"proposal_sha256": "0" * 64})
+    entries = world.audit.list(AuditQuery(), limit=9).rows
+    assert [(each.user_id, each.method, each.status) for each in entries] == [
+        ("eve@example.org", "review_link", 200),
+        ("eve@example.org", "review_link", 409),
+    ]
+    assert {each.route for each in entries} == {"/approvals/public/{token}/approve"}
+    assert path.rpartition("/")[2] not in repr(entries)

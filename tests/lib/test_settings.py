@@ -28,6 +28,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("WORKEROS_GIT_REMOTE", "git@example.org:ws.git", SecretStr("git@example.org:ws.git")),
     ("WORKEROS_SHARED_SECRET_ROLE", "admin", "admin"),
     ("FLOOM_ALLOW_OPEN", "1", True),
+    ("FLOOM_RATE_LIMITS", "0", False),
     ("FLOOM_ALLOWED_HOSTS", "a.example,10.0.0.5,", ("a.example", "10.0.0.5")),
     ("FLOOM_TRUSTED_PROXIES", "10.0.0.0/8,::1/128", ("10.0.0.0/8", "::1/128")),
     ("FLOOM_MAX_CONCURRENT_RUNS", "1", 1),
@@ -59,6 +60,7 @@ INVALID: list[tuple[str, str]] = [
     ("FLOOM_SECRETS_KEY", "0a" * 31),
     ("WORKEROS_SHARED_SECRET_ROLE", "owner"),
     ("FLOOM_ALLOW_OPEN", "perhaps"),
+    ("FLOOM_RATE_LIMITS", "sometimes"),
     ("FLOOM_ALLOWED_HOSTS", "a.example,b c"),
     ("FLOOM_TRUSTED_PROXIES", "10.0.0.0/8,x"),
     ("FLOOM_MAX_CONCURRENT_RUNS", "0"),
@@ -128,6 +130,22 @@ def test_without_any_variable_the_server_is_local_and_open_to_this_machine() -> 
     assert settings.sandbox_mode == "best_effort"
     assert (settings.retention_days, settings.shared_secret_role) == (90, "member")
     assert settings.max_concurrent_runs >= 2
+
+
+@pytest.mark.parametrize(
+    ("given", "limited"),
+    [
+        ({}, False),
+        ({"FLOOM_SECRET": SECRET}, True),
+        ({"FLOOM_RATE_LIMITS": "1"}, True),
+        ({"FLOOM_SECRET": SECRET, "FLOOM_RATE_LIMITS": "0"}, False),
+        ({"FLOOM_SECRET": SECRET, "FLOOM_RATE_LIMITS": ""}, True),
+    ],
+)
+def test_calls_are_counted_where_there_is_a_secret_unless_set(
+    given: dict[str, str], limited: bool
+) -> None:
+    assert load(**given).are_rates_limited is limited
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))

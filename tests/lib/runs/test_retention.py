@@ -8,6 +8,7 @@ import pytest
 
 from lib.runs import state
 from lib.runs.key_use import KeyUse
+from lib.storage.audit_records import AuditEntry, AuditQuery
 from lib.storage.ports import RunNotFound
 from lib.storage.records import (
     LogLine,
@@ -75,8 +76,7 @@ def test_a_stop_is_heard_between_batches(world: World) -> None:
     world.add_worker()
     runs = [completed(world) for _ in range(201)]
     world.clock.advance(days=91)
-    asked = iter([False, False, False, False, True, True, True])
-    assert world.retention().sweep(should_stop=lambda: next(asked)) == 200
+    assert world.retention().sweep(should_stop=lambda: is_gone(world, runs[0])) == 200
     assert not is_gone(world, runs[-1])
 
 
@@ -168,3 +168,42 @@ def test_sessions_tokens_and_links_that_are_over_go(world: World) -> None:
 
     assert world.account_store.find_link(link.sha256) is None
     assert world.account_store.list_tokens("local-user", limit=9).rows == (tokens[1],)
+
+
+def entries_after(world: World, *, retention_days: int, days: int) -> int:
+    """Return how many audit entries are left when one has reached an age in days."""
+    at = world.clock.now()
+    made = AuditEntry(
+        id=world.ids.new("aud"), at=at, user_id="local-user", role="admin", method="local",
+        http_method="POST", route="/runs", status=202, error_code=None, address="", request_id="x",
+    )  # fmt: skip
+    world.audit.append(made)
+    world.clock.advance(days=days)
+    world.retention(days=retention_days).sweep()
+    return len(world.audit.list(AuditQuery(), limit=9).rows)
+
+
+@pytest.mark.parametrize(
+    ("retention_days", "days", "left"),
+    [(1, 365, 1), (1, 366, 0), (400, 400, 1), (400, 401, 0), (0, 10_000, 1)],
+)
+def test_audit_entries_stay_a_year_or_as_long_as_runs(
+    world: World, retention_days: int, days: int, left: int
+) -> None:
+    assert entries_after(world, retention_days=retention_days, days=days) == left
+
+
+def test_space_of_old_audit_entries_is_reclaimed(world: World) -> None:
+    world.clock.advance(days=1)
+    reclaimed: list[None] = []
+    entries_after(world, retention_days=0, days=400)
+    world.retention(reclaim=lambda: reclaimed.append(None)).sweep()
+    assert reclaimed == [None]
+
+
+def test_counts_of_windows_that_are_over_go(world: World) -> None:
+    for number in range(201):
+        world.rates.hit(f"key {number}", now=world.clock.now(), window_seconds=60)
+    world.clock.advance(seconds=60)
+    world.retention().sweep()
+    assert world.rates.delete_expired(now=world.clock.now(), limit=1) == 0

@@ -64,12 +64,14 @@ from lib.storage.content import ContentStore
 from lib.storage.memory import (
     MemoryAccountStore,
     MemoryApprovalStore,
+    MemoryAuditStore,
     MemoryBlobReferences,
     MemoryBlobStore,
     MemoryClaimStore,
     MemoryFailureReportStore,
     MemoryFeedbackStore,
     MemoryLogStore,
+    MemoryRateStore,
     MemoryRunStore,
     MemorySecretStore,
     MemoryShareStore,
@@ -162,6 +164,8 @@ class World:
         self.upload_store = MemoryUploadStore(self.references)
         self.shares = MemoryShareStore()
         self.account_store = MemoryAccountStore()
+        self.audit = MemoryAuditStore()
+        self.rates = MemoryRateStore()
         self.claims = MemoryClaimStore(self.references)
         self.feedback_store = MemoryFeedbackStore(self.references, self.claims)
         self.reports = MemoryFailureReportStore()
@@ -411,6 +415,8 @@ class World:
             accounts=self.account_store,
             logs=self.logs,
             uploads=self.upload_store,
+            audit=self.audit,
+            rates=self.rates,
             blobs=self.blob_sweep(),
             clock=self.clock,
             days=days,
@@ -476,6 +482,8 @@ class World:
             bundle_state=lambda: None,
             sandbox=self.sandbox,
             mailer=self.outbox,
+            audit=self.audit,
+            rates=self.rates,
         )
 
     def write_worker(self, worker_id: str, manifest: str = "", **files: str) -> Path:
