@@ -18,6 +18,7 @@ from lib.pages.sign_in import sign_in
 from lib.storage.ports import LinkInvalid
 from lib.web import body as json_body
 from lib.web.access import Access
+from lib.web.audit import AuditActor
 from lib.web.browsers import accepts_html, may_be_browser
 from lib.web.call import Call, PageReply, Reply
 from lib.web.gate import credentials_of
@@ -25,11 +26,14 @@ from lib.web.media import JSON, Media, essence
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
 from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.rate_limits import RateLimit
 from lib.web.route import Route
 from lib.web.threads import blocking
 
 TAG: Final = "Accounts"
 HOME: Final = "/"
+METHOD: Final = "sign_in_link"  # in the audit log
+LIMIT: Final = RateLimit(10, per_seconds=60)
 FORM: Final = "application/x-www-form-urlencoded"
 _MAX_EMPTY_BYTES: Final = 1024  # of a body in which nothing is looked for
 _NOT_STORED: Final = {"cache-control": "no-store"}
@@ -139,6 +143,7 @@ class SignInLink:
         summary="Make a sign-in link",
         body=AskForLink,
         body_required=False,
+        limit=LIMIT,
         responses={200: LinkView},
         errors=["user_conflict", "validation_failed"],
     )
@@ -179,6 +184,8 @@ class SignIn:
         access=Access.PUBLIC,
         summary="Open a sign-in link",
         query=LinkQuery,
+        pages=True,
+        limit=LIMIT,
         responses={200: SignedInView},
         errors=["magic_link_invalid"],
     )
@@ -201,6 +208,8 @@ class SignIn:
         body=Media(FORM, model=Nothing),
         body_required=False,
         body_cap_bytes=_MAX_EMPTY_BYTES,
+        pages=True,
+        limit=LIMIT,
         responses={200: SignedInView, 303: None},
         errors=["magic_link_invalid"],
     )
@@ -229,7 +238,9 @@ class SignIn:
     async def _sign_in(
         self, call: Call[LinkQuery, None] | Call[None, None], token: str
     ) -> SignedInView:
+        call.audit_as(AuditActor("unknown", None, METHOD))  # until the link says who it is
         signed_in = await blocking(self._links.sign_in, token)
+        call.audit_as(AuditActor(signed_in.user_id, signed_in.role, METHOD))
         call.request.exchange.keep_session(signed_in.cookie, signed_in.seconds)
         return SignedInView(ok=True, redirect_to=HOME)
 

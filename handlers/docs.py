@@ -95,6 +95,13 @@ class Pages:
         return Reply(INDEX, headers=PAGE_HEADERS, media_type=HTML)
 
     @operation(
+        "getHome", access=Access.PUBLIC, summary="Where a browser begins", responses={303: None}
+    )
+    async def on_get_home(self, _call: Call[None, None]) -> Reply:
+        """On to this reference; relative, wherever a proxy has put us."""
+        return Reply(status=303, headers={"location": "docs"})
+
+    @operation(
         "getReferenceFile",
         access=Access.PUBLIC,
         summary="A file of this reference",
@@ -191,6 +198,7 @@ def routes(_services: object) -> list[Route]:
     pages, codes = Pages(), ErrorCodes()
     documents = Documents({"openapi.json": _render_openapi, "worker.json": _render_worker_schema})
     return [
+        Route("/", pages, "home", tag=TAG),
         Route("/docs", pages, tag=TAG),
         Route("/docs/{asset}", pages, "file", tag=TAG),
         Route("/openapi.json", documents, "openapi", tag=TAG),

@@ -46,10 +46,14 @@ class SignedIn:
     Attributes:
         cookie: Its cookie's value.
         seconds: How long it lives.
+        user_id: Whose it is.
+        role: What it gives.
     """
 
     cookie: str = field(repr=False)
     seconds: int
+    user_id: str
+    role: Role
 
 
 class SignInLinks:
@@ -126,8 +130,13 @@ class SignInLinks:
             new_user_id=self._ids.new("usr"),
             binding=self._built_in.binding,
         )
-        self._store.use_link(use, now=now)
-        return SignedIn(cookie.value, int(sessions.LIFE.total_seconds()))
+        session, user = self._store.use_link(use, now=now)
+        return SignedIn(
+            cookie.value,
+            int(sessions.LIFE.total_seconds()),
+            session.user_id,
+            user.role if user is not None else session.role,
+        )
 
     def _put(
         self,

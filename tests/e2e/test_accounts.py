@@ -41,7 +41,7 @@ def path_of(answer: httpx.Response) -> str:
 
 def test_from_the_operators_link_to_a_member_who_has_left(tmp_path: Path) -> None:
     with (
-        ServerProcess(tmp_path / "var", FLOOM_SECRET=SECRET) as server,
+        ServerProcess(tmp_path / "var", FLOOM_SECRET=SECRET, FLOOM_RATE_LIMITS="0") as server,
         program(server) as admin,
         program(server) as member,
     ):
@@ -82,7 +82,7 @@ def test_from_the_operators_link_to_a_member_who_has_left(tmp_path: Path) -> Non
 
 
 def test_of_many_uses_of_one_link_at_once_one_gets_a_session(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "var", FLOOM_SECRET=SECRET) as server:
+    with ServerProcess(tmp_path / "var", FLOOM_SECRET=SECRET, FLOOM_RATE_LIMITS="0") as server:
         path = admin_link(server)
 
         def use(_: int) -> httpx.Response:
@@ -99,7 +99,10 @@ def test_of_many_uses_of_one_link_at_once_one_gets_a_session(tmp_path: Path) -> 
 
 def test_who_knew_a_secret_that_was_changed_is_out(tmp_path: Path) -> None:
     data = tmp_path / "var"
-    with ServerProcess(data, FLOOM_SECRET=SECRET) as server, program(server) as browser:
+    with (
+        ServerProcess(data, FLOOM_SECRET=SECRET, FLOOM_RATE_LIMITS="0") as server,
+        program(server) as browser,
+    ):
         token = server.client.post("/auth/tokens", json={"name": "ci"}).json()["token"]
         browser.get(path_of(server.client.post("/auth/magic-link")))
         cookie = browser.cookies["floom_session"]

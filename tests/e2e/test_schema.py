@@ -144,8 +144,6 @@ class Known:
         if (case.method, case.path) == ("DELETE", "/workers/{worker_id}"):
             there = {"worker_id": "doomed"}  # the others are still to be asked about
         case.path_parameters = there
-        if case.path == "/auth/magic/{token}":
-            case.query = {}  # asked first, it is a page, as for browsers: not in the document
         case.call_and_validate(base_url=self.server.url, session=self.session, checks=OF_ANSWERS)
 
 
@@ -197,9 +195,10 @@ def test_many_answers_about_what_exists_are_documented(case: Case[Any], known: K
 @pytest.mark.parametrize("template", READS)
 def test_head_is_get_without_a_body(known: Known, template: str) -> None:
     url = known.server.url + known.path(template)
-    got = known.session.get(url, headers={"accept-encoding": "identity"})
+    got = known.session.get(url, headers={"accept-encoding": "identity"}, allow_redirects=False)
     head = known.session.head(url, headers={"accept-encoding": "identity"})
-    assert got.status_code == head.status_code == 200
+    assert got.status_code == head.status_code
+    assert got.status_code in {200, 303}
     assert head.content == b""
     ours = {"date", "x-request-id", "transfer-encoding", "content-length"}
     assert {n.lower(): v for n, v in head.headers.items() if n.lower() not in ours} == {

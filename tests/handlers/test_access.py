@@ -422,7 +422,7 @@ def test_session_that_is_not_accepted_is_cleared_where_it_was_looked_at(
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/v1/nowhere", "/../workers", "/é"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/../workers", "/é"])
 def test_path_that_is_no_route_tells_a_stranger_nothing(
     server: Server, method: str, path: str
 ) -> None:

@@ -14,6 +14,7 @@ from lib.auth.principal import Principal, Role
 from lib.bootstrap import build_app
 from lib.mail import Outbox
 from lib.settings import Settings
+from lib.storage.audit_records import AuditQuery
 from lib.web.shutdown import Shutdown
 from tests.lib.auth.accounts_world import SECRET, AccountsWorld, built_in, session_of
 from tests.lib.runs.world import World, open_world
@@ -30,9 +31,8 @@ class Site:
         self.accounts.clock = world.clock
         self.outbox = Outbox()
         self._world = world
-        self._settings = Settings.model_validate(
-            {"FLOOM_SECRET": SECRET, "FLOOM_PUBLIC_URL": public_url}
-        )
+        self.limited = False
+        self._settings = {"FLOOM_SECRET": SECRET, "FLOOM_PUBLIC_URL": public_url}
 
     def call(
         self, method: str, path: str, body: Any = None, *, host: str = "localhost", **headers: str
@@ -54,11 +54,22 @@ class Site:
         made = self.accounts.under().links.make(caller, email=None, role=None)
         return f"/auth/magic/{made.token}"
 
+    def entries(self) -> list[tuple[str, str | None, int | None]]:
+        """Return who signed in by the audit log, with what came of it, oldest first."""
+        rows = self._world.audit.list(AuditQuery(), limit=10_000).rows
+        return [
+            (each.user_id, each.role, each.status) for each in reversed(rows)
+            if each.method == "sign_in_link"
+        ]  # fmt: skip
+
     def _app(self) -> Any:
         services = replace(
             self._world.services(), accounts=self.accounts.under(), mailer=self.outbox
         )
-        return build_app(self._settings, services, auth.routes(services), Shutdown())
+        settings = Settings.model_validate(
+            self._settings | {"FLOOM_RATE_LIMITS": "1" if self.limited else "0"}
+        )
+        return build_app(settings, services, auth.routes(services), Shutdown())
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +176,21 @@ class TestUsingALink:
         for name in ("next", "redirect", "redirect_to", "return_to"):
             answer = site.call("GET", f"{site.link()}?{name}=https://evil.example")
             assert problem(answer) == ("validation_failed", 422)
+
+    def test_each_sign_in_is_on_record_and_so_is_each_try(self, site: Site) -> None:
+        before = len(site.entries())
+        user = site.accounts.user()
+        path = site.link(session_of(user))
+        site.call("GET", path, accept=HTML)
+        site.call("POST", path)
+        site.call("POST", path)
+        assert site.entries()[before:] == [(user.id, "member", 200), ("unknown", None, 400)]
+
+    def test_ten_tries_a_minute(self, site: Site) -> None:
+        site.limited = True
+        answers = [site.call("POST", "/auth/magic/x") for _ in range(11)]
+        assert [each.status_code for each in answers] == [400] * 10 + [429]
+        assert int(answers[-1].headers["retry-after"]) <= 60
 
     @pytest.mark.parametrize("token", ["x", "fml_" + "a" * 43, "fml_%ff", "%F0%9F%98%80"])
     @pytest.mark.parametrize("method", ["GET", "POST"])

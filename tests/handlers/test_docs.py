@@ -55,6 +55,11 @@ def document():
     return docs.document()
 
 
+def test_a_browser_that_names_no_page_is_led_to_one(get):
+    answer = get("/", headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "docs")
+
+
 @pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])
 def test_the_page_loads_only_our_own_files(get, prefix):
     page = get(f"{prefix}/docs")

@@ -78,7 +78,7 @@ def routes(things):
     return [
         *routes_of(things),
         Route("/share/{token}", links),
-        Route("/approvals/public/{token}", links),
+        Route("/approvals/public/{token}/approve", links),
         Route("/connections/{connection_id}/peek", links, "peek"),
     ]
 
@@ -172,13 +172,13 @@ def test_a_run_is_not_on_record(client_of, audit, things, path):
 
 def test_a_public_route_says_who_it_was(client_of, audit):
     call = client_of({}, audit=audit)
-    assert call("POST", "/approvals/public/good").status_code == 204
-    assert call("POST", "/approvals/public/bad").status_code == 401
+    assert call("POST", "/approvals/public/good/approve").status_code == 204
+    assert call("POST", "/approvals/public/bad/approve").status_code == 401
     assert call("GET", "/share/good").status_code == 204
     assert call("POST", "/webhooks/hello").status_code == 200
     vote, sign_in = entries(audit)
     assert (vote.user_id, vote.role, vote.method) == ("anna@example.org", None, "review_link")
-    assert (vote.route, vote.object) == ("/approvals/public/{token}", {})
+    assert (vote.route, vote.object) == ("/approvals/public/{token}/approve", {})
     assert (sign_in.http_method, sign_in.user_id, sign_in.role) == ("GET", "usr_1", "admin")
 
 
@@ -313,7 +313,9 @@ MARKED = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_si
 
 
 @given(
-    path=st.sampled_from(["/things/{}", "/webhooks/{}", "/nowhere/{}", "/approvals/public/{}"]),
+    path=st.sampled_from(
+        ["/things/{}", "/webhooks/{}", "/nowhere/{}", "/approvals/public/{}/approve"]
+    ),
     text=MARKED,
     query=st.sampled_from(["", f"{MARK}=1", f"x={MARK}"]),
     header=st.sampled_from(["x-request-id", "cookie", "user-agent", "prefer", "idempotency-key"]),
@@ -335,7 +337,7 @@ def create_marked(store):
     """Return an application on a store of its own."""
     clock = ManualClock()
     return create_app(
-        [*routes_of(Things(clock)), Route("/approvals/public/{token}", Links())],
+        [*routes_of(Things(clock)), Route("/approvals/public/{token}/approve", Links())],
         authenticator=Authenticator(secret=SECRET, shared_secret_role=Role.ADMIN),
         clock=clock,
         public_url="http://localhost",
