@@ -15,7 +15,7 @@ from lib.runs.approvals.docket import Docket
 from lib.runs.approvals.follow_ups import FollowUps
 from lib.runs.approvals.rulings import Decide, approved, refused, vote_of, with_vote
 from lib.runs.approvals.voters import Voter
-from lib.storage.ports import ApprovalStore, RunStore
+from lib.storage.ports import ApprovalNotFound, ApprovalStore, RunStore, StoreUnavailable
 from lib.storage.records import Approval, ApprovalStatus, Ruling, RunChange, RunError, RunRecord
 
 SYSTEM_VOTER: Final = "system:expiry"
@@ -43,21 +43,44 @@ class Expiry:
         self._clock = clock
 
     def sweep(self, *, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """Expire what is due; return how many that were."""
-        due = self._store.list_expired(now=self._clock.now(), limit=BATCH)
+        """Expire what is due; return how many that were.
+
+        What cannot be expired, such as a damaged record, stays due: it is looked
+        past, or a batch of such would keep all others waiting for ever.
+        """
         done = 0
-        for approval_id in due:
-            if should_stop():
-                break
-            try:
-                self.expire(approval_id)
-                done += 1
-            except FloomError as error:  # one that cannot be read must not stop the others
-                event(
-                    _log, logging.ERROR, "approval_not_expired",
-                    approval_id=approval_id, detail=error.detail,
-                )  # fmt: skip
+        stuck: set[str] = set()
+        while due := self._list_due(stuck):
+            for approval_id in due:
+                if should_stop():
+                    return done
+                if self._try_to_expire(approval_id):
+                    done += 1
+                else:
+                    stuck.add(approval_id)
         return done
+
+    def _list_due(self, stuck: set[str]) -> list[str]:
+        found = self._store.list_expired(now=self._clock.now(), limit=BATCH + len(stuck))
+        return [approval_id for approval_id in found if approval_id not in stuck]
+
+    def _try_to_expire(self, approval_id: str) -> bool:
+        """Expire one; whether it waits no more."""
+        try:
+            self.expire(approval_id)
+            return not self._store.get(approval_id).is_pending
+        except ApprovalNotFound:  # it went with its run just now
+            return True
+        except StoreUnavailable:  # that concerns all of them: later
+            raise
+        except FloomError as error:
+            event(
+                _log, logging.ERROR, "approval_not_expired",
+                approval_id=approval_id, detail=error.detail,
+            )  # fmt: skip
+        except Exception:  # noqa: BLE001  # one that cannot be read must not stop the others
+            _log.exception("approval_not_expired %s", approval_id)
+        return False
 
     def expire(self, approval_id: str) -> None:
         """Do what the manifest says when nobody decided in time; nothing if somebody did."""
@@ -84,6 +107,8 @@ class Expiry:
                 follow_up = self._follow_ups.execute(
                     run, approval, self._follow_ups.proposal_of(approval), by=SYSTEM_VOTER
                 )
+            except StoreUnavailable:  # no reason to refuse it: the next sweep tries again
+                raise
             except FloomError as error:
                 why = f"Nobody decided in time, and it cannot be executed now: {error.detail}"
         basis = approval.proposal_sha256

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
 from lib.runs.approvals.errors import ApprovalConflict
-from lib.runs.approvals.expiry import SYSTEM_VOTER
-from lib.storage.records import ApprovalStatus, Phase, RunQuery, RunStatus
+from lib.runs.approvals.expiry import BATCH, SYSTEM_VOTER, Expiry
+from lib.runs.approvals.follow_ups import FollowUps
+from lib.storage.ports import StoreUnavailable
+from lib.storage.records import Approval, ApprovalStatus, Phase, RunChange, RunQuery, RunStatus
 from tests.lib.runs.approvals.conftest import Propose, approve, ballot
 from tests.lib.runs.world import World
 
@@ -109,3 +113,68 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(world: World, propose:
     world.expiry.sweep()
     assert world.approvals.get(second.id).status is ApprovalStatus.APPROVED
     assert world.approvals.get(first.id).status is ApprovalStatus.EXPIRED
+
+
+class BrokenFor:
+    """A store some of whose approvals cannot be read."""
+
+    def __init__(self, store: Any, broken: set[str]) -> None:
+        self._store = store
+        self._broken = broken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def get(self, approval_id: str) -> Approval:
+        if approval_id in self._broken:
+            raise ValueError("damaged")
+        found: Approval = self._store.get(approval_id)
+        return found
+
+
+def test_what_cannot_be_expired_keeps_no_other_waiting(world: World, propose: Propose) -> None:
+    """However many there are of it, and whatever is wrong."""
+    first = propose("required: true, expires_after_hours: 1")
+    run = world.runs.get(first.run_id)
+    broken = set()
+    for number in range(BATCH + 1):
+        twin = replace(first, id=f"apr_broken{number:04}", expires_at=first.requested_at)
+        world.runs.change(run.id, partial(RunChange, approval=twin))
+        broken.add(twin.id)
+    world.clock.advance(hours=1)
+    store: Any = BrokenFor(world.approvals, broken)
+    expiry = Expiry(
+        store=store,
+        docket=world.docket,
+        runs=world.runs,
+        follow_ups=world.follow_ups,
+        clock=world.clock,
+    )
+    assert expiry.sweep() == 1
+    assert world.approvals.get(first.id).status is ApprovalStatus.EXPIRED
+    assert world.runs.get(run.id).status is RunStatus.FAILED
+
+
+def test_a_full_disk_is_no_refusal(world: World, propose: Propose) -> None:
+    approval = propose("required: true, on_expire: approve, expires_after_hours: 1")
+    world.clock.advance(hours=1)
+
+    class FullDisk(FollowUps):
+        def execute(self, *_: Any, **__: Any) -> RunChange:
+            raise StoreUnavailable("The disk is full.")
+
+    full = FullDisk(
+        catalogue=world.catalogue, content=world.content, clock=world.clock, ids=world.ids
+    )
+    expiry = Expiry(
+        store=world.approvals,
+        docket=world.docket,
+        runs=world.runs,
+        follow_ups=full,
+        clock=world.clock,
+    )
+    with pytest.raises(StoreUnavailable):
+        expiry.sweep()
+    assert world.approvals.get(approval.id).is_pending
+    assert world.expiry.sweep() == 1
+    assert world.approvals.get(approval.id).status is ApprovalStatus.APPROVED
