@@ -23,6 +23,7 @@ from lib.runs.approvals.rulings import (
     approved,
     changed,
     check,
+    check_has_room,
     outcome_of,
     refused,
     vote_of,
@@ -178,6 +179,7 @@ class Approvals:
         def decide(run: RunRecord, approval: Approval) -> RunChange:
             if approval.proposal_sha256 != basis:
                 raise changed()
+            check_has_room(approval, ballot, edited=edited is not None)
             if edited is not None:
                 approval = replace(
                     approval,

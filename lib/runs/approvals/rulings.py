@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from lib.errors import FieldError, Invalid
 from lib.runs import state
@@ -25,6 +26,12 @@ from lib.storage.records import (
 
 Decide = Callable[[RunRecord, Approval], RunChange]
 """What becomes of a run and its approval, as they are when the vote is written."""
+
+
+# Votes live on their approval's record, those too that an edit voids, and in its
+# views: without a bound two people could edit it beyond what any store takes.
+MAX_VOTES: Final = 32
+MAX_REASONS_BYTES: Final = 24 * 1024  # of all votes for it; ten of full length fit
 
 
 class TimeOver(Exception):
@@ -89,6 +96,32 @@ def vote_of(
         address=voter.address,
         at=now,
     )
+
+
+def check_has_room(approval: Approval, ballot: Ballot, *, edited: bool) -> None:
+    """Check that a vote for a proposal leaves room for those that it still needs.
+
+    Votes against one are always taken: they end it.
+
+    Raises:
+        ApprovalConflict: it was edited too often.
+        Invalid: the reason, with those of the other votes, is too long.
+    """
+    if edited and len(approval.votes) + approval.required > MAX_VOTES:
+        raise ApprovalConflict(
+            "This proposal was edited too often: vote for it as it is now, or reject it."
+        )
+    reasons = [vote.reason for vote in approval.votes] + [ballot.reason]
+    if ballot.reason and sum(map(_bytes_of, reasons)) > MAX_REASONS_BYTES:
+        raise Invalid(
+            "The reasons of the votes on this proposal are too long: shorten yours, or give none.",
+            [FieldError("/reason", "is too long beside the reasons of the other votes")],
+        )
+
+
+def _bytes_of(reason: str | None) -> int:
+    """Return what a reason takes in a record, where control characters are escaped."""
+    return len(json.dumps(reason, ensure_ascii=False).encode()) if reason else 0
 
 
 def with_vote(approval: Approval, vote: Vote) -> Approval:

@@ -14,11 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lib.errors import Invalid
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.errors import ApprovalChanged, ApprovalConflict, NotAVoter
+from lib.runs.approvals.rulings import MAX_VOTES
 from lib.runs.catalogue import WorkerDisabled
 from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import MissingSecret
+from lib.storage.documents import APPROVALS
 from lib.storage.ports import ApprovalNotFound, IdempotencyKeyReused, RunNotFound
 from lib.storage.records import (
+    Approval,
     ApprovalStatus,
     Phase,
     RunQuery,
@@ -444,3 +447,45 @@ class Decisions(RuleBasedStateMachine):
 
 Decisions.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
 TestDecisions = Decisions.TestCase
+
+
+class TestRoom:
+    """Votes live on their approval's record, which no store takes in any size."""
+
+    TWO = "required: true, required_approvals: 2"
+
+    def test_a_proposal_cannot_be_edited_for_ever(self, world: World, propose: Propose) -> None:
+        approval = propose(self.TWO)
+        for number in range(MAX_VOTES - 1):
+            edit = {"text": f"number {number}"}
+            approve(world, approval, f"usr_{number % 2}", edited_output=edit)
+        with pytest.raises(ApprovalConflict, match="edited too often"):
+            approve(world, approval, "usr_1", edited_output={"text": "one more"})
+        assert len(world.approvals.get(approval.id).votes) == MAX_VOTES - 1
+
+        assert approve(world, approval, "usr_2").status == "approved"  # there is room to agree
+
+    def test_reasons_together_have_a_length(self, world: World, propose: Propose) -> None:
+        approval = propose("required: true, required_approvals: 10")
+        long = "\x01" * 2_000  # twelve kilobytes as JSON
+        approve(world, approval, "usr_0", reason=long)
+        approve(world, approval, "usr_1", reason=long)
+        with pytest.raises(Invalid) as refused:
+            approve(world, approval, "usr_2", reason=long)
+        assert [error.pointer for error in refused.value.errors] == ["/reason"]
+        approve(world, approval, "usr_2")
+        taken(world.decisions.reject(approval.id, against(world, approval, reason=long)))
+        rejected = world.approvals.get(approval.id)
+        assert rejected.reason == long
+        assert len(APPROVALS.encode(rejected)) < 64 * 1024
+
+    def test_ten_plain_reasons_of_full_length_fit(self, world: World, propose: Propose) -> None:
+        approval = propose("required: true, required_approvals: 10")
+        for number in range(10):
+            outcome = approve(world, approval, f"usr_{number}", reason="x" * 2_000)
+        assert outcome.status == "approved"
+
+
+def against(world: World, approval: Approval, **fields: Any) -> Ballot:
+    sha = world.approvals.get(approval.id).proposal_sha256
+    return ballot("usr_9", proposal_sha256=sha, **fields)
