@@ -18,7 +18,7 @@ from lib.pages.review import Actions, review
 from lib.pages.review_view import NO_ANSWERS, Answers, Choice, ReviewField, ReviewView
 from lib.pages.reviewed import reviewed
 from lib.runs.approvals.ballots import Outcome
-from lib.runs.approvals.edits import POINTER
+from lib.runs.approvals.edits import name_in
 from lib.runs.approvals.errors import ReviewNotFound
 from lib.runs.collection import canonical
 from lib.secrets.mask import Mask
@@ -145,9 +145,9 @@ def recorded(approval: Approval, outcome: Outcome) -> Page:
 def with_problems(answers: Answers, error: Invalid) -> Answers:
     """Return answers with what the worker's outputs do not take, beside its fields."""
     problems = {
-        each.pointer.removeprefix(f"{POINTER}/"): f"It {each.detail}."
+        name: f"It {each.detail}."
         for each in error.errors
-        if each.pointer.startswith(f"{POINTER}/")
+        if (name := name_in(each.pointer)) is not None
     }
     notice = "" if problems else error.detail
     return replace(answers, problems={**answers.problems, **problems}, notice=notice)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lib.errors import Invalid
 from lib.manifest.loader import load_manifest
 from lib.manifest.models import Manifest
-from lib.runs.approvals.edits import apply_edit
+from lib.runs.approvals.edits import MAX_PROBLEMS, apply_edit, name_in
 from lib.secrets.mask import NO_MASK, Mask
 
 YAML = b"""schema_version: "0.3"
@@ -94,6 +94,55 @@ def test_a_hidden_value_that_was_left_alone_stays_what_it_is():
     assert edit(shown, proposal, mask) == proposal
     changed = {**shown, "extra": {"***": ["***", "c"]}}
     assert edit(changed, proposal, mask)["extra"] == {SECRET: [SECRET, "c"]}
+
+
+def test_pointers_are_escaped_and_lead_back():
+    found = refusals({"text": "Hi", "a/b~1": 1, "": 2})
+    assert list(found) == ["/edited_output/a~1b~01", "/edited_output/"]
+    assert [name_in(pointer) for pointer in found] == ["a/b~1", ""]
+    assert name_in("/reason") is None
+
+
+def test_a_hostile_edit_does_not_become_a_larger_answer():
+    with pytest.raises(Invalid) as refused:
+        edit({"text": "Hi", "x" * 100_000: 1, **{f"no {number}": 1 for number in range(1_000)}})
+    assert len(refused.value.errors) == MAX_PROBLEMS
+    assert len(refused.value.detail) < 300
+
+
+@pytest.mark.parametrize("secret", [SECRET, 'hunter2\n"hunter2"', "h" * 300])
+def test_a_refusal_does_not_tell_the_secret_that_was_left_alone(secret):
+    """Nor a piece of it: a worker may propose what its outputs do not take."""
+    mask = Mask([secret])
+    proposal = {"text": "Hi", "count": secret, "kind": f"a {secret}"}
+    with pytest.raises(Invalid) as refused:
+        edit({"text": "Ho", "count": "***", "kind": "a ***"}, proposal, mask)
+    assert len(refused.value.errors) == 2
+    told = repr((refused.value.detail, refused.value.errors, refused.value.__context__))
+    assert secret[:7] not in told
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"text": "Bearer ***."},
+        {"text": "***"},
+        {"text": "Hi", "extra": ["***"]},
+        {"text": "Hi", "extra": {"***": 1}},
+    ],
+)
+def test_the_stars_of_a_secret_are_never_executed(edited):
+    """They would be sent in its place, and nobody could see it."""
+    proposal = {"text": f"Bearer {SECRET}", "extra": ["Ada"]}
+    with pytest.raises(Invalid, match="stands for a secret"):
+        edit(edited, proposal, Mask([SECRET]))
+
+
+def test_stars_that_stand_for_nothing_are_text():
+    assert edit({"text": "***"}, {"text": "Hi"}, Mask([SECRET])) == {"text": "***"}
+    proposal = {"text": f"{SECRET}", "extra": "a *** b"}
+    mask = Mask([SECRET])
+    assert edit({"text": "***", "extra": "a *** c"}, proposal, mask)["extra"] == "a *** c"
 
 
 JSON = st.recursive(
