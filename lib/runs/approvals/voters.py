@@ -1,21 +1,25 @@
 """Who votes, and whose vote counts.
 
 A person may be known by a user id, by an address, or by both: two votes are one
-person's as soon as they share a name. The built-in account, whose credential is
+person's as soon as they share a name. Where a name lets somebody in, it is that
+name, in any case; where it keeps somebody out, one that looks like it is enough. The built-in account, whose credential is
 the shared secret, names nobody. Where it matters who votes its word does not
 count, and a run that it started may be anybody's.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from lib.auth.principal import LOCAL_USER_ID
 from lib.manifest.policies import Approvals
 from lib.runs.approvals.errors import ApprovalConflict, NotAVoter
 from lib.storage.records import Approval, RunRecord, VoteMethod
+
+_KELVIN: Final = "\u212a"  # the one other character whose lower case is in ASCII
 
 
 class People(Protocol):
@@ -53,20 +57,44 @@ class Voter:
         return names_of((self.id, self.email))
 
     @property
+    def likenesses(self) -> frozenset[str]:
+        """All that the person may be known by."""
+        return likenesses_of((self.id, self.email))
+
+    @property
     def is_unnamed(self) -> bool:
         """Whether it may be anybody who knows the shared secret."""
         return self.id == LOCAL_USER_ID
 
 
 def names_of(names: Iterable[str | None]) -> frozenset[str]:
-    """Return names as they are compared."""
-    return frozenset(name.casefold() for name in names if name)
+    """Return names as they are compared where they let somebody in.
+
+    Only case is nothing: to fold `ß` or the long `s` as well would take another
+    mailbox, which anybody may own, for an approver's.
+    """
+    return frozenset(_lower(name) for name in names if name)
+
+
+def likenesses_of(names: Iterable[str | None]) -> frozenset[str]:
+    """Return names as they are compared where they keep somebody out: by what they look like."""
+    return frozenset(_folded(name) for name in names if name)
+
+
+def _lower(name: str) -> str:
+    """Return a name in lower case; the kelvin sign is no `k`."""
+    return "".join(each if each == _KELVIN else each.lower() for each in name)
+
+
+def _folded(name: str) -> str:
+    once = unicodedata.normalize("NFKC", name).casefold()
+    return unicodedata.normalize("NFKC", once).casefold()
 
 
 def starter_of(run: RunRecord, people: People) -> frozenset[str]:
-    """Return all that whoever started a run is known by; nothing where that was a clock."""
+    """Return likenesses of whoever started a run; nothing where that was a clock."""
     by = run.trigger.by
-    return frozenset() if by is None else names_of((by, people.find_email(by)))
+    return frozenset() if by is None else likenesses_of((by, people.find_email(by)))
 
 
 def check_may_vote(run: RunRecord, voter: Voter, *, starter: frozenset[str]) -> None:
@@ -87,7 +115,7 @@ def check_may_vote(run: RunRecord, voter: Voter, *, starter: frozenset[str]) -> 
 
 
 def _check_is_another(voter: Voter, starter: frozenset[str]) -> None:
-    if voter.names & starter:
+    if voter.likenesses & starter:
         raise NotAVoter("Whoever started this run may not decide on it; ask somebody else.")
     if voter.is_unnamed:
         raise NotAVoter(
@@ -104,5 +132,5 @@ def _check_is_another(voter: Voter, starter: frozenset[str]) -> None:
 def check_has_not_voted(approval: Approval, voter: Voter) -> None:
     """Check that a voter has not voted for the present proposal. Raises ApprovalConflict."""
     for vote in approval.counted:
-        if names_of((vote.voter, vote.email)) & voter.names:
+        if likenesses_of((vote.voter, vote.email)) & voter.likenesses:
             raise ApprovalConflict(f"{vote.voter} has voted for this proposal already.")

@@ -114,3 +114,34 @@ def test_the_shared_secret_is_no_one_of_several():
 
 def test_names_are_compared_without_case():
     assert names_of(("Ada@Example.com", None)) == {"ada@example.com"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["stra\u00dfe@example.com", "\u017ftrasse@example.com", "strasse\u200b@example.com"],
+)
+def test_another_mailbox_that_looks_alike_is_no_approvers(other):
+    """It can be anybody's."""
+    run = run_of(approvers=("Strasse@Example.com", "K@example.com"))
+    assert check(run, voter("usr_bob", email="strasse@example.com"))
+    assert check(run, voter("usr_bob", email="k@example.com"))
+    assert not check(run, voter(other, "link", email=other))
+    assert not check(run, voter("usr_bob", email="\u212a@example.com"))
+
+
+@pytest.mark.parametrize(
+    "starter", ["Stra\u00dfe@example.com", "\u017ftrasse@example.com", "STRASSE@example.com"]
+)
+def test_whoever_started_a_run_may_not_vote_as_one_who_looks_alike(starter):
+    run = run_of(starter, allow_self=False)
+    assert not check(run, voter("strasse@example.com", "link", email="strasse@example.com"))
+
+
+def test_an_address_composed_otherwise_is_the_same_persons():
+    run = run_of("e\u0301va@example.com", allow_self=False)
+    assert not check(run, voter("usr_eva", email="\u00c9va@example.com"))
+
+
+def test_a_plus_makes_another_address():
+    run = run_of(approvers=("ada@example.com",))
+    assert not check(run, voter("usr_bob", email="ada+1@example.com"))
