@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final, NoReturn
 
 from lib.pages.unicode import is_unicode
 
+# Stored and shown a few levels down; the serialiser of our answers stops at 255.
+MAX_DEPTH: Final = 190
 _INDENT: Final = 2
 
 
@@ -20,10 +23,22 @@ def parse(text: str) -> Any:
     Raises:
         NotJson: the message says what is wrong, in words for the page. That is
             also so where a name occurs twice, as one of the two would vanish,
-            and for NaN and Infinity, which JSON does not have.
+            for NaN and Infinity, which JSON does not have, for numbers that
+            would become one, half a surrogate pair, and more than MAX_DEPTH levels.
     """
+    value = _loaded(text)
+    if _depth_exceeds(value, MAX_DEPTH):
+        raise NotJson("it is nested too deeply")
+    if "\\" in text and not is_unicode(json.dumps(value, ensure_ascii=False)):
+        raise NotJson("it has half of a character")  # only an escape can bring one in
+    return value
+
+
+def _loaded(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        return json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_finite
+        )
     except json.JSONDecodeError as ex:
         raise NotJson(f"{ex.msg} (line {ex.lineno}, column {ex.colno})") from None
     except NotJson:
@@ -54,6 +69,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise NotJson(f"the name {json.dumps(name)} occurs twice")
         found[name] = value
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotJson("a number is too large")
+    return number
+
+
+def _depth_exceeds(value: Any, most: int) -> bool:
+    """Return whether a value has more levels; level by level, not recursive."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [below for each in level for below in _members(each)]
+        if not level:
+            return False
+    return True
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value.values()]
+    return value if isinstance(value, list) else []
 
 
 def _constant(name: str) -> NoReturn:

@@ -334,3 +334,21 @@ def test_votes_are_on_record_as_their_readers(world: World, call: Call) -> None:
     ]
     assert {each.route for each in entries} == {"/approvals/public/{token}/approve"}
     assert path.rpartition("/")[2] not in repr(entries)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 260 + "]" * 260, "[" * 900 + "]" * 900, r'"\ud800"', "1e999"]
+)
+def test_json_that_could_not_be_shown_again_is_refused_on_the_page(world, call, text):
+    worker_id = world.add_worker("gated", f"{OUTPUTS}approvals: {{required: true}}\n")
+    result = {"preview_payload": {"text": "Hi", "more": {"a": 1}}}
+    world.sandbox.script = lambda live: live.finish(
+        {"status": "success", "outputs": {}, "decision_required": result}
+    )
+    (approval,) = world.approvals.list_of_run(world.executed(worker_id).id)
+    path = link(world, approval)
+    form = {"proposal_sha256": approval.proposal_sha256, "output-1": text}
+    answer = call("POST", f"{path}/approve", form=form)
+    assert answer.status_code == 422
+    assert "This is not valid JSON" in answer.text
+    assert world.approvals.get(approval.id).is_pending
