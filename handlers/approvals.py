@@ -30,6 +30,7 @@ from lib.mail_texts import review_request
 from lib.mailbox import BadMailbox, parse_mailbox
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.voters import Voter
+from lib.storage.ports import RunNotFound
 from lib.storage.records import Approval, ApprovalQuery, ApprovalStatus, StoredAnswer
 from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
@@ -185,8 +186,16 @@ class Approvals:
             limit=query.limit,
             after=after,
         )
-        rows = [self._views.view(each, self._sha(each)) for each in page.rows]
+        rows = [row for each in page.rows if (row := self._row(each)) is not None]
         return PageReply(rows, encode_cursor([page.next_key]) if page.next_key else None)
+
+    def _row(self, approval: Approval) -> ApprovalView | None:
+        """Return a row of the list; None where it went with its run since the page was read."""
+        try:
+            sha = self._sha(approval)
+        except RunNotFound:
+            return None
+        return self._views.view(approval, sha)
 
     def _detail(self, approval_id: str) -> ApprovalDetailView:
         approval = self._store.get(approval_id)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from falcon import testing
@@ -13,6 +15,7 @@ from falcon import testing
 from handlers import approvals, runs, workers
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
+from lib.bootstrap import Services
 from lib.storage.records import RunRecord, RunStatus
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown
@@ -36,8 +39,8 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-def caller(world: World, *, secret: str | None = None) -> Call:
-    services = world.services()
+def caller(world: World, *, secret: str | None = None, services: Services | None = None) -> Call:
+    services = services or world.services()
     app = create_app(
         [route for group in (runs, approvals, workers) for route in group.routes(services)],
         authenticator=Authenticator(secret=secret, shared_secret_role=Role.MEMBER),
@@ -272,3 +275,23 @@ class TestLinks:
         (listed,) = member("GET", "/approvals", x_floom_secret=SECRET).json
         answer = member("POST", f"/approvals/{listed['id']}/links", {}, x_floom_secret=SECRET)
         assert code(answer) == (403, "forbidden")
+
+
+def test_a_list_outlives_a_run_that_retention_takes_from_under_it(world: World) -> None:
+    kept, taken = proposed(world), proposed(world)
+    store = world.approvals
+
+    class Swept:
+        def list(self, *args: Any, **options: Any) -> Any:
+            page = store.list(*args, **options)
+            world.lifecycle().cancel(taken.id)
+            world.runs.delete([taken.id], before=world.clock.now() + timedelta(days=1))
+            return page
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+    services = replace(world.services(), approval_store=cast("Any", Swept()))
+    answer = caller(world, services=services)("GET", "/approvals")
+    assert answer.status_code == 200
+    assert [row["run_id"] for row in answer.json] == [kept.id]
