@@ -224,7 +224,10 @@ class NewReviewLinkView(ReviewLinkView):
     """A link that was just made."""
 
     url: str | None = Field(
-        description="Shown this once, and only to those who could decide without it."
+        description=(
+            "Shown this once: to administrators, and to those who could decide without it "
+            "where it carries no colleague's vote."
+        )
     )
     expires_at: Timestamp
     mailed: bool

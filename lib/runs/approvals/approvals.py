@@ -29,7 +29,7 @@ from lib.runs.approvals.rulings import (
     vote_of,
     with_vote,
 )
-from lib.runs.approvals.voters import People, check_has_not_voted, starter_of
+from lib.runs.approvals.voters import People, check_has_not_voted, starter_of, with_address
 from lib.runs.collection import canonical
 from lib.runs.masks import Masks
 from lib.storage.content import ContentStore
@@ -139,6 +139,7 @@ class Approvals:
             if answer is not None:
                 return answer
         starter = starter_of(run, self._people)
+        ballot = replace(ballot, voter=with_address(ballot.voter, self._people))
         try:
             check(run, approval, ballot, starter, now)
             decide = prepare(run, approval, ballot, now)

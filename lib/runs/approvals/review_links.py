@@ -5,8 +5,9 @@ the approval itself: to use, revoke or expire a link is to change that one
 record, in the transaction that takes the vote.
 
 Whoever sees a link's address can vote by it. So it is shown only to those who
-could decide without it; to others it is only mailed, and only to somebody whose
-word is known to be their own.
+could decide without it, and to administrators alone where the vote would stand
+under a colleague's name. To others it is only mailed, and only to somebody
+whose word is known to be their own.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from lib.runs.approvals.voters import (
     check_may_vote,
     names_of,
     starter_of,
+    with_address,
 )
 from lib.storage.ports import ApprovalNotFound, ApprovalStore, RunStore
 from lib.storage.records import Approval, ReviewLink, Ruling, RunChange, RunRecord
@@ -121,8 +123,9 @@ class ReviewLinks:
         )
         run = self._run_of(approval_id)
         starter = starter_of(run, self._people)
+        maker = with_address(maker, self._people)
         reader = self._reader(link, address=None)
-        is_shown = _may_decide_alone(run, maker, starter)
+        is_shown = _may_see(run, maker, reader, starter)
 
         def judge(run: RunRecord, approval: Approval) -> Ruling:
             _check_waits(run, approval, now)
@@ -150,6 +153,7 @@ class ReviewLinks:
         """
         now = self._clock.now()
         starter = starter_of(self._run_of(approval_id), self._people)
+        maker = with_address(maker, self._people)
 
         def judge(run: RunRecord, approval: Approval) -> Ruling | None:
             if not maker.is_admin:
@@ -225,9 +229,7 @@ def _check_maker(run: RunRecord, maker: Voter, reader: Voter, starter: frozenset
     if maker.is_admin:
         return
     check_may_vote(run, maker, starter=starter)
-    policy = run.policy.approvals or Policy()
-    is_known = reader.id != reader.email or reader.names & names_of(policy.approvers)
-    if not is_known and not _may_decide_alone(run, maker, starter):
+    if not _is_known(run, reader) and not _may_decide_alone(run, maker, starter):
         raise NotAVoter(
             "Nobody here has this address, so its word may be anybody's: an administrator can "
             "make this link."
@@ -240,6 +242,20 @@ def _check_needs_no_name(run: RunRecord, maker: Voter) -> None:
         raise Forbidden("Only an administrator can make a link for nobody in particular.")
     if policy.approvers or not policy.allow_self or policy.required_approvals > 1:
         raise Invalid("Say for whom the link is: who votes matters to this worker.")
+
+
+def _is_known(run: RunRecord, reader: Voter) -> bool:
+    """Whether a reader has an account, or is an approver."""
+    policy = run.policy.approvals or Policy()
+    return reader.id != reader.email or not reader.names.isdisjoint(names_of(policy.approvers))
+
+
+def _may_see(run: RunRecord, maker: Voter, reader: Voter, starter: frozenset[str]) -> bool:
+    """Whether the maker may see the link's address, and so vote by it."""
+    if maker.is_admin:
+        return True
+    is_colleague = _is_known(run, reader) and reader.likenesses.isdisjoint(maker.likenesses)
+    return not is_colleague and _may_decide_alone(run, maker, starter)
 
 
 def _may_decide_alone(run: RunRecord, maker: Voter, starter: frozenset[str]) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from lib.auth.principal import LOCAL_USER_ID
@@ -95,6 +95,11 @@ def starter_of(run: RunRecord, people: People) -> frozenset[str]:
     """Return likenesses of whoever started a run; nothing where that was a clock."""
     by = run.trigger.by
     return frozenset() if by is None else likenesses_of((by, people.find_email(by)))
+
+
+def with_address(voter: Voter, people: People) -> Voter:
+    """Return a voter under all names of theirs: not every credential says the address."""
+    return voter if voter.email else replace(voter, email=people.find_email(voter.id))
 
 
 def check_may_vote(run: RunRecord, voter: Voter, *, starter: frozenset[str]) -> None:

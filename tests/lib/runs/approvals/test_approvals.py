@@ -489,3 +489,20 @@ class TestRoom:
 def against(world: World, approval: Approval, **fields: Any) -> Ballot:
     sha = world.approvals.get(approval.id).proposal_sha256
     return ballot("usr_9", proposal_sha256=sha, **fields)
+
+
+def test_an_account_that_came_after_its_links_vote_is_no_second_voter(
+    world: World, propose: Propose
+) -> None:
+    """Whether or not its credential says the address."""
+    approval = propose("required: true, required_approvals: 2")
+    approve(world, approval, voter=voter("cyd@example.com", "link", email="cyd@example.com"))
+    world.people.emails["usr_cyd"] = "cyd@example.com"
+    with pytest.raises(ApprovalConflict, match="has voted"):
+        approve(world, approval, voter=voter("usr_cyd", "token"))
+
+
+def test_an_approver_by_address_may_vote_with_a_token(world: World, propose: Propose) -> None:
+    approval = propose("required: true, approvers: [cyd@example.com]")
+    world.people.emails["usr_cyd"] = "cyd@example.com"
+    assert approve(world, approval, voter=voter("usr_cyd", "token")).status == "approved"

@@ -155,6 +155,19 @@ class TestNoWayAround:
         with pytest.raises(ApprovalConflict):
             make(world, approval, "cyd@example.com", ADMIN)
 
+    def test_a_link_to_a_colleagues_vote_is_only_mailed(
+        self, world: World, propose: Propose
+    ) -> None:
+        """Or whoever makes it could decide under their name."""
+        world.people.emails |= {"usr_cyd": "cyd@example.com", "usr_bob": "bob@example.com"}
+        approval = propose("required: true, approvers: [usr_bob, usr_cyd, dan@example.com]")
+        for colleague in ("cyd@example.com", "dan@example.com"):
+            with pytest.raises(MailNotConfigured):
+                make(world, approval, colleague, BOB)
+            assert not make(world, approval, colleague, BOB, can_mail=True).is_shown
+            assert make(world, approval, colleague, ADMIN).is_shown
+        assert make(world, approval, "bob@example.com", BOB).is_shown
+
     def test_nobody_in_particular(self, world: World, propose: Propose) -> None:
         approval = propose()
         with pytest.raises(Forbidden):
