@@ -82,8 +82,9 @@ def likenesses_of(names: Iterable[str | None]) -> frozenset[str]:
 
 
 def _lower(name: str) -> str:
-    """Return a name in lower case; the kelvin sign is no `k`."""
-    return "".join(each if each == _KELVIN else each.lower() for each in name)
+    """Return a name in lower case, composed as accounts' are; the kelvin sign is no `k`."""
+    lower = "".join(each if each == _KELVIN else each.lower() for each in name)
+    return unicodedata.normalize("NFC", lower)
 
 
 def _folded(name: str) -> str:

@@ -140,6 +140,8 @@ def test_whoever_started_a_run_may_not_vote_as_one_who_looks_alike(starter):
 def test_an_address_composed_otherwise_is_the_same_persons():
     run = run_of("e\u0301va@example.com", allow_self=False)
     assert not check(run, voter("usr_eva", email="\u00c9va@example.com"))
+    approved_by = run_of(approvers=("E\u0301va@example.com",))
+    assert check(approved_by, voter("usr_eva", email="\u00e9va@example.com"))
 
 
 def test_a_plus_makes_another_address():
