@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -257,15 +258,13 @@ class TestPeople:
         assert call("GET", path, **HTML).status_code == 404
 
     def test_a_worker_that_cannot_run_now(self, world: World, call: Call) -> None:
-        from dataclasses import replace
-
         approval = proposed(world)
         path = link(world, approval)
         world.settings.change("gated", lambda each: replace(each, enabled=False))
         form = {"proposal_sha256": approval.proposal_sha256, "output-0": "Typed"}
         page = call("POST", f"{path}/approve", form=form, **HTML)
         assert page.status_code == 409
-        assert "disabled" in page.text
+        assert "cannot act on this now" in page.text
         assert "Typed" in page.text
 
     @pytest.mark.parametrize(
@@ -351,4 +350,25 @@ def test_json_that_could_not_be_shown_again_is_refused_on_the_page(world, call, 
     answer = call("POST", f"{path}/approve", form=form)
     assert answer.status_code == 422
     assert "This is not valid JSON" in answer.text
+    assert world.approvals.get(approval.id).is_pending
+
+
+def test_what_a_worker_lacks_is_no_reviewers_to_know(world, call):
+    approval = proposed(world)
+    path = link(world, approval)
+    body = {"proposal_sha256": approval.proposal_sha256}
+    world.secrets.delete("KEY")
+    for answer in (
+        call("POST", f"{path}/approve", body),
+        call("POST", f"{path}/approve", form=body),
+    ):
+        assert answer.status_code == 422
+        assert "tell whoever sent you the link" in answer.text
+        assert "KEY" not in answer.text
+        assert "gated" not in answer.text
+    world.secrets.put("KEY", SECRET_VALUE, at=world.clock.now())
+    world.settings.change("gated", lambda settings: replace(settings, enabled=False))
+    answer = call("POST", f"{path}/approve", body)
+    assert (answer.status_code, answer.json["error_code"]) == (409, "worker_disabled")
+    assert "gated" not in answer.text
     assert world.approvals.get(approval.id).is_pending
