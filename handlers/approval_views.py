@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -23,6 +23,8 @@ from lib.storage.records import (
 from lib.web.models import ResponseModel, Timestamp
 from lib.workspace.errors import ObjectNotFound
 from lib.workspace.registry import Registry
+
+MAX_LISTED_CHARACTERS: Final = 20_000  # a page of a list may hold 200 previews
 
 
 class VoteView(ResponseModel):
@@ -47,7 +49,10 @@ class ApprovalView(ResponseModel):
     worker_title: str
     status: ApprovalStatus
     label: str
-    preview: Any = Field(description="Null where it cannot be decrypted.")
+    preview: Any = Field(
+        description="In lists at most its first 20,000 characters; null where it cannot be "
+        "decrypted."
+    )
     preview_type: PreviewType
     proposal_sha256: str
     votes: list[VoteView]
@@ -97,7 +102,11 @@ class ApprovalViews:
 
     def view(self, approval: Approval, worker_sha: str) -> ApprovalView:
         """Return an approval as lists show it."""
-        return ApprovalView(**self._fields(approval, worker_sha))
+        fields = self._fields(approval, worker_sha)
+        shown = fields["preview"]
+        if isinstance(shown, str) and len(shown) > MAX_LISTED_CHARACTERS:
+            fields["preview"] = f"{shown[:MAX_LISTED_CHARACTERS]}…"
+        return ApprovalView(**fields)
 
     def detail(self, approval: Approval, worker_sha: str) -> ApprovalDetailView:
         """Return an approval with its proposal and its links."""

@@ -49,6 +49,14 @@ class Users:
             return None
         return user.id if user else None
 
+    def is_disabled(self, email: str) -> bool:
+        """Return whether the account of an address was disabled; False without one."""
+        try:
+            user = self._store.find_user(normal_address(email))
+        except BadAddress:
+            return False
+        return user is not None and user.disabled
+
     def end_sessions(self, user_id: str) -> None:
         """Sign somebody out everywhere; the built-in account, too. Raises UserNotFound."""
         if user_id != LOCAL_USER_ID:

@@ -20,11 +20,11 @@ PAGE_HEADERS: Final = {"content-security-policy": SELF_ONLY_POLICY}
 _FIXED: Final[tuple[_Header, ...]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
 )
 _DEFAULTS: Final[dict[bytes, bytes]] = {
     b"content-security-policy": STRICT_POLICY.encode(),
     b"cache-control": b"no-store",
+    b"referrer-policy": b"no-referrer",
 }
 _USUAL: Final = (*_FIXED, *_DEFAULTS.items())
 _TLS_ONLY: Final[_Header] = (b"strict-transport-security", b"max-age=31536000")  # a year
@@ -33,8 +33,8 @@ _TLS_ONLY: Final[_Header] = (b"strict-transport-security", b"max-age=31536000") 
 def complete(headers: list[_Header], request_id: bytes, *, is_secure: bool) -> list[_Header]:
     """Return an answer's headers with those that every answer carries.
 
-    A responder may set its own content security policy and caching; without
-    that the policy is strict and nothing is stored.
+    A responder may set its own content security policy, caching and referrer;
+    without that the policy is strict, nothing is stored and no address told.
     """
     set_here = [name for name, _ in headers if name in _DEFAULTS]
     if set_here:

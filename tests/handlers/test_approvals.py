@@ -229,6 +229,19 @@ def test_what_is_not_there(world: World, call: Call) -> None:
     assert code(call("POST", f"/runs/{run.id}/approve")) == (409, "approval_conflict")
 
 
+def test_a_long_preview_is_whole_only_where_it_is_alone(world: World, call: Call) -> None:
+    worker_id = world.add_worker("gated", MANIFEST.replace("title: Reply\n", ""))
+    asks = {"preview": "x" * 30_000}
+    world.sandbox.script = lambda live: live.finish(
+        {"status": "success", "outputs": {"text": "a"}, "decision_required": asks}
+    )
+    run = world.executed(worker_id)
+    (listed,) = call("GET", "/approvals").json
+    assert listed["preview"] == "x" * 20_000 + "…"
+    assert call("GET", f"/runs/{run.id}").json["approvals"] == [listed]
+    assert call("GET", f"/approvals/{listed['id']}").json["preview"] == asks["preview"]
+
+
 def test_pages_of_approvals(world: World, call: Call) -> None:
     made = [proposed(world).id for _ in range(3)]
     first = call("GET", "/approvals?limit=2&worker_id=gated")

@@ -124,6 +124,8 @@ class ReviewLinks:
         run = self._run_of(approval_id)
         starter = starter_of(run, self._people)
         maker = with_address(maker, self._people)
+        if email is not None and self._people.is_disabled(email):
+            raise NotAVoter("The account of this address is disabled.")
         reader = self._reader(link, address=None)
         is_shown = _may_see(run, maker, reader, starter)
 
@@ -193,7 +195,8 @@ class ReviewLinks:
 
     def _open(self, approval: Approval, link: ReviewLink) -> tuple[Approval, ReviewLink]:
         is_over = not approval.is_pending or self._clock.now() >= approval.expires_at
-        if is_over or approval.find_link(link.id) is None:
+        is_shut_out = link.email is not None and self._people.is_disabled(link.email)
+        if is_over or is_shut_out or approval.find_link(link.id) is None:
             raise no_review()
         return approval, link
 

@@ -33,6 +33,10 @@ class People(Protocol):
         """Return the account of an address, any case, if there is one."""
         ...
 
+    def is_disabled(self, email: str) -> bool:
+        """Return whether the account of an address was disabled; False without one."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voter:

@@ -74,6 +74,7 @@ def test_only_the_one_style_sheet_is_allowed(made: page.Page) -> None:
         "content-security-policy": f"default-src 'none'; style-src 'sha256-{digest}'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         "cache-control": "no-store",
+        "referrer-policy": "strict-origin",
     }
 
 

@@ -143,6 +143,10 @@ class KnownPeople:
 
     def __init__(self) -> None:
         self.emails: dict[str, str] = {}
+        self.disabled: set[str] = set()
+
+    def is_disabled(self, email: str) -> bool:
+        return email in self.disabled
 
     def find_email(self, user_id: str) -> str | None:
         return self.emails.get(user_id)

@@ -203,3 +203,13 @@ def test_there_is_an_end_to_them(world: World, propose: Propose) -> None:
         make(world, approval, f"{number}@example.org")
     with pytest.raises(ApprovalConflict, match="50 links"):
         make(world, approval)
+
+
+def test_who_was_shut_out_has_no_say(world: World, propose: Propose) -> None:
+    approval = propose()
+    made = make(world, approval)
+    world.people.disabled.add("eve@example.org")
+    with pytest.raises(ReviewNotFound):
+        world.review_links.find(made.token)
+    with pytest.raises(NotAVoter):
+        make(world, approval)
