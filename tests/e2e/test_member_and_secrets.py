@@ -178,7 +178,10 @@ def test_having_a_say_in_what_it_proposes(scene: Scene) -> None:
     assert "***" in told
     assert VALUE not in told
 
-    body = {"edited_output": {"text": "*** and more"}}
+    stars = member.post(f"/runs/{run_id}/approve", json={"edited_output": {"text": "*** and more"}})
+    refused(stars, 422, "validation_failed")
+    assert VALUE not in stars.text
+    body = {"edited_output": {"text": "mine"}}
     follow_up = member.post(f"/runs/{run_id}/approve", json=body).json()["follow_up_run_id"]
     server.finished(follow_up)
     assert VALUE not in everything_of(member, follow_up)
