@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from lib.clock import Clock, SystemClock
 from lib.log import event
-from lib.mailbox import BadMailbox, Mailbox, parse_mailbox
+from lib.mailbox import ENCODED_WORD, BadMailbox, Mailbox, parse_mailbox
 from lib.smtp_address import SmtpAddress
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -188,7 +188,8 @@ def _message(sender: Mailbox, recipient: Mailbox, subject: str, text: str) -> Em
     message = EmailMessage(policy=SMTP)
     message["From"] = _header(sender)
     message["To"] = _header(recipient)
-    message["Subject"] = _encodable(subject)
+    # Only taken apart does it stay what it is: text that somebody wrote.
+    message["Subject"] = _encodable(subject).replace(ENCODED_WORD, "= ?")
     message["Message-ID"] = make_msgid(domain=sender.domain.strip("[]"))
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answers, please
     message.set_content(_encodable(text))

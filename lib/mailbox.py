@@ -8,6 +8,10 @@ from typing import Final
 
 FORMS: Final = "ada@example.org or Ada <ada@example.org>"
 
+# What opens an encoded word, RFC 2047. The library decodes it where a header is set, and
+# writes what comes out, line breaks included, as it is.
+ENCODED_WORD: Final = "=?"
+
 _LOCAL: Final = r'[^\s\x00-\x1f\x7f@<>()\[\],;:\\"]{1,64}'
 _NAME: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)"
 _LITERAL: Final = r"\[(?:IPv6:)?[0-9A-Fa-f:.]{2,45}\]"  # RFC 5321, section 4.1.3
@@ -48,7 +52,7 @@ def parse_mailbox(text: str) -> Mailbox:
         BadMailbox: it is of another form.
     """
     match = _BARE.fullmatch(text) or _NAMED.fullmatch(text)
-    if match is None or not _is_encodable(text):
+    if match is None or ENCODED_WORD in text or not _is_encodable(text):
         raise BadMailbox(f"must look like {FORMS}")
     name = (match.groupdict().get("name") or "").strip()
     found = Mailbox(match["local"], match["domain"], name)

@@ -242,7 +242,15 @@ def test_a_subject_cannot_add_a_header(
 
 @pytest.mark.parametrize(
     "to",
-    ["", "bo", "a@example.org, b@example.org", "a@example.org\r\nBcc: b@example.org", "<a@b> c@d"],
+    [
+        "",
+        "bo",
+        "a@example.org, b@example.org",
+        "a@example.org\r\nBcc: b@example.org",
+        "<a@b> c@d",
+        "=?utf-8?q?a=0aBcc=3a_b?=@example.org",
+        "=?utf-8?q?a=0aBcc=3a_b?= <a@example.org>",
+    ],
 )
 def test_a_mail_goes_to_one_mailbox_or_to_nobody(
     letters: Letters, caplog: pytest.LogCaptureFixture, to: str
@@ -254,8 +262,27 @@ def test_a_mail_goes_to_one_mailbox_or_to_nobody(
     assert failures(caplog) == [("bad_address", None)]
 
 
+ENCODED = [
+    "Hi =?utf-8?q?a=0d=0aBcc=3a_m@example.org?=",
+    "=?utf-8?b?YQ0KDQpib2R5?= b",
+    "=?x?q?=0a?=",
+]
+
+
+@pytest.mark.parametrize("subject", ENCODED)
+def test_an_encoded_word_in_a_subject_stays_text(letters: Letters, subject: str) -> None:
+    with mail_server(letters) as port:
+        assert send(mailer(port), subject=subject)
+
+    (envelope,) = letters.taken
+    assert isinstance(envelope.content, bytes)
+    assert b"Bcc:" not in envelope.content
+    assert received(letters)["Subject"] == subject.replace("=?", "= ?")
+    assert LINK in received(letters).get_content()
+
+
 @settings(deadline=None, max_examples=60)
-@given(st.text(), st.text())
+@given(st.text() | st.sampled_from(ENCODED), st.text())
 def test_no_subject_and_no_text_breaks_out_of_its_place(subject: str, text: str) -> None:
     letters = Letters()
     with mail_server(letters) as port:

@@ -31,6 +31,7 @@ def test_each_form_is_taken(text: str, mailbox: Mailbox) -> None:
         "ada @example.org", "ada@example.org ", "a@b@c.org", '"a b"@example.org', "a(c)@example.org",
         "a@example.org,b@example.org", "Ada <a@b.org> <c@d.org>", "Ada <a@b.org", "a\n@example.org",
         "ada@example.org\n", "Ada\r\nBcc: x <ada@example.org>", "\ud800@example.org",
+        "=?utf-8?q?a=0ab?=@example.org", "=?utf-8?q?a=0ab?= <a@example.org>",
         "x" * 65 + "@example.org", "x" * 60 + "@" + ".".join(["y" * 60] * 4),
     ],
 )  # fmt: skip

@@ -30,7 +30,8 @@ def test_the_one_form(given_text: str, expected: str) -> None:
     [
         "", "ada", "@", "a@", "@b", "a@b@c", "a b@c.de", "a\x00@b.cd", "a\r\nbcc:x@b.cd",
         "a\u200b@b.cd", "a\u202e@b.cd", "Ada <a@b.cd>", "a,b@c.de", "a@b.cd, e@f.gh", '"a"@b.cd',
-        "a\ud800@b.cd", "a\u00a0@b.cd", "a" * 65 + "@b.cd", "a@" + "b" * MAX_CHARACTERS,
+        "=?utf-8?q?a=0ab?=@b.cd", "a\u034f@b.cd", "a\ufe0f@b.cd", "a\u3164@b.cd", "a\u2800@b.cd",
+        "a\U000e0100@b.cd", "a\ud800@b.cd", "a\u00a0@b.cd", "a" * 65 + "@b.cd", "a@" + "b" * MAX_CHARACTERS,
     ],
 )  # fmt: skip
 def test_what_is_none(text: str) -> None:
