@@ -379,7 +379,10 @@ class People:
         errors=["user_not_found"],
     )
     async def on_delete_sessions(self, _call: Call[None, None], user_id: str) -> Reply:
-        """Ends all their sessions; their access tokens stay."""
+        """Ends all their sessions, their open sign-in links and those that they made.
+
+        Their access tokens stay.
+        """
         await blocking(self._users.end_sessions, user_id)
         return Reply(status=204)
 

@@ -102,11 +102,7 @@ class SignInLinks:
         Raises:
             LinkInvalid: it could not be used.
         """
-        sha256 = find_digest(LINK_PREFIX, token.encode(errors="replace"))
-        link = self._store.find_link(sha256) if sha256 is not None else None
-        binding, now = self._built_in.binding, self._clock.now()
-        if link is None or not account_rules.is_open(link, PURPOSES, binding, now):
-            raise account_rules.link_invalid()
+        link = self._find_open(token)
         if link.user_id is None:
             return link.email or sessions.OPERATOR
         is_built_in = link.user_id == LOCAL_USER_ID
@@ -118,12 +114,10 @@ class SignInLinks:
         Raises:
             LinkInvalid: unknown, expired, used, revoked, or its user may not come in.
         """
-        sha256 = find_digest(LINK_PREFIX, token.encode(errors="replace"))
-        if sha256 is None:
-            raise account_rules.link_invalid()
+        link = self._find_open(token)  # most that are none cost no transaction
         cookie, now = mint(SESSION_PREFIX), self._clock.now()
         use = LinkUse(
-            sha256=sha256,
+            sha256=link.sha256,
             purposes=PURPOSES,
             session_sha256=cookie.sha256,
             session_expires_at=now + sessions.LIFE,
@@ -137,6 +131,25 @@ class SignInLinks:
             session.user_id,
             user.role if user is not None else session.role,
         )
+
+    def _find_open(self, token: str) -> SignInLink:
+        """Return a link that may be used, as far as can be told before its transaction."""
+        sha256 = find_digest(LINK_PREFIX, token.encode(errors="replace"))
+        link = self._store.find_link(sha256) if sha256 is not None else None
+        binding, now = self._built_in.binding, self._clock.now()
+        if link is None or not account_rules.is_open(link, PURPOSES, binding, now):
+            raise account_rules.link_invalid()
+        if self._has_lost_its_maker(link):
+            raise account_rules.link_invalid()
+        return link
+
+    def _has_lost_its_maker(self, link: SignInLink) -> bool:
+        """Whether the built-in account invites nobody any more.
+
+        Its role is a setting: where that changes, no transaction withdraws the links.
+        """
+        is_its_own = link.purpose == "invitation" and link.created_by == LOCAL_USER_ID
+        return is_its_own and self._built_in.role is not Role.ADMIN
 
     def _put(
         self,

@@ -58,7 +58,10 @@ class Users:
         return user is not None and user.disabled
 
     def end_sessions(self, user_id: str) -> None:
-        """Sign somebody out everywhere; the built-in account, too. Raises UserNotFound."""
+        """Sign somebody out everywhere; the built-in account, too.
+
+        Their open links end as well, and those that they made. Raises UserNotFound.
+        """
         if user_id != LOCAL_USER_ID:
             self._store.get_user(user_id)
         self._store.delete_sessions(user_id)

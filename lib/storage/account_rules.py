@@ -65,12 +65,16 @@ class AccountRows(Protocol):
         """Insert or replace a link."""
         ...
 
-    def revoke_links(self, user: User) -> None:
-        """Revoke the links for a user or their address, and those they made."""
+    def revoke_links(self, user_id: str, email: str | None) -> None:
+        """Revoke the links for an account or its address, and those it made."""
         ...
 
     def put_session(self, session: Session) -> None:
         """Insert a session."""
+        ...
+
+    def end_sessions(self, user_id: str) -> int:
+        """Delete all sessions of an owner; return how many there were."""
         ...
 
     def end_access(self, user_id: str) -> None:
@@ -128,6 +132,16 @@ def use_link(rows: AccountRows, use: LinkUse, now: datetime) -> SessionAndUser:
     return SessionAndUser(session, user)
 
 
+def end_sessions(rows: AccountRows, user_id: str) -> int:
+    """End all sessions of an owner, and the open links that would make new ones.
+
+    Whoever had a session that was not theirs can have made a link with it.
+    """
+    user = rows.user(user_id)
+    rows.revoke_links(user_id, user.email if user else None)
+    return rows.end_sessions(user_id)
+
+
 def create_token(rows: AccountRows, token: AccessToken) -> None:
     """Insert an access token. Raises UserConflict, TokenConflict."""
     if token.user_id != BUILT_IN_USER_ID:
@@ -180,7 +194,7 @@ def _write_change(rows: AccountRows, before: User, after: User) -> None:
     rows.put_user(after)
     is_disabled_now = after.disabled and not before.disabled
     if is_disabled_now or after.role is not before.role:
-        rows.revoke_links(after)
+        rows.revoke_links(after.id, after.email)
     if is_disabled_now:
         rows.end_access(after.id)
 

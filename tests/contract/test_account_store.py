@@ -380,6 +380,36 @@ class TestSessions:
         assert not any(accounts.find_session(session.sha256) for session in sessions)
         assert accounts.find_session(other.sha256) is not None
 
+    def test_their_open_links_end_with_them(
+        self, accounts: AccountStore, samples: Samples, sign_in: Callable[..., SessionAndUser]
+    ) -> None:
+        ada = sign_in(email=ANNA, role=Role.ADMIN).user
+        assert ada is not None
+        other = samples.link("invitation", email="ben@example.com")
+        theirs = [
+            samples.link("sign_in", user_id=ada.id),
+            samples.link("invitation", email=ANNA, role=Role.ADMIN),
+            samples.link("invitation", email="carl@example.com", created_by=ada.id),
+        ]
+        for link in (other, *theirs):
+            accounts.create_link(link)
+
+        accounts.delete_sessions(ada.id)
+
+        for link in theirs:
+            with pytest.raises(LinkInvalid):
+                accounts.use_link(samples.use(link), now=samples.now)
+        accounts.use_link(samples.use(other), now=samples.now)
+
+    def test_so_do_those_of_the_built_in_account(
+        self, accounts: AccountStore, samples: Samples
+    ) -> None:
+        link = samples.link("sign_in", user_id=BUILT_IN_USER_ID, binding="now")
+        accounts.create_link(link)
+        accounts.delete_sessions(BUILT_IN_USER_ID)
+        with pytest.raises(LinkInvalid):
+            accounts.use_link(samples.use(link), now=samples.now)
+
 
 class TestTokens:
     def test_a_token_is_found_by_its_hash_with_its_owner(

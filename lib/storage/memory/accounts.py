@@ -83,11 +83,9 @@ class MemoryAccountStore:
             self._rows.sessions.pop(sha256, None)
 
     def delete_sessions(self, user_id: str) -> int:
-        """End all sessions of an owner; return how many there were."""
+        """End all sessions and open links of an owner; return how many sessions there were."""
         with self._lock:
-            before = len(self._rows.sessions)
-            self._rows.end_sessions(user_id)
-            return before - len(self._rows.sessions)
+            return rules.end_sessions(self._rows, user_id)
 
     def create_token(self, token: AccessToken) -> None:
         """Insert an access token."""
@@ -176,19 +174,19 @@ class _MemoryRows:
     def put_link(self, link: SignInLink) -> None:
         self.links[link.sha256] = link
 
-    def revoke_links(self, user: User) -> None:
+    def revoke_links(self, user_id: str, email: str | None) -> None:
         for sha256, link in self.links.items():
-            is_for = link.user_id == user.id or (
-                link.email is not None and link.email == user.email
-            )
-            if is_for or link.created_by == user.id:
+            is_for = link.user_id == user_id or (link.email is not None and link.email == email)
+            if is_for or link.created_by == user_id:
                 self.links[sha256] = replace(link, revoked=True)
 
     def put_session(self, session: Session) -> None:
         self.sessions[session.sha256] = session
 
-    def end_sessions(self, user_id: str) -> None:
+    def end_sessions(self, user_id: str) -> int:
+        before = len(self.sessions)
         self.sessions = {k: each for k, each in self.sessions.items() if each.user_id != user_id}
+        return before - len(self.sessions)
 
     def end_access(self, user_id: str) -> None:
         self.end_sessions(user_id)

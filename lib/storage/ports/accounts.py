@@ -135,7 +135,11 @@ class AccountStore(Protocol):
         ...
 
     def delete_sessions(self, user_id: str) -> int:
-        """End all sessions of an owner; return how many there were."""
+        """End all sessions of an owner; return how many there were.
+
+        In the same transaction it revokes the open links for the owner or their
+        address, and those that they made: each would make another session.
+        """
         ...
 
     def create_token(self, token: AccessToken) -> None:

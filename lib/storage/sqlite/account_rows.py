@@ -154,11 +154,11 @@ class SqliteAccountRows:
         )  # fmt: skip
         self._connection.execute(_PUT_LINK, values)
 
-    def revoke_links(self, user: User) -> None:
-        """Revoke the links for a user or their address, and those they made."""
-        self._connection.execute(REVOKE_FOR_USER, (user.id,))
-        self._connection.execute(REVOKE_FOR_EMAIL, (user.email,))
-        self._connection.execute(REVOKE_BY_MAKER, (user.id,))
+    def revoke_links(self, user_id: str, email: str | None) -> None:
+        """Revoke the links for an account or its address, and those it made."""
+        self._connection.execute(REVOKE_FOR_USER, (user_id,))
+        self._connection.execute(REVOKE_FOR_EMAIL, (email,))
+        self._connection.execute(REVOKE_BY_MAKER, (user_id,))
 
     def session(self, sha256: str) -> Session | None:
         """Return a session."""

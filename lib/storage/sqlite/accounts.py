@@ -78,8 +78,8 @@ class SqliteAccountStore:
         )
 
     def delete_sessions(self, user_id: str) -> int:
-        """End all sessions of an owner; return how many there were."""
-        return self._write(lambda rows: rows.end_sessions(user_id))
+        """End all sessions and open links of an owner; return how many sessions there were."""
+        return self._write(lambda rows: rules.end_sessions(rows, user_id))
 
     def create_token(self, token: AccessToken) -> None:
         """Insert an access token."""

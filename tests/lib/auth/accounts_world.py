@@ -33,7 +33,7 @@ class AccountsWorld:
 
     def user(self, email: str = "ada@example.com", role: Role = Role.MEMBER) -> User:
         """Make a user by an invitation."""
-        links = self.under().links
+        links = self.under(role=Role.ADMIN).links
         links.sign_in(links.make(built_in(Role.ADMIN), email=email, role=role).token)
         user: User = self.store.find_user(email)
         return user

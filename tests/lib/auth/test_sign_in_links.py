@@ -46,7 +46,7 @@ def test_a_token_makes_no_link_for_its_own_user_whatever_it_names(world: Account
 
 
 def test_an_invitation_makes_a_user_and_changes_none(world: AccountsWorld) -> None:
-    links, admin = world.under().links, built_in(Role.ADMIN)
+    links, admin = world.under(role=Role.ADMIN).links, built_in(Role.ADMIN)
     links.sign_in(links.make(admin, email=" Ada@Example.COM ", role=Role.ADMIN).token)
     assert world.store.find_user(ADA).role is Role.ADMIN
     assert links.make(admin, email=ADA, role=None).invited == ADA
@@ -81,13 +81,27 @@ def test_after_fifteen_minutes_it_is_over(world: AccountsWorld) -> None:
 def test_what_the_built_in_account_made_ends_with_the_secret(
     world: AccountsWorld, email: str | None
 ) -> None:
-    made = world.under().links.make(built_in(Role.ADMIN), email=email, role=None)
+    ours = world.under(role=Role.ADMIN).links
+    made = ours.make(built_in(Role.ADMIN), email=email, role=None)
     for secret in ("another secret of a server", None):
-        links = world.under(secret).links
+        links = world.under(secret, Role.ADMIN).links
         for use in (links.account_of, links.sign_in):
             with pytest.raises(LinkInvalid):
                 use(made.token)
-    assert world.under().links.sign_in(made.token).cookie.startswith("fse_")
+    assert ours.sign_in(made.token).cookie.startswith("fse_")
+
+
+def test_an_invitation_of_the_built_in_account_ends_when_it_may_invite_no_more(
+    world: AccountsWorld,
+) -> None:
+    inviting = world.under(role=Role.ADMIN).links
+    made = inviting.make(built_in(Role.ADMIN), email="ada@example.com", role=Role.ADMIN)
+    links = world.under(role=Role.MEMBER).links
+    for use in (links.account_of, links.sign_in):
+        with pytest.raises(LinkInvalid):
+            use(made.token)
+    assert world.store.find_user("ada@example.com") is None
+    assert inviting.sign_in(made.token).role is Role.ADMIN
 
 
 def test_the_built_in_accounts_own_session_is_of_no_user(world: AccountsWorld) -> None:
