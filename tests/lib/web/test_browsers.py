@@ -11,6 +11,8 @@ PROGRAMS = [
     {b"accept": b"*/*", b"user-agent": b"curl/8.5.0", b"host": b"localhost"},
     {b"accept": b"application/json", b"user-agent": b"python-httpx/0.28", b"cookie": b"a=b"},
     {b"accept": b"*/*", b"user-agent": b"Wget/1.21", b"accept-encoding": b"identity"},
+    {b"user-agent": b"Boto3/1.40 md/Botocore#1.40"},
+    {b"user-agent": b"okhttp/5.0"},
 ]
 BROWSERS = [
     {b"accept": b"text/html"},
@@ -21,6 +23,16 @@ BROWSERS = [
     {b"accept-language": b"*"},
     {b"referer": b""},
     {b"origin": b"null"},
+    # What makes the previews of links in chats.
+    {
+        b"accept": b"*/*",
+        b"user-agent": b"Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+    },
+    {b"user-agent": b"TelegramBot (like TwitterBot)"},
+    {b"user-agent": b"WhatsApp/2.23.20.0"},
+    {b"user-agent": b"facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)"},
+    {b"user-agent": b"Twitterbot"},
+    {b"user-agent": b"Some LinkPreview 1.0"},
 ]
 
 
