@@ -109,8 +109,11 @@ class Gate:
         scheme = self._kernel.proxies.scheme(request.scope, headers)
         exchange.is_secure = scheme == "https"
         exchange.client = self._kernel.proxies.client(request.scope, headers)
-        if [name for name, _ in request.scope["headers"]].count(b"host") > 1:  # RFC 9112, 3.2
+        names = [name for name, _ in request.scope["headers"]]
+        if names.count(b"host") > 1:  # RFC 9112, 3.2
             raise MalformedRequest("Send one Host header.")
+        if names.count(b"cookie") > 1:  # RFC 6265, 5.4; only the last one would be looked at
+            raise MalformedRequest("Send one Cookie header.")
         if path != "/healthz":  # a load balancer asks by address
             self._hosts.check(headers.get(b"host"))
         if request.method in UNSAFE_METHODS and not _is_signed_delivery(path):

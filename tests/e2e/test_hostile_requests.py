@@ -230,6 +230,14 @@ def test_another_hosts_name_is_misdirected(server: ServerProcess, host: bytes, p
     assert answer.code == "wrong_host"
 
 
+def test_a_session_in_the_first_of_two_cookie_headers_is_not_overlooked(
+    server: ServerProcess,
+) -> None:
+    cookies = b"Cookie: floom_session=x\r\nCookie: a=b\r\n"
+    answer = send(server, b"GET /workers HTTP/1.1\r\n" + HOST + cookies + b"\r\n")
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
 def test_http_1_0_needs_the_host_too_and_closes(server: ServerProcess) -> None:
     assert send(server, b"GET /workers HTTP/1.0\r\n\r\n").status == 421
     answer = send(server, b"GET /workers HTTP/1.0\r\n" + HOST + b"\r\n")
