@@ -6,10 +6,14 @@ beside a running server, whose database file it opens by itself.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
+from lib.auth.email_address import normal_address
 from lib.auth.sign_in_links import LIFE, make_admin_link
 from lib.bootstrap import DOTENV, open_account_store
 from lib.clock import SystemClock
@@ -37,13 +41,16 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def _print_link(email: str | None) -> int:
     try:
-        url = _make_link(email)
+        _print_line(_make_link(email))
     except (SettingsError, DataFolderError) as error:
         return _refuse(f"floom: {error}")
     except FloomError as error:
         return _refuse(f"floom: {error.detail}")
+    except OSError as error:
+        return _refuse(
+            f"floom: The link could not be printed ({error.strerror}); make another one."
+        )
     minutes = int(LIFE.total_seconds()) // 60
-    print(url, flush=True)
     print(
         f"Open it within {minutes} minutes; it works once, and makes an administrator.",
         file=sys.stderr,
@@ -51,7 +58,21 @@ def _print_link(email: str | None) -> int:
     return 0
 
 
+def _print_line(text: str) -> None:
+    """Print a line on standard output; raises OSError unless all of it is out."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        print(text, flush=True)
+    except OSError:
+        # What is left would be tried again when the interpreter ends, and fail again.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
+
+
 def _make_link(email: str | None) -> str:
+    email = None if email is None else normal_address(email)  # before there is a folder
     settings, clock = load_settings(dotenv=DOTENV), SystemClock()
     with open_account_store(settings, clock) as store:
         token = make_admin_link(store, email, clock=clock)

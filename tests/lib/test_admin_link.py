@@ -129,6 +129,33 @@ def test_what_is_wrong_is_one_line(
     assert said.err.count("\n") == 1
 
 
+def test_for_a_bad_address_no_folder_is_made(data: Path) -> None:
+    assert run_command(["admin-link", "nobody"]) == 2
+    assert not data.exists()
+
+
+def test_a_link_that_cannot_be_printed_is_one_line_and_an_error(tmp_path: Path) -> None:
+    for output in (">/dev/full", ">&-"):
+        made = subprocess.run(
+            [
+                "/bin/sh",
+                "-c",
+                f'"$0" "$1" admin-link {output}',
+                sys.executable,
+                ROOT / "local_server.py",
+            ],
+            env={"FLOOM_DATA_DIR": str(tmp_path / "var"), "PYTHONWARNINGS": "error"},
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert made.returncode == 2
+        assert made.stderr.startswith("floom: The link could not be printed")
+        assert made.stderr.count("\n") == 1
+
+
 def test_a_file_of_another_version_is_changed_only_while_no_server_has_it(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
