@@ -41,8 +41,9 @@ class Origins:
 
     def _is_ours(self, origin: bytes, headers: Mapping[bytes, bytes], scheme: str) -> bool:
         if origin.strip() == b"null":
-            # Our own forms send it, because our pages send no referrer (Fetch,
-            # section 3.2). A sandboxed or foreign page cannot claim same-origin.
+            # A page without a referrer sends it (Fetch, section 3.2): ours tell their
+            # origin, but what stands before us may take that away. A sandboxed or
+            # foreign page cannot claim same-origin.
             return headers.get(b"sec-fetch-site", b"").strip().lower() == b"same-origin"
         host = headers.get(b"host", b"").decode("latin-1")
         presented = _normal(origin.decode("latin-1"))

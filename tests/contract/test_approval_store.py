@@ -181,6 +181,25 @@ class TestKeys:
         with pytest.raises(IdempotencyKeyReused):
             approvals.decide(approval.id, judge, now=samples.now, key=ClaimKey("k", "other"))
 
+    def test_of_many_repetitions_at_once_one_decides_and_all_are_answered(
+        self,
+        approvals: ApprovalStore,
+        samples: Samples,
+        waiting: Callable[..., Approval],
+    ) -> None:
+        approval, key, claim = waiting(), ClaimKey("k", "d"), samples.claim()
+
+        def judge(run: RunRecord, approval: Approval) -> Ruling:
+            return replace(approving(samples)(run, approval), claim=claim)
+
+        def decide(_: int) -> Verdict:
+            return approvals.decide(approval.id, judge, now=samples.now, key=key)
+
+        verdicts = together(decide, 16)
+        decided = [each for each in verdicts if isinstance(each, Verdict) and each.change]
+        assert len(decided) == 1
+        assert verdicts.count(Verdict(None, claim.answer)) == 15
+
     def test_a_refused_decision_leaves_the_key_free(
         self,
         approvals: ApprovalStore,
