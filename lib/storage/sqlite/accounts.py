@@ -60,12 +60,8 @@ class SqliteAccountStore:
 
     def find_session(self, sha256: str) -> SessionAndUser | None:
         """Return a session with its user as of now."""
-
-        def look(rows: SqliteAccountRows) -> SessionAndUser | None:
-            session = rows.session(sha256)
-            return SessionAndUser(session, rows.user(session.user_id)) if session else None
-
-        return self._read(look)
+        rows = self._database.read(account_rows.SESSION_AND_USER, (sha256,))
+        return account_rows.to_session_and_user(rows[0]) if rows else None
 
     def renew_session(self, sha256: str, *, now: datetime, expires_at: datetime) -> bool:
         """Give a session another end and note its user as seen; False if it has gone."""
@@ -87,12 +83,8 @@ class SqliteAccountStore:
 
     def find_token(self, sha256: str) -> TokenAndUser | None:
         """Return an access token with its owner as of now."""
-
-        def look(rows: SqliteAccountRows) -> TokenAndUser | None:
-            token = rows.token(sha256)
-            return TokenAndUser(token, rows.user(token.user_id)) if token else None
-
-        return self._read(look)
+        rows = self._database.read(account_rows.TOKEN_AND_USER, (sha256,))
+        return account_rows.to_token_and_user(rows[0]) if rows else None
 
     def list_tokens(
         self, user_id: str, *, limit: int, after: str | None = None
