@@ -165,13 +165,13 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Known]:
 
 
 @SCHEMA.parametrize()
-@bounded(8)
+@bounded(6)
 def test_every_answer_is_documented(case: Case[Any], known: Known) -> None:
     known.check(case)
 
 
 @SCHEMA.parametrize()
-@bounded(8)
+@bounded(6)
 def test_every_answer_about_what_exists_is_documented(case: Case[Any], known: Known) -> None:
     known.check_of_what_exists(case)
 

@@ -139,6 +139,7 @@ def test_links_are_not_followed(launcher):
     assert ["link", "link", "0"] in rows_of(done)
 
 
+@pytest.mark.soak
 def test_many_files_are_bounded(launcher):
     launch = launcher("disk-usage")
     launch.files |= {f"many/{at:04d}": b"" for at in range(2_100)}

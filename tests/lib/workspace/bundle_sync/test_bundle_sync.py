@@ -341,6 +341,7 @@ class TestPublishedIsPublished:
             assert pointer(store)["tip"] == published
             assert first.commit_info(published).message == "open 2\n"
 
+    @pytest.mark.soak  # it tries for ten seconds
     def test_a_branch_that_cannot_be_read_then_is_no_failure_of_the_commit(
         self, once: OnceMoved, one: Machine, store: BlobStore
     ) -> None:
