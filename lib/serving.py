@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -59,6 +60,8 @@ def serve(settings: Settings, routes: Routes, stop: StopSignals) -> int:
         app = build_app(settings, local.services, routes(local.services), shutdown)
         warn_about(settings)
         with listen_below(local.api_socket) as for_runs, local.engine:
+            gc.freeze()  # what is there now stays: no collection need look at it again
+            gc.enable()
             print(banner(settings, local.services), flush=True)
             Server(app, shutdown=shutdown, stop=stop).run(sockets=[listener, for_runs])
     return 0
