@@ -132,4 +132,6 @@ def test_no_thread_is_left_behind(world: World) -> None:
     world.add_worker()
     with engine_of(world):
         world.until(world.start(), RunStatus.COMPLETED)
-    assert set(threading.enumerate()) <= before
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    # The workspace, which is still open, has a pool that grows when it has much to do.
+    assert {name for name in left if not name.startswith("workspace-")} == set()
