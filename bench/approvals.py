@@ -24,7 +24,8 @@ from lib.runs.approvals.ballots import Ballot
 from lib.runs.approvals.voters import Voter
 from lib.runs.lifecycle import StartRequest
 from lib.settings import Settings
-from lib.storage.records import Approval, ApprovalStatus, RunRecord, SandboxReport, Trigger
+from lib.storage.approval_records import Approval, ApprovalStatus
+from lib.storage.records import RunRecord, SandboxReport, Trigger
 
 WORKER: Final = "outbound-approval-demo"
 INPUTS: Final = {"recipient": "ada@example.org", "topic": "lunch"}

@@ -7,18 +7,18 @@ request; the shared secret is compared.
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import socket
 import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
+from bench.kit import load
 from bench.kit.figures import paired, ratio
+from bench.kit.load import Load, Loader
+from bench.kit.servers import await_answer
 from bench.kit.table import table
 from lib.auth.accounts import Accounts, build_accounts
 from lib.auth.authenticator import Authenticator
@@ -85,45 +85,10 @@ def serve(path: Path, listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-class Client(asyncio.Protocol):
-    """Sends the same request again and again on one connection."""
-
-    def __init__(self, request: bytes) -> None:
-        self.request = request
-        self.answers = 0
-        self._received = b""
-
-    def connection_made(self, transport: Any) -> None:
-        """Send the first request."""
-        self.transport = transport
-        transport.write(self.request)
-
-    def data_received(self, data: bytes) -> None:
-        """Send the next request once the answer is complete; any other answer ends it."""
-        self._received += data
-        if self._received.startswith(b"HTTP/1.1 200") and data.endswith(END):
-            self._received = b""
-            self.answers += 1
-            self.transport.write(self.request)
-
-
-async def requests_per_second(port: int, path: str, header: str) -> float:
+def requests_per_second(loader: Loader, port: int, path: str, header: str) -> float:
     """Return how many answers arrive in a second on all connections."""
     request = f"GET {path} HTTP/1.1\r\nhost: localhost:{port}\r\n{header}\r\n".encode()
-    loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Client(request), "127.0.0.1", port)
-        for _ in range(CONNECTIONS)
-    ]
-    started = time.perf_counter()
-    await asyncio.sleep(SECONDS)
-    answers = sum(client.answers for _, client in made)
-    elapsed = time.perf_counter() - started
-    for transport, _ in made:
-        transport.close()
-    if not answers:
-        raise RuntimeError(f"{path} was not answered with 200")
-    return answers / elapsed
+    return loader.run(Load(port, (request,), CONNECTIONS, SECONDS)).per_second
 
 
 def credentials_in(path: Path) -> dict[str, str]:
@@ -142,13 +107,14 @@ def credentials_in(path: Path) -> dict[str, str]:
     }
 
 
-async def compare(port: int, credentials: dict[str, str]) -> dict[str, list[float]]:
+def compare(loader: Loader, port: int, credentials: dict[str, str]) -> dict[str, list[float]]:
+    """Return the rates of each credential, measured in turns."""
     targets = {"public route": ("/healthz", "")}
     targets |= {name: ("/member", header) for name, header in credentials.items()}
     found: dict[str, list[float]] = {name: [] for name in targets}
     for _ in range(ROUNDS):
         for name, (path, header) in targets.items():
-            found[name].append(await requests_per_second(port, path, header))
+            found[name].append(requests_per_second(loader, port, path, header))
     return found
 
 
@@ -162,7 +128,9 @@ def main() -> str:
         server = context.Process(target=serve, args=(path, listener), daemon=True)
         server.start()
         try:
-            found = asyncio.run(compare(listener.getsockname()[1], credentials))
+            await_answer(listener.getsockname()[1], "/healthz")
+            with load.loader() as loader:
+                found = compare(loader, listener.getsockname()[1], credentials)
         finally:
             server.terminate()
             server.join()

@@ -29,10 +29,10 @@ from lib.storage.records import (
     RunQuery,
     RunRecord,
     RunStatus,
-    Stored,
     Trigger,
 )
 from lib.storage.sqlite import SqliteDatabase, SqliteLogStore, SqliteRunStore
+from lib.storage.stored import Stored
 
 CREATES = 4_000
 QUEUED = 100_000

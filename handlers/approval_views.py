@@ -10,8 +10,7 @@ from pydantic import Field
 from lib.bootstrap import Services
 from lib.runs.approvals.approvals import Approvals
 from lib.secrets.cipher import SecretUnreadable
-from lib.storage.content import ContentStore
-from lib.storage.records import (
+from lib.storage.approval_records import (
     Approval,
     ApprovalStatus,
     PreviewType,
@@ -20,9 +19,8 @@ from lib.storage.records import (
     VoteDecision,
     VoteMethod,
 )
+from lib.storage.content import ContentStore
 from lib.web.models import ResponseModel, Timestamp
-from lib.workspace.errors import ObjectNotFound
-from lib.workspace.registry import Registry
 
 MAX_LISTED_CHARACTERS: Final = 20_000  # a page of a list may hold 200 previews
 
@@ -92,41 +90,38 @@ class ApprovalDetailView(ApprovalView):
 class ApprovalViews:
     """Makes views. Its methods block."""
 
-    def __init__(
-        self, *, registry: Registry, content: ContentStore, approvals: Approvals, base_url: str
-    ) -> None:
-        self._registry = registry
+    def __init__(self, *, content: ContentStore, approvals: Approvals, base_url: str) -> None:
         self._content = content
         self._approvals = approvals
         self._base_url = base_url
 
-    def view(self, approval: Approval, worker_sha: str) -> ApprovalView:
+    def view(self, approval: Approval) -> ApprovalView:
         """Return an approval as lists show it."""
-        fields = self._fields(approval, worker_sha)
+        fields = self._fields(approval)
         shown = fields["preview"]
         if isinstance(shown, str) and len(shown) > MAX_LISTED_CHARACTERS:
             fields["preview"] = f"{shown[:MAX_LISTED_CHARACTERS]}…"
         return ApprovalView(**fields)
 
-    def detail(self, approval: Approval, worker_sha: str) -> ApprovalDetailView:
+    def detail(self, approval: Approval) -> ApprovalDetailView:
         """Return an approval with its proposal and its links."""
         return ApprovalDetailView(
-            **self._fields(approval, worker_sha),
+            **self._fields(approval),
             proposal=self._approvals.proposal_of(approval),
             links=[link_view(link) for link in approval.links],
         )
 
-    def _fields(self, approval: Approval, worker_sha: str) -> dict[str, Any]:
+    def _fields(self, approval: Approval) -> dict[str, Any]:
         kept = {
             name: getattr(approval, name)
             for name in ApprovalView.model_fields
             if hasattr(approval, name)
         }
-        counted = set(map(id, approval.counted))
+        counted = approval.counted
         return kept | {
-            "worker_title": self._title(approval.worker_id, worker_sha),
+            "worker_title": title_of(approval),
             "preview": self._preview(approval),
-            "votes": [_vote_view(vote, counts=id(vote) in counted) for vote in approval.votes],
+            "votes": [_vote_view(vote, counts=vote in counted) for vote in approval.votes],
             "review_url": f"{self._base_url}/console/approvals/{approval.id}",
         }
 
@@ -136,12 +131,10 @@ class ApprovalViews:
         except SecretUnreadable:  # one of many must not hide the others
             return None
 
-    def _title(self, worker_id: str, sha: str) -> str:
-        try:
-            manifest = self._registry.worker_at(worker_id, sha).loaded.manifest
-        except ObjectNotFound:
-            return worker_id
-        return worker_id if manifest is None else manifest.title
+
+def title_of(approval: Approval) -> str:
+    """Return what the worker that proposes is called."""
+    return approval.worker_title or approval.worker_id
 
 
 def link_view(link: ReviewLink) -> ReviewLinkView:
@@ -165,7 +158,6 @@ def _vote_view(vote: Vote, *, counts: bool) -> VoteView:
 def approval_views(services: Services) -> ApprovalViews:
     """Return what makes views of approvals."""
     return ApprovalViews(
-        registry=services.registry,
         content=services.content,
         approvals=services.approvals,
         base_url=services.base_url,

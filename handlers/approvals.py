@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from handlers.approval_views import (
     ApprovalDetailView,
@@ -13,6 +12,7 @@ from handlers.approval_views import (
     ReviewLinkView,
     approval_views,
     link_view,
+    title_of,
 )
 from handlers.ballots import (
     Approve,
@@ -27,11 +27,10 @@ from handlers.idempotency import key_use, repeated, stored_answer
 from lib.bootstrap import Services, lambda_handler
 from lib.ids import WORKER_ID_PATTERN
 from lib.mail_texts import review_request
-from lib.mailbox import BadMailbox, parse_mailbox
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.voters import Voter
-from lib.storage.ports import RunNotFound
-from lib.storage.records import Approval, ApprovalQuery, ApprovalStatus, StoredAnswer
+from lib.storage.approval_records import Approval, ApprovalQuery, ApprovalStatus
+from lib.storage.records import StoredAnswer
 from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
@@ -186,37 +185,18 @@ class Approvals:
             limit=query.limit,
             after=after,
         )
-        rows = [row for each in page.rows if (row := self._row(each)) is not None]
+        rows = [self._views.view(each) for each in page.rows]
         return PageReply(rows, encode_cursor([page.next_key]) if page.next_key else None)
 
-    def _row(self, approval: Approval) -> ApprovalView | None:
-        """Return a row of the list; None where it went with its run since the page was read."""
-        try:
-            sha = self._sha(approval)
-        except RunNotFound:
-            return None
-        return self._views.view(approval, sha)
-
     def _detail(self, approval_id: str) -> ApprovalDetailView:
-        approval = self._store.get(approval_id)
-        return self._views.detail(approval, self._sha(approval))
-
-    def _sha(self, approval: Approval) -> str:
-        return self._runs.get(approval.run_id).worker_sha
-
-
-def _address(text: str) -> str:
-    try:
-        return parse_mailbox(text.strip()).address.lower()
-    except BadMailbox as error:
-        raise PydanticCustomError("mailbox", "{reason}", {"reason": str(error)}) from None
+        return self._views.detail(self._store.get(approval_id))
 
 
 class NewReviewLink(RequestModel):
     """For whom a link is."""
 
-    email: Annotated[str, AfterValidator(_address)] | None = Field(
-        None, max_length=254, description="Whose vote it carries.", examples=["ada@example.com"]
+    email: str | None = Field(
+        None, max_length=1_000, description="Whose vote it carries.", examples=["ada@example.com"]
     )
 
 
@@ -239,8 +219,6 @@ class ReviewLinks:
     def __init__(self, services: Services) -> None:
         self._links = services.review_links
         self._store = services.approval_store
-        self._runs = services.runs
-        self._views = approval_views(services)
         self._mailer = services.mailer
         self._base_url = services.base_url
 
@@ -283,13 +261,12 @@ class ReviewLinks:
             **dict(link_view(made.link)),
             url=url if made.is_shown else None,
             expires_at=approval.expires_at,
-            mailed=email is not None and self._mail(approval, email, url),
+            mailed=made.link.email is not None and self._mail(approval, made.link.email, url),
         )
 
     def _mail(self, approval: Approval, email: str, url: str) -> bool:
-        worker = self._views.view(approval, self._runs.get(approval.run_id).worker_sha).worker_title
         mail = review_request(
-            approval.label, worker=worker, link=url, expires_at=approval.expires_at
+            approval.label, worker=title_of(approval), link=url, expires_at=approval.expires_at
         )
         return self._mailer.send(email, mail.subject, mail.text)
 

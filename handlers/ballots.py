@@ -9,7 +9,7 @@ from pydantic import Field
 from lib.auth.principal import Principal, Role
 from lib.runs.approvals.ballots import Outcome
 from lib.runs.approvals.voters import Voter
-from lib.storage.records import VoteMethod
+from lib.storage.approval_records import VoteMethod
 from lib.web.models import RequestModel, ResponseModel
 
 MAX_REASON_CHARACTERS: Final = 2_000

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from lib.bootstrap import Services
 from lib.errors import Invalid
-from lib.manifest.inputs import OutputSpec
 from lib.manifest.models import Manifest
 from lib.pages.page import Page
 from lib.pages.refused import refused
@@ -21,15 +20,95 @@ from lib.runs.approvals.ballots import Outcome
 from lib.runs.approvals.edits import name_in
 from lib.runs.approvals.errors import ReviewNotFound
 from lib.runs.collection import canonical
-from lib.secrets.mask import Mask
-from lib.storage.records import Approval, ReviewLink
+from lib.storage.approval_records import Approval, ReviewLink
+from lib.storage.records import RunRecord
 from lib.workspace.errors import ObjectNotFound
 
 _SHOWN_OF_FILES = ("name", "media_type", "size")
 
 
-class ReviewPages:
-    """Makes pages and values of proposals. Its methods block."""
+@dataclass(frozen=True)
+class Proposal:
+    """What a reviewer looks at, read once for a request.
+
+    Attributes:
+        approval: Whose it is.
+        manifest: That proposed; None where it cannot be read any more.
+        verbatim: What is executed; for comparing, never for showing.
+        masked: The same with secrets hidden.
+        stored_preview: What the worker wants to be looked at; masked when it was stored.
+    """
+
+    approval: Approval
+    manifest: Manifest | None
+    verbatim: dict[str, Any]
+    masked: dict[str, Any]
+    stored_preview: str
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What is shown of it: of files no more than what they are."""
+        return {
+            name: _file_in_outline(value) if self._is_file(name) else value
+            for name, value in self.masked.items()
+        }
+
+    @property
+    def preview(self) -> str:
+        """What the worker wants to be looked at.
+
+        The engine's own preview is the proposal, in which files have addresses
+        that are no reviewer's: of that, what `outputs` shows.
+        """
+        return canonical(self.outputs) if self.is_previewed_by_us else self.stored_preview
+
+    @property
+    def is_previewed_by_us(self) -> bool:
+        """Whether the preview says no more than the proposal."""
+        is_json = self.approval.preview_type == "json"
+        return is_json and self.stored_preview == canonical(self.masked)
+
+    @property
+    def fields(self) -> list[ReviewField]:
+        """The page's fields, in the order of the manifest's outputs."""
+        shown = self.outputs
+        declared = [spec.name for spec in self.manifest.outputs] if self.manifest else []
+        names = dict.fromkeys([*(name for name in declared if name in shown), *shown])
+        return [self._field(name, shown[name]) for name in names]
+
+    def with_files(self, edited: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an edit whose files are as they were proposed where they were left as shown."""
+        shown = self.outputs
+        return {
+            name: self.verbatim[name]
+            if self._is_file(name) and name in shown and value == shown[name]
+            else value
+            for name, value in edited.items()
+        }
+
+    def _field(self, name: str, value: Any) -> ReviewField:
+        spec = self.manifest.find_output(name) if self.manifest else None
+        is_masked = self.masked.get(name) != self.verbatim.get(name)
+        if spec is None:
+            return ReviewField(name, "json", value, is_masked=is_masked)
+        return ReviewField(
+            name,
+            spec.type,
+            value.get("name", "") if spec.is_file and isinstance(value, dict) else value,
+            label=spec.title,
+            help=spec.description or "",
+            choices=[Choice(each.value, each.label) for each in spec.options],
+            is_file=spec.is_file,
+            is_masked=is_masked,
+        )
+
+    def _is_file(self, name: str) -> bool:
+        spec = self.manifest.find_output(name) if self.manifest else None
+        return spec is not None and spec.is_file
+
+
+class Proposals:
+    """Reads proposals; blocks."""
 
     def __init__(self, services: Services) -> None:
         self._runs = services.runs
@@ -37,96 +116,55 @@ class ReviewPages:
         self._content = services.content
         self._masks = services.masks
         self._approvals = services.approvals
-        self._base_url = services.base_url
 
-    def preview_of(self, approval: Approval) -> str:
-        """Return what the worker wants to be looked at; masked when it was stored.
-
-        The engine's own preview is the proposal, in which files have addresses
-        that are no reviewer's: of that, what `outputs_of` shows.
-        """
-        if self._is_engines(approval):
-            return canonical(self.outputs_of(approval))
-        return self._stored_preview(approval)
-
-    def outputs_of(self, approval: Approval) -> dict[str, Any]:
-        """Return what is proposed: secrets masked, of files no more than what they are."""
-        manifest = self._manifest(approval)
-        return {
-            name: _file_in_outline(value) if _is_file(manifest, name) else value
-            for name, value in self._approvals.proposal_of(approval).items()
-        }
-
-    def with_files(self, approval: Approval, edited: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an edit whose files are as they were proposed where they were left as shown."""
-        shown, proposal = self.outputs_of(approval), self._approvals.verbatim_of(approval)
-        manifest = self._manifest(approval)
-        return {
-            name: proposal[name]
-            if _is_file(manifest, name) and name in shown and value == shown[name]
-            else value
-            for name, value in edited.items()
-        }
-
-    def fields_of(self, approval: Approval) -> list[ReviewField]:
-        """Return the proposal as the page's fields, in the order of the manifest's outputs."""
-        manifest = self._manifest(approval)
-        shown, mask = self.outputs_of(approval), self._mask(approval)
-        proposal = self._approvals.verbatim_of(approval)
-        order = [spec.name for spec in manifest.outputs] if manifest else []
-        names = [*(name for name in order if name in shown), *(n for n in shown if n not in order)]
-        return [
-            _field(
-                name,
-                shown[name],
-                manifest.find_output(name) if manifest else None,
-                is_masked=mask.json(proposal.get(name)) != proposal.get(name),
-            )
-            for name in names
-        ]
-
-    def show(
-        self,
-        token: str,
-        approval: Approval,
-        link: ReviewLink,
-        *,
-        answers: Answers = NO_ANSWERS,
-        status: int = 200,
-    ) -> Page:
-        """Return the page of an open review."""
-        view = ReviewView(
-            label=approval.label,
-            requested_at=approval.requested_at,
-            expires_at=approval.expires_at,
-            preview="" if self._is_engines(approval) else self._stored_preview(approval),
-            preview_type=approval.preview_type,
-            fields=self.fields_of(approval),
-            proposal_sha256=approval.proposal_sha256,
-            voter=link.email or "",
-            votes=len(approval.counted),
-            required=approval.required,
+    def read(self, approval: Approval) -> Proposal:
+        """Return what an approval is about. Raises SecretUnreadable."""
+        run = self._runs.get(approval.run_id)
+        verbatim = self._approvals.verbatim_of(approval)
+        return Proposal(
+            approval=approval,
+            manifest=self._manifest_of(run),
+            verbatim=verbatim,
+            masked=self._masks.of_run(run).json(verbatim),
+            stored_preview=str(json.loads(self._content.load_json(approval.preview))),
         )
-        path = f"{urlsplit(self._base_url).path}/approvals/public/{token}"
-        actions = Actions(f"{path}/approve", f"{path}/reject")
-        return review(view, actions, answers=answers, status=status)
 
-    def _is_engines(self, approval: Approval) -> bool:
-        proposal = canonical(self._approvals.proposal_of(approval))
-        return approval.preview_type == "json" and self._stored_preview(approval) == proposal
-
-    def _stored_preview(self, approval: Approval) -> str:
-        return str(json.loads(self._content.load_json(approval.preview)))
-
-    def _mask(self, approval: Approval) -> Mask:
-        return self._masks.of_run(self._runs.get(approval.run_id))
-
-    def _manifest(self, approval: Approval) -> Manifest | None:
-        sha = self._runs.get(approval.run_id).worker_sha
+    def _manifest_of(self, run: RunRecord) -> Manifest | None:
         try:
-            return self._registry.worker_at(approval.worker_id, sha).loaded.manifest
+            return self._registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
         except ObjectNotFound:
             return None
+
+
+def actions_of(base_url: str, token: str) -> Actions:
+    """Return where the page's forms go, also below a path of a proxy's."""
+    path = f"{urlsplit(base_url).path}/approvals/public/{token}"
+    return Actions(f"{path}/approve", f"{path}/reject")
+
+
+def page_of(
+    proposal: Proposal,
+    link: ReviewLink,
+    actions: Actions,
+    *,
+    answers: Answers = NO_ANSWERS,
+    status: int = 200,
+) -> Page:
+    """Return the page of an open review."""
+    approval = proposal.approval
+    view = ReviewView(
+        label=approval.label,
+        requested_at=approval.requested_at,
+        expires_at=approval.expires_at,
+        preview="" if proposal.is_previewed_by_us else proposal.stored_preview,
+        preview_type=approval.preview_type,
+        fields=proposal.fields,
+        proposal_sha256=approval.proposal_sha256,
+        voter=link.email or "",
+        votes=len(approval.counted),
+        required=approval.required,
+    )
+    return review(view, actions, answers=answers, status=status)
 
 
 def gone(error: ReviewNotFound) -> Page:
@@ -151,26 +189,6 @@ def with_problems(answers: Answers, error: Invalid) -> Answers:
     }
     notice = "" if problems else error.detail
     return replace(answers, problems={**answers.problems, **problems}, notice=notice)
-
-
-def _field(name: str, value: Any, spec: OutputSpec | None, *, is_masked: bool) -> ReviewField:
-    if spec is None:
-        return ReviewField(name, "json", value, is_masked=is_masked)
-    return ReviewField(
-        name,
-        spec.type,
-        value.get("name", "") if spec.is_file and isinstance(value, dict) else value,
-        label=spec.title,
-        help=spec.description or "",
-        choices=[Choice(each.value, each.label) for each in spec.options],
-        is_file=spec.is_file,
-        is_masked=is_masked,
-    )
-
-
-def _is_file(manifest: Manifest | None, name: str) -> bool:
-    spec = manifest.find_output(name) if manifest else None
-    return spec is not None and spec.is_file
 
 
 def _file_in_outline(value: Any) -> Any:

@@ -16,20 +16,29 @@ from handlers.ballots import (
     RejectedView,
     outcome_view,
 )
-from handlers.review_pages import ReviewPages, gone, recorded, with_problems
+from handlers.review_pages import (
+    Proposal,
+    Proposals,
+    actions_of,
+    gone,
+    page_of,
+    recorded,
+    with_problems,
+)
 from lib.bootstrap import Services, lambda_handler
 from lib.errors import FloomError, Invalid, PayloadTooLarge
 from lib.pages.forms import MAX_FORM_BYTES, read_approval, read_rejection
 from lib.pages.forms import MEDIA_TYPE as FORM
 from lib.pages.page import MEDIA_TYPE as PAGE
 from lib.pages.page import Page
-from lib.pages.review_view import Answers
+from lib.pages.review_view import NO_ANSWERS, Answers
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.errors import ReviewNotFound
 from lib.runs.approvals.voters import Voter
 from lib.runs.catalogue import WorkerDisabled
 from lib.runs.lifecycle import MissingConnection, MissingSecret
-from lib.storage.records import Approval, PreviewType, ReviewLink, StoredAnswer
+from lib.storage.approval_records import Approval, PreviewType, ReviewLink
+from lib.storage.records import StoredAnswer
 from lib.web import body as json_body
 from lib.web.access import Access
 from lib.web.audit import AuditActor
@@ -90,7 +99,8 @@ class Review:
     def __init__(self, services: Services) -> None:
         self._links = services.review_links
         self._approvals = services.approvals
-        self._pages = ReviewPages(services)
+        self._proposals = Proposals(services)
+        self._base_url = services.base_url
 
     @operation(
         "openReview",
@@ -164,26 +174,25 @@ class Review:
                 raise
             return _page(gone(error))
         if is_page:
-            return _page(self._pages.show(token, approval, link))
-        return Reply(self._view(approval))
+            return _page(self._page(token, self._proposals.read(approval), link))
+        return Reply(_view(self._proposals.read(approval)))
 
-    def _view(self, approval: Approval) -> ReviewView:
-        return ReviewView(
-            label=approval.label,
-            preview=self._pages.preview_of(approval),
-            preview_type=approval.preview_type,
-            proposed_outputs=self._pages.outputs_of(approval),
-            proposal_sha256=approval.proposal_sha256,
-            expires_at=approval.expires_at,
-            given=len(approval.counted),
-            required=approval.required,
-        )
+    def _page(
+        self,
+        token: str,
+        proposal: Proposal,
+        link: ReviewLink,
+        answers: Answers = NO_ANSWERS,
+        status: int = 200,
+    ) -> Page:
+        actions = actions_of(self._base_url, token)
+        return page_of(proposal, link, actions, answers=answers, status=status)
 
     def _approve(self, token: str, call: _Post, body: ApproveByLink) -> Reply:
         approval, link = self._find(token, call)
         edited = None
         if body.edited_output is not None:
-            edited = self._pages.with_files(approval, body.edited_output)
+            edited = self._proposals.read(approval).with_files(body.edited_output)
         ballot = Ballot(
             voter=self._links.reader_of(link, address=call.client),
             proposal_sha256=body.proposal_sha256,
@@ -219,11 +228,11 @@ class Review:
 
     def _approve_form(self, raw: bytes, opened: _Open) -> Page:
         approval = opened.approval
-        fields = self._pages.fields_of(approval)
-        form = read_approval(raw, fields, approval.proposal_sha256)
+        proposal = self._proposals.read(approval)
+        form = read_approval(raw, proposal.fields, approval.proposal_sha256)
         if not form.can_be_taken:
             return self._again(opened, form.answers, 422 if form.is_current else 409)
-        edited = {**self._approvals.verbatim_of(approval), **form.edits} if form.edits else None
+        edited = {**proposal.verbatim, **form.edits} if form.edits else None
         ballot = Ballot(
             voter=opened.voter, proposal_sha256=approval.proposal_sha256, edited_output=edited
         )
@@ -259,7 +268,7 @@ class Review:
 
     def _again(self, opened: _Open, answers: Answers, status: int) -> Page:
         approval, link = self._links.find(opened.token)  # as it is by now
-        return self._pages.show(opened.token, approval, link, answers=answers, status=status)
+        return self._page(opened.token, self._proposals.read(approval), link, answers, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +283,20 @@ class _Open:
 
 _Post = Call[None, None]
 _AnswerForm = Callable[[_Open], Page]
+
+
+def _view(proposal: Proposal) -> ReviewView:
+    approval = proposal.approval
+    return ReviewView(
+        label=approval.label,
+        preview=proposal.preview,
+        preview_type=approval.preview_type,
+        proposed_outputs=proposal.outputs,
+        proposal_sha256=approval.proposal_sha256,
+        expires_at=approval.expires_at,
+        given=len(approval.counted),
+        required=approval.required,
+    )
 
 
 def _is_form(call: _Post) -> bool:

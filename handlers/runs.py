@@ -151,7 +151,7 @@ class Runs:
             logs_dropped=run.logs_dropped,
             tool_calls=[],
             approvals=[
-                self._approvals.view(approval, run.worker_sha)
+                self._approvals.view(approval)
                 for approval in services.approval_store.list_of_run(run_id)
             ],
             artifacts=[artifact_view(artifact) for artifact in artifacts],

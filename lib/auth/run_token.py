@@ -7,44 +7,21 @@ and the next claim puts another in its place: a token is as good as its fence.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
-import secrets
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from lib.auth.credentials import RUN_TOKEN_PREFIX
 from lib.auth.principal import Principal, Role
+from lib.auth.secret_token import SecretToken, find_named, mint_for
 from lib.errors import NotFound, Unauthenticated
-from lib.ids import ULID_PATTERN
 from lib.storage.records import RunRecord, RunStatus
 
-SECRET_BYTES: Final = 32
 _RUN_PREFIX: Final = "run_"
-_TOKEN: Final = re.compile(
-    rf"{RUN_TOKEN_PREFIX}(?P<ulid>{ULID_PATTERN})_[A-Za-z0-9_-]{{43}}".encode()
-)
 
 
-@dataclass(frozen=True, slots=True)
-class RunToken:
-    """A fresh token.
-
-    Attributes:
-        value: For the run's environment, and for nothing else.
-        sha256: For the run's record, hex.
-    """
-
-    value: str = field(repr=False)
-    sha256: str
-
-
-def mint(run_id: str) -> RunToken:
-    """Return a new token of a run: its id without the prefix, and 32 random bytes."""
-    ulid = run_id.removeprefix(_RUN_PREFIX)
-    value = f"{RUN_TOKEN_PREFIX}{ulid}_{secrets.token_urlsafe(SECRET_BYTES)}"
-    return RunToken(value, _digest(value.encode()))
+def mint(run_id: str) -> SecretToken:
+    """Return a new token of a run, for the run's environment and nothing else."""
+    return mint_for(RUN_TOKEN_PREFIX, run_id)
 
 
 class RunLookup(Protocol):
@@ -72,13 +49,13 @@ class RunTokens:
             Unauthenticated: it is none, or the run is not running, or has been
                 claimed again since.
         """
-        match = _TOKEN.fullmatch(presented)
-        if match is None:
+        named = find_named(RUN_TOKEN_PREFIX, presented)
+        if named is None:
             raise _refusal()
-        run = self._find(_RUN_PREFIX + match["ulid"].decode())
+        run = self._find(_RUN_PREFIX + named.ulid)
         if run is None or run.status is not RunStatus.RUNNING or run.token_sha256 is None:
             raise _refusal()
-        if not hmac.compare_digest(_digest(presented), run.token_sha256):
+        if not hmac.compare_digest(named.sha256, run.token_sha256):
             raise _refusal()
         return Principal(run.id, Role.MEMBER, "run_token")
 
@@ -87,10 +64,6 @@ class RunTokens:
             return self._runs.get(run_id)
         except NotFound:
             return None
-
-
-def _digest(token: bytes) -> str:
-    return hashlib.sha256(token).hexdigest()
 
 
 def _refusal() -> Unauthenticated:

@@ -10,10 +10,14 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
+
+from lib.ids import ULID_PATTERN
 
 SECRET_BYTES: Final = 32
-_SECRET: Final = re.compile(rb"[A-Za-z0-9_-]{43}")  # base64url of them
+_RANDOM: Final = "[A-Za-z0-9_-]{43}"  # base64url of them
+_SECRET: Final = re.compile(_RANDOM.encode())
+_NAMED: Final = re.compile(f"(?P<ulid>{ULID_PATTERN})_{_RANDOM}".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,30 @@ def find_digest(prefix: str, presented: bytes) -> str | None:
     """Return what a token of this prefix would be stored as; None if it is none."""
     is_one = presented.startswith(prefix.encode()) and _SECRET.fullmatch(presented[len(prefix) :])
     return hashlib.sha256(presented).hexdigest() if is_one else None
+
+
+class NamedDigest(NamedTuple):
+    """A token that says what it is of: `<prefix><ulid>_<secret>`.
+
+    Attributes:
+        ulid: Of the thing's id. Its record holds the hash, so no index is needed.
+        sha256: What the token would be stored as, hex.
+    """
+
+    ulid: str
+    sha256: str
+
+
+def mint_for(prefix: str, thing_id: str) -> SecretToken:
+    """Return a new token that names the thing it is of, by the ULID of its id."""
+    return mint(f"{prefix}{thing_id.rpartition('_')[2]}_")
+
+
+def find_named(prefix: str, presented: bytes) -> NamedDigest | None:
+    """Return what a token says and would be stored as; None if it is none of this prefix."""
+    if not presented.startswith(prefix.encode()):
+        return None
+    match = _NAMED.fullmatch(presented[len(prefix) :])
+    if match is None:
+        return None
+    return NamedDigest(match["ulid"].decode(), hashlib.sha256(presented).hexdigest())

@@ -43,18 +43,12 @@ class Users:
 
     def find_user_id(self, email: str) -> str | None:
         """Return the account of an address, any case, if there is one."""
-        try:
-            user = self._store.find_user(normal_address(email))
-        except BadAddress:
-            return None
+        user = self._find(email)
         return user.id if user else None
 
     def is_disabled(self, email: str) -> bool:
         """Return whether the account of an address was disabled; False without one."""
-        try:
-            user = self._store.find_user(normal_address(email))
-        except BadAddress:
-            return False
+        user = self._find(email)
         return user is not None and user.disabled
 
     def end_sessions(self, user_id: str) -> None:
@@ -65,3 +59,9 @@ class Users:
         if user_id != LOCAL_USER_ID:
             self._store.get_user(user_id)
         self._store.delete_sessions(user_id)
+
+    def _find(self, email: str) -> User | None:
+        try:
+            return self._store.find_user(normal_address(email))
+        except BadAddress:
+            return None

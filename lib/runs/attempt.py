@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from lib.auth.run_token import RunToken
+from lib.auth.secret_token import SecretToken
 from lib.clock import Clock
 from lib.environments.environment import Environment
 from lib.environments.recipe import InstallCancelled
@@ -83,7 +83,7 @@ class Attempt:
         run: RunRecord,
         collaborators: Collaborators,
         *,
-        token: RunToken | None = None,
+        token: SecretToken | None = None,
         adopted: LiveRun | None = None,
         mask: Mask = NO_MASK,
     ) -> None:

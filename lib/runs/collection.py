@@ -24,16 +24,10 @@ from lib.runs.preparation import OUT_FOLDER, AttemptFolder
 from lib.runs.result_file import Decision
 from lib.sandbox.port import Sandbox
 from lib.secrets.mask import Mask
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.content import ContentStore
 from lib.storage.ports import LogStore
-from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
-    Artifact,
-    LogLine,
-    RunError,
-    RunRecord,
-)
+from lib.storage.records import Artifact, LogLine, RunError, RunRecord
 
 MAX_ARTIFACTS: Final = 1_000
 
@@ -103,20 +97,25 @@ class Collection:
         outputs = self._content.store_json(canonical(values), sealed=True)  # often the proposal
         payload = values if decision.preview_payload is None else decision.preview_payload
         shown = _shown_decision(decision, payload, mask)
-        label = shown.label or policy.label or manifest.title
-        approval = self._approval(run, policy, label, shown, canonical(payload))
+        approval = self._approval(run, manifest, policy, shown, canonical(payload))
         return state.Proposed(run.fence, approval, outputs, left)
 
     def _approval(
-        self, run: RunRecord, policy: Approvals, label: str, shown: Decision, proposal: str
+        self,
+        run: RunRecord,
+        manifest: Manifest,
+        policy: Approvals,
+        shown: Decision,
+        proposal: str,
     ) -> Approval:
         now = self._clock.now()
         return Approval(
             id=self._ids.new("apr"),
             run_id=run.id,
             worker_id=run.worker_id,
+            worker_title=manifest.title,
             status=ApprovalStatus.PENDING,
-            label=label,
+            label=shown.label or policy.label or manifest.title,
             preview=self._content.store_json(json.dumps(shown.preview), sealed=True),
             preview_type=shown.preview_type,
             proposal=self._content.store_json(proposal, sealed=True),

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
-from lib.auth.run_token import RunToken, mint
+from lib.auth.run_token import mint
+from lib.auth.secret_token import SecretToken
 from lib.clock import Clock
 from lib.log import event
 from lib.runs import state
@@ -37,7 +38,7 @@ class MakeAttempt(Protocol):
         self,
         run: RunRecord,
         *,
-        token: RunToken | None = None,
+        token: SecretToken | None = None,
         adopted: LiveRun | None = None,
         mask: Mask = NO_MASK,
     ) -> Attempt:
@@ -177,13 +178,13 @@ class Executor:
     def _never_started(self, fence: int, run: RunRecord) -> RunChange:
         return state.transition(run, state.NeverStarted(fence), self._clock.now())
 
-    def _claim(self) -> list[tuple[RunRecord, RunToken]]:
+    def _claim(self) -> list[tuple[RunRecord, SecretToken]]:
         """Claim as many runs as there is room for, each with a token of its own."""
         with self._lock:
             free = self._max_runs - len(self._attempts)
         if free <= 0:
             return []
-        tokens: dict[str | None, RunToken] = {}
+        tokens: dict[str | None, SecretToken] = {}
         report = self._find_report()  # not in the store's transaction: it may start a process
 
         def start(run: RunRecord) -> RunChange:
@@ -201,7 +202,7 @@ class Executor:
         except SandboxUnavailable:
             return SandboxReport()
 
-    def _started(self, run: RunRecord, token: RunToken, report: SandboxReport) -> RunChange:
+    def _started(self, run: RunRecord, token: SecretToken, report: SandboxReport) -> RunChange:
         now = self._clock.now()
         claim = state.Started(
             owner=self._owner,

@@ -23,19 +23,10 @@ from lib.runs.collection import canonical
 from lib.runs.inputs import FileInputs, resolve_inputs
 from lib.runs.key_use import KeyUse
 from lib.runs.signals import Bell, RunSignals
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.content import ContentStore
 from lib.storage.ports import ApprovalStore, Creation, RunStore, UploadNotFound, UploadStore
-from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
-    Phase,
-    Ruling,
-    RunChange,
-    RunPolicy,
-    RunRecord,
-    RunStatus,
-    Trigger,
-)
+from lib.storage.records import Phase, Ruling, RunChange, RunPolicy, RunRecord, RunStatus, Trigger
 from lib.workspace.errors import ObjectNotFound
 from lib.workspace.registry import Registry, Worker
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lib.runs.folder import MissingFile, UnsafePath, WorkFolder
-from lib.storage.records import PreviewType
+from lib.storage.approval_records import PreviewType
 
 MAX_DEPTH: Final = 200  # the serialiser of our answers stops at 255
 RESULT_FILE: Final = "result.json"

@@ -25,9 +25,9 @@ from typing import Any, Final, assert_never
 
 from lib.clock import rfc3339
 from lib.errors import Conflict
+from lib.storage.approval_records import Approval
 from lib.storage.ports import StaleFence
 from lib.storage.records import (
-    Approval,
     Artifact,
     RunChange,
     RunError,
@@ -35,9 +35,9 @@ from lib.storage.records import (
     RunRecord,
     RunStatus,
     SandboxReport,
-    Stored,
     Wait,
 )
+from lib.storage.stored import Stored
 
 MAX_RETRY_DELAY_SECONDS: Final = 24 * 3600
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lib.errors import Unavailable
+from lib.secrets.box import Boxes, Damaged
 from lib.secrets.keys import Key
 from lib.storage.records import SealedValue
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-NONCE_BYTES: Final = 12  # 96 bits, NIST SP 800-38D; random: 2^32 records a key are safe
 _FORM: Final = "floom secret 1"
 
 
@@ -33,6 +28,7 @@ class Cipher:
 
     def __init__(self, key: Key, *, workspace_id: str) -> None:
         self._key = key
+        self._boxes = Boxes(key, "secret values")
         self._workspace_id = workspace_id
 
     @property
@@ -42,8 +38,7 @@ class Cipher:
 
     def seal(self, name: str, value: str) -> SealedValue:
         """Return the record of a value; another one each time."""
-        nonce = os.urandom(NONCE_BYTES)
-        box = self._aead.encrypt(nonce, value.encode(), self._bound_to(name))
+        nonce, box = self._boxes.make(value.encode(), bound_to=self._bound_to(name))
         return SealedValue(self.key_id, nonce, box)
 
     def open(self, name: str, sealed: SealedValue) -> str:
@@ -52,22 +47,13 @@ class Cipher:
         Raises:
             SecretUnreadable: a bit of it, its name, its workspace or its key is another.
         """
-        from cryptography.exceptions import InvalidTag
-
         try:
-            data = self._aead.decrypt(sealed.nonce, sealed.box, self._bound_to(name))
-        except (InvalidTag, ValueError):  # ValueError: a nonce of another length
+            data = self._boxes.open(sealed.nonce, sealed.box, bound_to=self._bound_to(name))
+        except Damaged:
             raise SecretUnreadable(
                 f"Secret {name} cannot be decrypted: its record is damaged. Store it again."
             ) from None
         return data.decode()
-
-    @functools.cached_property
-    def _aead(self) -> AESGCM:
-        # Imported with the first value: 12 to 25 ms that a server without secrets does not pay.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        return AESGCM(self._key.derive("secret values"))
 
     def _bound_to(self, name: str) -> bytes:
         """Return the associated data; JSON, so that no two pairs have the same."""

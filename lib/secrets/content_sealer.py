@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from lib.secrets.cipher import NONCE_BYTES, SecretUnreadable
+from lib.secrets.box import NONCE_BYTES, Boxes, Damaged
+from lib.secrets.cipher import SecretUnreadable
 from lib.secrets.keys import Key
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _FORM: Final = "floom content 1"
 
@@ -33,23 +29,23 @@ class ContentSealer:
     def __init__(
         self, key: Key, *, workspace_id: str, before_first: Callable[[], None] = lambda: None
     ) -> None:
-        self._root = key
-        self._associated = json.dumps([_FORM, workspace_id]).encode()
+        self._key = key
+        self._boxes = Boxes(key, "sealed content")
+        self._bound_to = json.dumps([_FORM, workspace_id]).encode()
         self._before_first = before_first
         self._is_in_use = False
 
     @property
     def key_id(self) -> str:
         """Id of the key, as each sealed value names it."""
-        return self._root.id
+        return self._key.id
 
     def seal(self, data: bytes) -> bytes:
         """Return a box of `data`; another one each time."""
         if not self._is_in_use:  # two threads at once may both do it
             self._before_first()
             self._is_in_use = True
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, data, self._associated)
+        return b"".join(self._boxes.make(data, bound_to=self._bound_to))
 
     def open(self, box: bytes, *, key_id: str) -> bytes:
         """Return what is in a box.
@@ -57,24 +53,16 @@ class ContentSealer:
         Raises:
             SecretUnreadable: it is damaged, or of another key or workspace.
         """
-        from cryptography.exceptions import InvalidTag
-
         if key_id != self.key_id:
             raise SecretUnreadable(
                 f"A value of this run was sealed with the key {key_id}, and the server has the key "
                 f"{self.key_id}: start it with the other one, or start the work anew."
             )
+        nonce, sealed = box[:NONCE_BYTES], box[NONCE_BYTES:]
         try:
-            return self._aead.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], self._associated)
-        except (InvalidTag, ValueError):  # ValueError: too short to have a nonce
+            return self._boxes.open(nonce, sealed, bound_to=self._bound_to)
+        except Damaged:
             raise SecretUnreadable(
                 "A value of this run cannot be decrypted: its record is damaged. Restore the data "
                 "folder from a backup, or start the work anew."
             ) from None
-
-    @functools.cached_property
-    def _aead(self) -> AESGCM:
-        # Imported with the first value, as for secrets.
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        return AESGCM(self._root.derive("sealed content"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lib.storage.records import Feedback, RunChange, RunRecord, Stored
+from lib.storage.records import Feedback, RunChange, RunRecord
+from lib.storage.stored import Stored
 
 RUN_ITEM = "run"
 

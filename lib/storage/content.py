@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, cast
 
 from lib.storage.keys import content_key
 from lib.storage.ports import BlobStore, PreconditionFailed, Sealer, StoreUnavailable
-from lib.storage.records import MAX_INLINE_BYTES, Stored
+from lib.storage.stored import MAX_INLINE_BYTES, Stored
 
 CHUNK_BYTES: Final = 1024 * 1024
 _FOLDER: Final = "sha256/"  # of every content_key

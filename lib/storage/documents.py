@@ -15,9 +15,9 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from lib.clock import from_milliseconds, rfc3339, to_milliseconds
+from lib.storage.approval_records import Approval
 from lib.storage.audit_records import AuditEntry
 from lib.storage.records import (
-    Approval,
     Artifact,
     Feedback,
     LogLine,

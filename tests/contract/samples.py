@@ -13,9 +13,8 @@ from lib.ids import Ids
 from lib.manifest.policies import Concurrency, Limits, Retry
 from lib.role import Role
 from lib.storage.account_records import AccessToken, LinkPurpose, LinkUse, SignInLink
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
     Artifact,
     Feedback,
     IdempotencyClaim,
@@ -26,13 +25,13 @@ from lib.storage.records import (
     RunPolicy,
     RunRecord,
     RunStatus,
-    Stored,
     StoredAnswer,
     Trigger,
     TriggerType,
     Upload,
     Wait,
 )
+from lib.storage.stored import Stored
 
 START = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 SMALL = Stored(15, text='{"who":"world"}')

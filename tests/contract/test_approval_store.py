@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from lib.clock import to_milliseconds
+from lib.storage.approval_records import Approval, ApprovalQuery, ApprovalStatus
 from lib.storage.ports import (
     ApprovalNotFound,
     ApprovalStore,
@@ -21,9 +22,7 @@ from lib.storage.ports import (
     Verdict,
 )
 from lib.storage.records import (
-    Approval,
-    ApprovalQuery,
-    ApprovalStatus,
+    IdempotencyClaim,
     Ruling,
     RunChange,
     RunEvent,
@@ -69,6 +68,15 @@ def approving(
         ended = replace(run, status=RunStatus.COMPLETED, finished_at=samples.now, event_count=2)
         event = RunEvent(2, samples.now, "status", {"status": "completed"})
         return Ruling(RunChange(ended, (event,), approval=decided, follow_up=follow_up))
+
+    return judge
+
+
+def settling(samples: Samples, claim: IdempotencyClaim) -> Callable[[RunRecord, Approval], Ruling]:
+    """Return a judge who approves, and settles a claim with it."""
+
+    def judge(run: RunRecord, approval: Approval) -> Ruling:
+        return replace(approving(samples)(run, approval), claim=claim)
 
     return judge
 
@@ -171,9 +179,7 @@ class TestKeys:
     ) -> None:
         approval, key, claim = waiting(), ClaimKey("k", "d"), samples.claim()
 
-        def judge(run: RunRecord, approval: Approval) -> Ruling:
-            return replace(approving(samples)(run, approval), claim=claim)
-
+        judge = settling(samples, claim)
         assert approvals.decide(approval.id, judge, now=samples.now, key=key).replayed is None
         again = approvals.decide(approval.id, judge, now=samples.now, key=key)
 
@@ -189,8 +195,7 @@ class TestKeys:
     ) -> None:
         approval, key, claim = waiting(), ClaimKey("k", "d"), samples.claim()
 
-        def judge(run: RunRecord, approval: Approval) -> Ruling:
-            return replace(approving(samples)(run, approval), claim=claim)
+        judge = settling(samples, claim)
 
         def decide(_: int) -> Verdict:
             return approvals.decide(approval.id, judge, now=samples.now, key=key)

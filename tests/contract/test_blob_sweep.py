@@ -9,7 +9,8 @@ import pytest
 from lib.runs.blob_sweep import BLOB_GRACE, PAGE, BlobSweep
 from lib.storage.content import ContentStore
 from lib.storage.ports import StoreUnavailable
-from lib.storage.records import RunChange, RunRecord, Stored
+from lib.storage.records import RunChange, RunRecord
+from lib.storage.stored import Stored
 from tests.contract.fused import Fuse
 from tests.contract.samples import Samples
 from tests.contract.stores import Stores

@@ -18,7 +18,8 @@ from hypothesis.stateful import (
 )
 
 from lib.errors import FloomError
-from lib.storage.records import Feedback, RunStatus, Stored
+from lib.storage.records import Feedback, RunStatus
+from lib.storage.stored import Stored
 from tests.contract.samples import Samples, ending
 from tests.contract.stores import BACKENDS, Stores, open_stores
 

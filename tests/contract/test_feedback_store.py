@@ -17,7 +17,8 @@ from lib.storage.ports import (
     RunNotFound,
     RunStore,
 )
-from lib.storage.records import Feedback, IdempotencyClaim, Stored, StoredAnswer
+from lib.storage.records import Feedback, IdempotencyClaim, StoredAnswer
+from lib.storage.stored import Stored
 from tests.contract.samples import Samples, ending, starting
 from tests.contract.threads import MANY, together
 

@@ -14,10 +14,10 @@ import pytest
 from lib.clock import SystemClock
 from lib.secrets.keys import KeyFolder
 from lib.secrets.store import open_secrets
+from lib.storage.approval_records import Approval
 from lib.storage.content import ContentStore
 from lib.storage.documents import APPROVALS
 from lib.storage.files import FileBlobStore
-from lib.storage.records import Approval
 from lib.storage.sqlite import SqliteDatabase, SqliteSealedSecretStore
 from tests.e2e.server import ServerProcess
 from tests.e2e.test_secrets import OTHER_KEY, files_with, put, refused_start

@@ -15,7 +15,7 @@ from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.clock import rfc3339
 from lib.runs import state
-from lib.storage.records import Stored
+from lib.storage.stored import Stored
 from lib.web.app import App, create_app
 from lib.web.inert import Inert
 from lib.web.openapi import build

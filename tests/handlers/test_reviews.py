@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from falcon import testing
@@ -16,13 +14,14 @@ from handlers import approvals, reviews
 from lib.auth.authenticator import Authenticator
 from lib.auth.principal import Role
 from lib.runs.approvals.voters import Voter
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.audit_records import AuditQuery
-from lib.storage.records import Approval, ApprovalStatus, RunQuery
+from lib.storage.records import RunQuery
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown
+from tests.handlers.calling import Call, calling
 from tests.lib.runs.world import World, open_world
 
-Call = Callable[..., testing.Result]
 SECRET_VALUE = "hunter2-hunter2"
 OUTPUTS = """
 exec:
@@ -58,20 +57,7 @@ def call(world: World) -> Call:
         audit=world.audit,
     )
 
-    def call(method: str, path: str, body: Any = None, form: Any = None, **headers: str):
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        if body is not None:
-            given["content-type"] = "application/json"
-        if form is not None:
-            given["content-type"] = "application/x-www-form-urlencoded"
-        text = (
-            urlencode(form) if form is not None else json.dumps(body) if body is not None else None
-        )
-        return testing.simulate_request(
-            app, method, path, host="localhost", headers=given, body=text, remote_addr="192.0.2.1"
-        )
-
-    return call
+    return calling(app)
 
 
 def proposed(world: World, policy: str = "required: true, label: Send it?") -> Approval:

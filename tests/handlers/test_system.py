@@ -16,7 +16,8 @@ from lib.metrics import MEDIA_TYPE
 from lib.runs import state
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
-from lib.storage.records import RunError, SandboxReport, Stored
+from lib.storage.records import RunError, SandboxReport
+from lib.storage.stored import Stored
 from lib.version import VERSION
 from lib.web.app import create_app
 from lib.web.shutdown import Shutdown

@@ -18,7 +18,8 @@ from lib.auth.principal import Role
 from lib.bootstrap import Services
 from lib.ids import RESERVED_WORKER_IDS, is_worker_id
 from lib.runs import state
-from lib.storage.records import RunQuery, RunStatus, SandboxReport, Stored, WorkerSettings
+from lib.storage.records import RunQuery, RunStatus, SandboxReport, WorkerSettings
+from lib.storage.stored import Stored
 from lib.web.app import create_app
 from lib.web.inert import Inert
 from lib.web.shutdown import Shutdown

@@ -11,7 +11,8 @@ import pytest
 
 from lib.overview import MAX_PER_SCHEDULE, MAX_SCHEDULED, RECENT_RUNS
 from lib.runs import state
-from lib.storage.records import RunError, RunRecord, SandboxReport, Stored, WorkerSettings
+from lib.storage.records import RunError, RunRecord, SandboxReport, WorkerSettings
+from lib.storage.stored import Stored
 from tests.lib.runs.samples import approval
 from tests.lib.runs.world import World, open_world
 

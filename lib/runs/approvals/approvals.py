@@ -32,17 +32,10 @@ from lib.runs.approvals.rulings import (
 from lib.runs.approvals.voters import People, check_has_not_voted, starter_of, with_address
 from lib.runs.collection import canonical
 from lib.runs.masks import Masks
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.content import ContentStore
 from lib.storage.ports import ApprovalStore, ClaimKey, RunStore
-from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
-    Ruling,
-    RunChange,
-    RunError,
-    RunRecord,
-    StoredAnswer,
-)
+from lib.storage.records import Ruling, RunChange, RunError, RunRecord, StoredAnswer
 
 
 class Approvals:

@@ -15,8 +15,9 @@ from lib.runs.approvals.docket import Docket
 from lib.runs.approvals.follow_ups import FollowUps
 from lib.runs.approvals.rulings import Decide, approved, refused, vote_of, with_vote
 from lib.runs.approvals.voters import Voter
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.ports import ApprovalNotFound, ApprovalStore, RunStore, StoreUnavailable
-from lib.storage.records import Approval, ApprovalStatus, Ruling, RunChange, RunError, RunRecord
+from lib.storage.records import Ruling, RunChange, RunError, RunRecord
 
 SYSTEM_VOTER: Final = "system:expiry"
 BATCH: Final = 100

@@ -15,8 +15,10 @@ from lib.runs.catalogue import Catalogue, WorkerBroken
 from lib.runs.collection import canonical
 from lib.runs.inputs import STAMPED
 from lib.runs.lifecycle import require_nothing_missing
+from lib.storage.approval_records import Approval
 from lib.storage.content import ContentStore
-from lib.storage.records import Approval, Phase, RunChange, RunRecord, RunStatus, Stored, Trigger
+from lib.storage.records import Phase, RunChange, RunRecord, RunStatus, Trigger
+from lib.storage.stored import Stored
 from lib.workspace.errors import ObjectNotFound
 
 

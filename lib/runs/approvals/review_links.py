@@ -12,17 +12,16 @@ whose word is known to be their own.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import re
-import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from lib.auth.email_address import normal_address
+from lib.auth.secret_token import find_named, mint_for
 from lib.clock import Clock
 from lib.errors import Forbidden, Invalid, Unavailable
-from lib.ids import ULID_PATTERN, Ids
+from lib.ids import Ids
 from lib.manifest.policies import Approvals as Policy
 from lib.runs.approvals.docket import Docket
 from lib.runs.approvals.errors import ApprovalConflict, NotAVoter, ReviewNotFound, no_review
@@ -35,14 +34,13 @@ from lib.runs.approvals.voters import (
     starter_of,
     with_address,
 )
+from lib.storage.approval_records import Approval, ReviewLink
 from lib.storage.ports import ApprovalNotFound, ApprovalStore, RunStore
-from lib.storage.records import Approval, ReviewLink, Ruling, RunChange, RunRecord
+from lib.storage.records import Ruling, RunChange, RunRecord
 
 MAX_LINKS: Final = 50  # of one approval; they live on its record
-SECRET_BYTES: Final = 32
 TOKEN_PREFIX: Final = "rvw_"  # noqa: S105  a prefix, not a token
 _ID_PREFIX: Final = "apr_"
-_TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}(?P<ulid>{ULID_PATTERN})_[A-Za-z0-9_-]{{43}}")
 
 
 class ReviewLinkNotFound(ReviewNotFound):
@@ -102,6 +100,7 @@ class ReviewLinks:
             can_mail: Whether a link that its maker may not see reaches its reader.
 
         Raises:
+            BadAddress: the address is none.
             ApprovalNotFound: there is no such approval.
             ApprovalConflict: it waits no more, that address has voted, or there
                 are too many links.
@@ -110,13 +109,12 @@ class ReviewLinks:
             Invalid: one without an address cannot be made for this worker.
             MailNotConfigured: it could only be mailed.
         """
-        token = f"{TOKEN_PREFIX}{approval_id.removeprefix(_ID_PREFIX)}_" + secrets.token_urlsafe(
-            SECRET_BYTES
-        )
+        email = None if email is None else normal_address(email)
+        token = mint_for(TOKEN_PREFIX, approval_id)
         now = self._clock.now()
         link = ReviewLink(
             id=self._ids.new("lnk"),
-            token_sha256=_digest(token),
+            token_sha256=token.sha256,
             email=email,
             created_by=maker.id,
             created_at=now,
@@ -144,7 +142,7 @@ class ReviewLinks:
             return Ruling(RunChange(run, approval=added))
 
         self._docket.decide(approval_id, judge, now=now)
-        return NewLink(link, token, is_shown)
+        return NewLink(link, token.value, is_shown)
 
     def revoke(self, approval_id: str, link_id: str, *, maker: Voter) -> None:
         """Make a link good for nothing; a vote that it carried stays.
@@ -176,16 +174,15 @@ class ReviewLinks:
         Raises:
             ReviewNotFound: unknown, used, revoked, expired or decided, all alike.
         """
-        match = _TOKEN.fullmatch(token)
-        if match is None:
+        named = find_named(TOKEN_PREFIX, token.encode(errors="replace"))
+        if named is None:
             raise no_review()
         try:
-            approval = self._store.get(_ID_PREFIX + match["ulid"])
+            approval = self._store.get(_ID_PREFIX + named.ulid)
         except ApprovalNotFound:
             raise no_review() from None
-        digest = _digest(token)
         for link in approval.links:
-            if hmac.compare_digest(link.token_sha256, digest):
+            if hmac.compare_digest(link.token_sha256, named.sha256):
                 return self._open(approval, link)
         raise no_review()
 
@@ -275,7 +272,3 @@ def _may_decide_alone(run: RunRecord, maker: Voter, starter: frozenset[str]) -> 
 
 def _revoked(link: ReviewLink, now: datetime) -> ReviewLink:
     return link if link.revoked_at is not None else replace(link, revoked_at=now)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -13,16 +13,8 @@ from lib.runs import state
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.errors import ApprovalChanged, ApprovalConflict, no_review
 from lib.runs.approvals.voters import check_may_vote
-from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
-    ReviewLink,
-    RunChange,
-    RunError,
-    RunRecord,
-    Vote,
-    VoteDecision,
-)
+from lib.storage.approval_records import Approval, ApprovalStatus, ReviewLink, Vote, VoteDecision
+from lib.storage.records import RunChange, RunError, RunRecord
 
 Decide = Callable[[RunRecord, Approval], RunChange]
 """What becomes of a run and its approval, as they are when the vote is written."""

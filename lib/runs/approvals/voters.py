@@ -17,7 +17,8 @@ from typing import Final, Protocol
 from lib.auth.principal import LOCAL_USER_ID
 from lib.manifest.policies import Approvals
 from lib.runs.approvals.errors import ApprovalConflict, NotAVoter
-from lib.storage.records import Approval, RunRecord, VoteMethod
+from lib.storage.approval_records import Approval, VoteMethod
+from lib.storage.records import RunRecord
 
 _KELVIN: Final = "\u212a"  # the one other character whose lower case is in ASCII
 

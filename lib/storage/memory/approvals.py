@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from lib.storage.approval_records import Approval, ApprovalQuery
 from lib.storage.memory.runs import MemoryRunStore
 from lib.storage.ports import ApprovalNotFound, ClaimKey, Judge, Page, Verdict
-from lib.storage.records import Approval, ApprovalQuery
 
 
 class MemoryApprovalStore:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from lib.storage.approval_records import Approval
 from lib.storage.blob_names import (
     RUN_ITEM,
     named_by_belongings,
@@ -29,7 +30,6 @@ from lib.storage.ports import (
     RunNotFound,
 )
 from lib.storage.records import (
-    Approval,
     Artifact,
     IdempotencyClaim,
     Lease,

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from lib.errors import NotFound
+from lib.storage.approval_records import Approval, ApprovalQuery
 from lib.storage.ports.pages import Page
-from lib.storage.records import Approval, ApprovalQuery, Ruling, RunChange, RunRecord, StoredAnswer
+from lib.storage.records import Ruling, RunChange, RunRecord, StoredAnswer
 
 
 class ApprovalNotFound(NotFound):

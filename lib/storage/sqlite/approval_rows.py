@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from lib.clock import to_milliseconds
+from lib.storage.approval_records import Approval
 from lib.storage.documents import APPROVALS
 from lib.storage.ports import ApprovalNotFound
-from lib.storage.records import Approval
 
 LOAD = "SELECT document FROM approvals WHERE id = ?"
 _PUT = """

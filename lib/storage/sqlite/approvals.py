@@ -6,9 +6,9 @@ import sqlite3
 from datetime import datetime
 
 from lib.clock import to_milliseconds
+from lib.storage.approval_records import Approval, ApprovalQuery
 from lib.storage.documents import APPROVALS
 from lib.storage.ports import ClaimKey, Judge, Page, Verdict
-from lib.storage.records import Approval, ApprovalQuery
 from lib.storage.sqlite import approval_rows, changes, claims, run_rows
 from lib.storage.sqlite.runs import SqliteRunStore
 

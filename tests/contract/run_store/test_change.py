@@ -6,15 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from lib.storage.approval_records import ApprovalStatus
 from lib.storage.ports import ApprovalStore, RunNotFound, RunStore, StaleFence
-from lib.storage.records import (
-    ApprovalStatus,
-    RunChange,
-    RunEvent,
-    RunRecord,
-    RunStatus,
-    Stored,
-)
+from lib.storage.records import RunChange, RunEvent, RunRecord, RunStatus
+from lib.storage.stored import Stored
 from tests.contract.samples import Samples, changed, ending, starting
 from tests.contract.threads import MANY, together
 

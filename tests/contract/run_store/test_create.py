@@ -15,16 +15,8 @@ from lib.storage.ports import (
     RunNotFound,
     RunStore,
 )
-from lib.storage.records import (
-    Phase,
-    RunError,
-    RunQuery,
-    RunStatus,
-    SandboxReport,
-    Stored,
-    Trigger,
-    Wait,
-)
+from lib.storage.records import Phase, RunError, RunQuery, RunStatus, SandboxReport, Trigger, Wait
+from lib.storage.stored import Stored
 from tests.contract.samples import Samples, ending, starting
 from tests.contract.threads import together
 

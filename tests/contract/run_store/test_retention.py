@@ -17,14 +17,8 @@ from lib.storage.ports import (
     UploadNotFound,
     UploadStore,
 )
-from lib.storage.records import (
-    IdempotencyClaim,
-    RunChange,
-    RunQuery,
-    RunStatus,
-    Stored,
-    StoredAnswer,
-)
+from lib.storage.records import IdempotencyClaim, RunChange, RunQuery, RunStatus, StoredAnswer
+from lib.storage.stored import Stored
 from tests.contract.samples import Samples, ending, starting
 from tests.contract.threads import together
 

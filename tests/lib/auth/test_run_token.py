@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from lib.auth.authenticator import Authenticator
 from lib.auth.credentials import RUN_TOKEN_PREFIX, Credentials, bearer_token
 from lib.auth.principal import Role
-from lib.auth.run_token import RunToken, RunTokens, mint
+from lib.auth.run_token import RunTokens, mint
+from lib.auth.secret_token import SecretToken
 from lib.errors import Unauthenticated
 from lib.runs import state
 from lib.storage.memory import MemoryRunStore
@@ -30,12 +31,12 @@ class Runs:
         self.store = MemoryRunStore()
         self.tokens = RunTokens(self.store)
 
-    def started(self) -> tuple[RunRecord, RunToken]:
+    def started(self) -> tuple[RunRecord, SecretToken]:
         change = self.samples.new()
         self.store.create(change)
         return self.claim(change.run.id)
 
-    def claim(self, run_id: str) -> tuple[RunRecord, RunToken]:
+    def claim(self, run_id: str) -> tuple[RunRecord, SecretToken]:
         token = mint(run_id)
         until = self.samples.now + timedelta(seconds=30)
         started = state.Started("srv", until, "local", SandboxReport(), token.sha256)

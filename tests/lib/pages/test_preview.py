@@ -222,6 +222,6 @@ def test_nothing_of_an_email_is_lost(text: str) -> None:
 def test_every_type_of_a_worker_is_known() -> None:
     from typing import get_args
 
-    from lib.storage.records import PreviewType
+    from lib.storage.approval_records import PreviewType
 
     assert set(module._BY_TYPE) == set(get_args(PreviewType))

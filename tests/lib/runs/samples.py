@@ -5,16 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from lib.manifest.policies import Approvals, Concurrency, Limits, Retry
-from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
-    Artifact,
-    RunPolicy,
-    RunRecord,
-    RunStatus,
-    Stored,
-    Trigger,
-)
+from lib.storage.approval_records import Approval, ApprovalStatus
+from lib.storage.records import Artifact, RunPolicy, RunRecord, RunStatus, Trigger
+from lib.storage.stored import Stored
 
 SHA = "a" * 40
 

@@ -15,15 +15,8 @@ from lib.runs.event_stream import Position, StreamItem
 from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import ReplayConflict, StartRequest
 from lib.storage.ports import ConcurrencyReached
-from lib.storage.records import (
-    RunChange,
-    RunEvent,
-    RunRecord,
-    RunStatus,
-    Stored,
-    StoredAnswer,
-    Trigger,
-)
+from lib.storage.records import RunChange, RunEvent, RunRecord, RunStatus, StoredAnswer, Trigger
+from lib.storage.stored import Stored
 from tests.lib.runs.fake_sandbox import GOOD, leave_exit, leave_mark, stay
 from tests.lib.runs.test_event_stream import Story
 from tests.lib.runs.world import OWNER, World

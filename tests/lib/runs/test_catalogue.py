@@ -8,7 +8,8 @@ import pytest
 
 from lib.runs import state
 from lib.runs.catalogue import WorkerBroken, WorkerDisabled
-from lib.storage.records import RunError, Stored, WorkerSettings
+from lib.storage.records import RunError, WorkerSettings
+from lib.storage.stored import Stored
 from lib.workspace.worker_source import WorkerNotFound
 from lib.workspace.workspace import Put
 from tests.lib.runs.world import AUTHOR, World

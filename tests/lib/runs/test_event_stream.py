@@ -15,7 +15,8 @@ from lib.runs import state
 from lib.runs.event_stream import BATCH, EventReader, Position, StreamItem, follow
 from lib.runs.signals import RunSignals
 from lib.storage.memory import MemoryLogStore, MemoryRunStore
-from lib.storage.records import LogLine, RunRecord, RunStatus, SandboxReport, Stored
+from lib.storage.records import LogLine, RunRecord, RunStatus, SandboxReport
+from lib.storage.stored import Stored
 from tests.lib.runs.samples import artifact, queued_run, retrying
 
 VALUE = Stored(2, text="{}")

@@ -10,7 +10,8 @@ import pytest
 from lib.runs.feedback import FeedbackBook, Leaving, NewFeedback
 from lib.runs.key_use import KeyUse
 from lib.storage.ports import FeedbackConflict, IdempotencyKeyReused, RunNotFound
-from lib.storage.records import MAX_INLINE_BYTES, Stored, StoredAnswer
+from lib.storage.records import StoredAnswer
+from lib.storage.stored import MAX_INLINE_BYTES, Stored
 from tests.contract.threads import MANY, together
 from tests.lib.runs.world import World
 

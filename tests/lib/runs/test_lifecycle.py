@@ -14,19 +14,19 @@ from lib.ids import Ids
 from lib.runs import state
 from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import StartRequest
+from lib.storage.approval_records import ApprovalStatus
 from lib.storage.ports import ConcurrencyReached, IdempotencyKeyReused, RunNotFound
 from lib.storage.records import (
-    ApprovalStatus,
     Phase,
     RunChange,
     RunQuery,
     RunRecord,
     RunStatus,
-    Stored,
     StoredAnswer,
     Trigger,
     WorkerSettings,
 )
+from lib.storage.stored import Stored
 from tests.contract.threads import together
 from tests.lib.runs.samples import approval
 from tests.lib.runs.world import World

@@ -8,7 +8,9 @@ import pytest
 
 from lib.runs import state
 from lib.runs.removal import WorkerRemoval
-from lib.storage.records import ApprovalStatus, RunStatus, Stored, WorkerSettings
+from lib.storage.approval_records import ApprovalStatus
+from lib.storage.records import RunStatus, WorkerSettings
+from lib.storage.stored import Stored
 from lib.workspace.worker_source import WorkerNotFound, Writer
 from lib.workspace.workspace import Author
 from tests.contract.fused import Fuse, Killed

@@ -10,13 +10,8 @@ from lib.runs import state
 from lib.runs.key_use import KeyUse
 from lib.storage.audit_records import AuditEntry, AuditQuery
 from lib.storage.ports import RunNotFound
-from lib.storage.records import (
-    LogLine,
-    RunRecord,
-    RunStatus,
-    Stored,
-    StoredAnswer,
-)
+from lib.storage.records import LogLine, RunRecord, RunStatus, StoredAnswer
+from lib.storage.stored import Stored
 from tests.contract.fused import Fuse, Killed
 from tests.contract.samples import Samples
 from tests.lib.runs.fake_sandbox import GOOD, FakeRun

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from lib.secrets.cipher import SecretUnreadable
-from lib.storage.records import RunChange, RunRecord, RunStatus, Stored
+from lib.storage.records import RunChange, RunRecord, RunStatus
+from lib.storage.stored import Stored
 from tests.lib.runs.fake_sandbox import GOOD, FakeRun
 from tests.lib.runs.world import World
 

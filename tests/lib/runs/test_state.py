@@ -13,14 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lib.clock import ManualClock
 from lib.runs import state
 from lib.storage.ports import StaleFence
-from lib.storage.records import (
-    RunError,
-    RunRecord,
-    RunStatus,
-    SandboxReport,
-    Stored,
-    Wait,
-)
+from lib.storage.records import RunError, RunRecord, RunStatus, SandboxReport, Wait
+from lib.storage.stored import Stored
 from tests.lib.runs.samples import approval, artifact, queued_run, retrying
 
 VALUE = Stored(2, text="{}")

@@ -9,8 +9,10 @@ import pytest
 
 from lib.runs import state
 from lib.runs.attempt import Attempt
+from lib.storage.approval_records import ApprovalStatus
 from lib.storage.memory import MemoryRunStore
-from lib.storage.records import ApprovalStatus, RunRecord, RunStatus, Stored, StoredAnswer
+from lib.storage.records import RunRecord, RunStatus, StoredAnswer
+from lib.storage.stored import Stored
 from tests.contract.fused import Fuse
 from tests.lib.runs.approvals.conftest import ballot
 from tests.lib.runs.fake_sandbox import GOOD

@@ -12,7 +12,8 @@ from lib.runs import state
 from lib.runs.uploads import LIFETIME, Receiver
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import Creation, StoreUnavailable, UploadNotFound
-from lib.storage.records import IdempotencyClaim, RunChange, RunQuery, Stored
+from lib.storage.records import IdempotencyClaim, RunChange, RunQuery
+from lib.storage.stored import Stored
 from tests.lib.runs.world import World
 
 

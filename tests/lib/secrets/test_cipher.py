@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lib.secrets.cipher import NONCE_BYTES, Cipher, SecretUnreadable
+from lib.secrets.box import NONCE_BYTES
+from lib.secrets.cipher import Cipher, SecretUnreadable
 from lib.secrets.keys import KEY_BYTES, Key
 from lib.storage.records import SealedValue
 

@@ -21,7 +21,7 @@ from lib.storage.content import ContentStore
 from lib.storage.keys import content_key
 from lib.storage.memory import MemoryBlobStore
 from lib.storage.ports import BlobNotFound, StoreUnavailable
-from lib.storage.records import MAX_INLINE_BYTES, Stored
+from lib.storage.stored import MAX_INLINE_BYTES, Stored
 from tests.contract.threads import together
 
 SEALER = ContentSealer(Key(bytes(range(KEY_BYTES))), workspace_id="default")

@@ -31,12 +31,12 @@ from lib.storage.records import (
     RunRecord,
     RunStatus,
     SandboxReport,
-    Stored,
     StoredAnswer,
     Trigger,
     Wait,
     WorkerSettings,
 )
+from lib.storage.stored import Stored
 from tests.contract.samples import Samples
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)

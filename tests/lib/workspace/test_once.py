@@ -10,7 +10,8 @@ from lib.clock import ManualClock
 from lib.storage.memory import MemoryClaimStore
 from lib.storage.memory.blobs import MemoryBlobStore
 from lib.storage.ports import IdempotencyKeyInUse, IdempotencyKeyReused, StoreUnavailable
-from lib.storage.records import Stored, StoredAnswer
+from lib.storage.records import StoredAnswer
+from lib.storage.stored import Stored
 from lib.workspace.errors import CommitInDoubt
 from lib.workspace.once import Once, RequestKey
 from lib.workspace.workspace import Put, TreeView, Workspace

@@ -11,7 +11,8 @@ import pytest
 from lib.runs.approvals.ballots import Ballot, Outcome
 from lib.runs.approvals.voters import Voter
 from lib.runs.lifecycle import StartRequest
-from lib.storage.records import Approval, StoredAnswer, Trigger, VoteMethod
+from lib.storage.approval_records import Approval, VoteMethod
+from lib.storage.records import StoredAnswer, Trigger
 from tests.lib.runs.world import World, open_world
 
 OUTPUTS = """

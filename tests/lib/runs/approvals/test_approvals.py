@@ -18,18 +18,11 @@ from lib.runs.approvals.rulings import MAX_VOTES
 from lib.runs.catalogue import WorkerDisabled
 from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import MissingSecret
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.documents import APPROVALS
 from lib.storage.ports import ApprovalNotFound, IdempotencyKeyReused, RunNotFound
-from lib.storage.records import (
-    Approval,
-    ApprovalStatus,
-    Phase,
-    RunQuery,
-    RunStatus,
-    Stored,
-    StoredAnswer,
-    WorkerSettings,
-)
+from lib.storage.records import Phase, RunQuery, RunStatus, StoredAnswer, WorkerSettings
+from lib.storage.stored import Stored
 from tests.contract.fused import Fuse, Killed
 from tests.lib.runs.approvals.conftest import PAYLOAD, Propose, approve, ballot, taken, voter
 from tests.lib.runs.fake_sandbox import GOOD

@@ -11,8 +11,9 @@ import pytest
 from lib.runs.approvals.errors import ApprovalConflict
 from lib.runs.approvals.expiry import BATCH, SYSTEM_VOTER, Expiry
 from lib.runs.approvals.follow_ups import FollowUps
+from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.ports import StoreUnavailable
-from lib.storage.records import Approval, ApprovalStatus, Phase, RunChange, RunQuery, RunStatus
+from lib.storage.records import Phase, RunChange, RunQuery, RunStatus
 from tests.lib.runs.approvals.conftest import Propose, approve, ballot
 from tests.lib.runs.world import World
 

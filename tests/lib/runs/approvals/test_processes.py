@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lib.runs.lifecycle import StartRequest
-from lib.storage.records import ApprovalStatus, RunQuery, RunStatus, Trigger
+from lib.storage.approval_records import ApprovalStatus
+from lib.storage.records import RunQuery, RunStatus, Trigger
 from tests.lib.runs.approvals.decider import DiskWorld, open_disk_world
 from tests.lib.workspace import processes
 

@@ -8,8 +8,8 @@ from lib.errors import Forbidden, Invalid
 from lib.runs.approvals.ballots import Ballot
 from lib.runs.approvals.errors import ApprovalConflict, NotAVoter, ReviewNotFound
 from lib.runs.approvals.review_links import MailNotConfigured, NewLink, ReviewLinkNotFound
+from lib.storage.approval_records import Approval
 from lib.storage.ports import ApprovalNotFound
-from lib.storage.records import Approval
 from tests.lib.runs.approvals.conftest import PAYLOAD, Propose, approve, voter
 from tests.lib.runs.world import World
 

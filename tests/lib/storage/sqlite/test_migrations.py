@@ -11,16 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lib.storage.approval_records import ApprovalQuery
 from lib.storage.documents import APPROVALS, encode_detail, encode_summary
-from lib.storage.records import (
-    ApprovalQuery,
-    RunError,
-    RunQuery,
-    RunRecord,
-    RunStatus,
-    SealedValue,
-    Stored,
-)
+from lib.storage.records import RunError, RunQuery, RunRecord, RunStatus, SealedValue
 from lib.storage.sqlite import (
     OtherVersion,
     SqliteApprovalStore,
@@ -30,6 +23,7 @@ from lib.storage.sqlite import (
     SqliteSealedSecretStore,
 )
 from lib.storage.sqlite.migrations import NewerDatabase, apply, migrate, scripts
+from lib.storage.stored import Stored
 from tests.contract.samples import SMALL, Samples
 from tests.contract.threads import together
 
