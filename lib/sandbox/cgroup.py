@@ -20,20 +20,24 @@ _OURS: Final = f"{_PREFIX}*-*"
 _CONTROLLERS: Final = ("memory", "pids")
 _REMOVE_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.001
+_READ_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Group:
     """One run's group: one folder in version 2, one for each controller in version 1.
 
+    Paths are text here: each run makes, fills and removes a group, and `pathlib`
+    would double the time that this takes.
+
     Attributes:
-        memory: Where memory is counted.
+        memory: Path of the folder where memory is counted.
         pids: Where tasks are; the same folder in version 2.
     """
 
     version: Literal[1, 2]
-    memory: Path
-    pids: Path
+    memory: str
+    pids: str
 
     def limit(self, *, memory_bytes: int, tasks: int) -> None:
         """Set how much memory it may hold, and how many processes and threads.
@@ -41,7 +45,7 @@ class Group:
         Raises:
             OSError: the kernel refused.
         """
-        (self.pids / "pids.max").write_text(str(tasks))
+        _write(f"{self.pids}/pids.max", str(tasks))
         if self.version == 2:
             _limit_memory(self.memory, memory_bytes)
         else:
@@ -50,35 +54,32 @@ class Group:
     def join(self) -> None:
         """Put this process in; what it starts afterwards is born there."""
         for folder in self.folders:
-            (folder / "cgroup.procs").write_text("0")
+            _write(f"{folder}/cgroup.procs", "0")
 
     def peak_bytes(self) -> int | None:
         """Return the most memory that was held at once; None before Linux 5.19."""
         name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
         with contextlib.suppress(OSError):
-            return int((self.memory / name).read_text())
+            return int(_read(f"{self.memory}/{name}"))
         return None
 
     def was_out_of_memory(self) -> bool:
         """Whether the kernel has killed anything in it for want of memory."""
         name = "memory.events" if self.version == 2 else "memory.oom_control"
-        lines = (self.memory / name).read_text().splitlines()
-        return any(line.startswith("oom_kill ") and not line.endswith(" 0") for line in lines)
+        return _counts(f"{self.memory}/{name}", b"oom_kill ")
 
     def was_out_of_tasks(self) -> bool:
         """Whether the kernel has refused it a process or thread."""
         with contextlib.suppress(OSError):  # not in every version
-            lines = (self.pids / "pids.events").read_text().splitlines()
-            return any(line.startswith("max ") and not line.endswith(" 0") for line in lines)
+            return _counts(f"{self.pids}/pids.events", b"max ")
         return False
 
     def kill(self) -> None:
         """Kill everything in it; returns when nothing is left to kill."""
-        at_once = self.pids / "cgroup.kill"  # version 2, from Linux 5.14
-        if at_once.exists():
-            at_once.write_text("1")
+        with contextlib.suppress(FileNotFoundError):
+            _write(f"{self.pids}/cgroup.kill", "1")  # version 2, from Linux 5.14
             return
-        while pids := (self.pids / "cgroup.procs").read_text().split():
+        while pids := _read(f"{self.pids}/cgroup.procs").split():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
@@ -96,7 +97,7 @@ class Group:
                 time.sleep(_PAUSE_SECONDS)
 
     @property
-    def folders(self) -> list[Path]:
+    def folders(self) -> list[str]:
         """What has to be made and removed."""
         return [self.memory] if self.memory == self.pids else [self.memory, self.pids]
 
@@ -130,7 +131,7 @@ class Groups:
         for name in names:
             pid = name.removeprefix(_PREFIX).partition("-")[0]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                group = Group(self.version, self.memory / name, self.pids / name)
+                group = self._group(name)
                 with contextlib.suppress(OSError):  # somebody else was quicker
                     group.kill()
                 with contextlib.suppress(OSError):
@@ -142,11 +143,13 @@ class Groups:
         Raises:
             OSError: the kernel refused, or the name is taken.
         """
-        folder_name = f"{_PREFIX}{name}"
-        group = Group(self.version, self.memory / folder_name, self.pids / folder_name)
+        group = self._group(f"{_PREFIX}{name}")
         for folder in group.folders:
-            folder.mkdir()  # if it is there it is another's, and stays
+            os.mkdir(folder)  # noqa: PTH102 - if it is there it is another's, and stays
         return group
+
+    def _group(self, name: str) -> Group:
+        return Group(self.version, f"{self.memory}/{name}", f"{self.pids}/{name}")
 
     def try_one(self) -> None:
         """Make a group with limits, and remove it.
@@ -161,21 +164,44 @@ class Groups:
             group.remove()
 
 
-def _limit_memory(folder: Path, memory_bytes: int) -> None:
-    (folder / "memory.max").write_text(str(memory_bytes))
+def _limit_memory(folder: str, memory_bytes: int) -> None:
+    _write(f"{folder}/memory.max", str(memory_bytes))
     with contextlib.suppress(OSError):  # without swap there is no such file
-        (folder / "memory.swap.max").write_text("0")
+        _write(f"{folder}/memory.swap.max", "0")
 
 
-def _limit_memory_v1(folder: Path, memory_bytes: int) -> None:
-    (folder / "memory.limit_in_bytes").write_text(str(memory_bytes))
+def _limit_memory_v1(folder: str, memory_bytes: int) -> None:
+    _write(f"{folder}/memory.limit_in_bytes", str(memory_bytes))
     with contextlib.suppress(OSError):  # with swap accounting only
-        (folder / "memory.memsw.limit_in_bytes").write_text(str(memory_bytes))
+        _write(f"{folder}/memory.memsw.limit_in_bytes", str(memory_bytes))
 
 
-def _is_removed(folder: Path, *, last_try: bool) -> bool:
+def _counts(path: str, name: bytes) -> bool:
+    """Whether a file of counters, one a line, has one by that name above zero."""
+    return any(
+        line.startswith(name) and not line.endswith(b" 0") for line in _read(path).splitlines()
+    )
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        folder.rmdir()
+        return os.read(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _is_removed(folder: str, *, last_try: bool) -> bool:
+    try:
+        os.rmdir(folder)  # noqa: PTH106 - see `Group`
     except FileNotFoundError:
         return True
     except OSError:

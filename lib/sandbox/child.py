@@ -144,6 +144,7 @@ class _Waiting:
         if self.group is not None:
             self.group.join()
         self.enclosure.build(uid=self.uid, report=self.report, listeners=self.gateway.order)
+        self.gateway.forget()
         warm.get_ready()
         wire.rehearse()
 

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from lib.sandbox import loopback, namespaces
+from lib.sandbox import loopback, namespaces, warm
 from lib.sandbox.confinement import ConfinementError, Layers
 from lib.sandbox.gate.settings import (
     NETWORK_MODULE,
@@ -79,6 +79,16 @@ class Gateway:
         if self._child_channel is not None:
             self._child_channel.close()
             self._child_channel = None
+
+    def forget(self) -> None:
+        """In the child, once its listeners are handed over: leave no socket to be collected.
+
+        Their descriptors are closed with all others before the worker starts.
+        """
+        for each in (self._channel, self._child_channel):
+            if each is not None:
+                each.detach()
+        self._channel = self._child_channel = None
 
     def open(self, *, has_egress: bool) -> dict[str, str]:
         """Keep the listeners that this run may use; return the variables that name them.
@@ -153,6 +163,7 @@ class Gateway:
 
     def _become_gate(self, settings: GateSettings, notices: int, parent: int) -> None:
         namespaces.renew_interpreter()
+        warm.show_our_modules()
         from lib.sandbox.gate import process  # with asyncio, which most runs never need
 
         process.run(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 
+@functools.cache
 def boot_id() -> str:
     """Return the id that the kernel made at boot, the same for all processes."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -17,7 +19,8 @@ def start_time(pid: int) -> int | None:
     A zombie counts as gone.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - hot path
+            stat = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # Fields after the command, which may hold blanks and parentheses; proc(5).

@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import time
-from dataclasses import asdict
 from typing import Final
 
 from lib.sandbox import init_process, process_tree, wire
@@ -309,7 +308,7 @@ class Supervisor:
             dropped_lines=self._log.dropped_lines,
             stderr_tail=self._log.stderr_tail,
         )
-        wire.write_whole(self._meta, wire.EXIT_FILE, asdict(record))
+        wire.write_whole(self._meta, wire.EXIT_FILE, vars(record))
         self._server.tell(wire.EXIT)
 
     def _flush(self) -> None:

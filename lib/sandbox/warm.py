@@ -14,6 +14,7 @@ import gc
 import importlib
 import importlib.machinery
 import io
+import itertools
 import os
 import signal
 import site
@@ -25,8 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-# Kept, because taking them apart costs a millisecond.
-_HIDDEN: list[types.ModuleType] = []
+_HIDDEN: dict[str, types.ModuleType] = {}
 
 INTERRUPTED = 130  # what a shell reports for SIGINT
 
@@ -78,7 +78,6 @@ def get_ready() -> None:
     os.environ.clear()
     _renew_streams()
     _renew_signals()
-    _hide_our_modules()
 
 
 def _main_module(file: str) -> types.ModuleType:
@@ -88,14 +87,24 @@ def _main_module(file: str) -> types.ModuleType:
     module.__loader__ = importlib.machinery.SourceFileLoader("__main__", file)
     module.__dict__["__builtins__"] = sys.modules["builtins"]
     module.__dict__["__cached__"] = None
+    sys.modules.pop("__main__", None)  # so that all that the worker imports comes after it
     sys.modules["__main__"] = module
     return module
 
 
-def _hide_our_modules() -> None:
-    """Take ours out of the way of a worker's own package `lib`; what runs goes on."""
+def hide_our_modules() -> None:
+    """Take ours out of the way of a worker's own package `lib`; what runs goes on.
+
+    Done once in the zygote: each process that did it for itself would write to,
+    and so copy, a page for nearly every module.
+    """
     names = [name for name in sys.modules if name == "lib" or name.startswith("lib.")]
-    _HIDDEN.extend(sys.modules.pop(name) for name in names)
+    _HIDDEN.update((name, sys.modules.pop(name)) for name in names)
+
+
+def show_our_modules() -> None:
+    """Let ours be imported again, in a process that will not be a worker."""
+    sys.modules.update(_HIDDEN)
 
 
 def _add_user_site(base: str | None) -> None:
@@ -219,13 +228,19 @@ def _take_apart_own() -> None:
     folder = os.getcwd() + os.sep  # noqa: PTH109
     own = [
         module
-        for module in sys.modules.values()
+        for module in _imported_by_worker()
         if str(getattr(module, "__file__", None) or "").startswith(folder)
     ]
     namespaces = [vars(sys.modules["__main__"]), *(vars(module) for module in own)]
     for namespace in namespaces:
         namespace.clear()
     gc.collect()
+
+
+def _imported_by_worker() -> list[types.ModuleType]:
+    """Return what was imported after the main module; a look at the others would copy them."""
+    names = itertools.takewhile("__main__".__ne__, reversed(sys.modules))
+    return [sys.modules[name] for name in names]
 
 
 def _without_our_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:

@@ -27,8 +27,9 @@ from lib.sandbox import namespaces, privileges, process_tree
 from lib.sandbox.intake import TAKEN, Intake
 from lib.sandbox.premises import Premises
 from lib.sandbox.probe import Probe
+from lib.sandbox.process_names import boot_id
 from lib.sandbox.supervisor import supervise
-from lib.sandbox.warm import WarmStart, preimport
+from lib.sandbox.warm import WarmStart, hide_our_modules, preimport
 from lib.sandbox.wire import ZygoteSettings
 
 CHECK_MS: Final = 1_000
@@ -56,11 +57,13 @@ def main() -> WarmStart | None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     preimport()
+    boot_id()  # remembered by all that are forked
     premises, found = Premises.find(settings)
     _report(report, found)
     wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    hide_our_modules()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, shared pages
     zygote = Zygote(listener, lifeline, wake, spares=settings.spares, sweep=premises.sweep)

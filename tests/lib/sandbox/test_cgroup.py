@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -93,8 +94,8 @@ def test_all_are_killed_at_once_and_the_group_goes(groups: Groups) -> None:
     made.kill()
     assert [end_of(pid) for pid in pids] == [-signal.SIGKILL] * 3
     made.remove()
-    assert not made.memory.exists()
-    assert not made.pids.exists()
+    assert not Path(made.memory).exists()
+    assert not Path(made.pids).exists()
 
 
 def test_a_name_in_use_is_refused(groups: Groups, group: Group) -> None:
@@ -112,8 +113,8 @@ def test_groups_of_dead_supervisors_are_swept_and_no_others(groups: Groups) -> N
     named = made_in(groups, "named-otherwise")
     try:
         groups.sweep()
-        assert not any(folder.exists() for folder in dead.folders)
-        assert all(folder.exists() for folder in (*alive.folders, *named.folders))
+        assert not any(Path(folder).exists() for folder in dead.folders)
+        assert all(Path(folder).exists() for folder in (*alive.folders, *named.folders))
     finally:
         alive.remove()
         named.remove()
@@ -126,9 +127,9 @@ def test_processes_of_a_dead_supervisor_are_ended(groups: Groups) -> None:
     os.waitpid(pid, 0)
     dead = made_in(groups, f"{pid}-2")
     left = run_in(dead, signal.pause)
-    while str(left) not in (dead.pids / "cgroup.procs").read_text().split():
+    while str(left) not in Path(dead.pids, "cgroup.procs").read_text().split():
         os.sched_yield()
     groups.sweep()
     assert end_of(left) == -signal.SIGKILL
     groups.sweep()  # what was killed is reaped only now
-    assert not any(folder.exists() for folder in dead.folders)
+    assert not any(Path(folder).exists() for folder in dead.folders)
