@@ -35,8 +35,8 @@ from lib.secrets.mask import Mask
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
 TICK_SECONDS: Final = 0.25  # flush and check limits this often
-READ_BYTES: Final = 256 * 1024
-MAX_READS: Final = 8  # twice what a pipe holds
+READ_BYTES: Final = 64 * 1024  # more would be mapped and unmapped at each read, malloc(3)
+MAX_READS: Final = 32  # twice what a pipe holds
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
 
 
@@ -126,6 +126,9 @@ class Supervisor:
         self._drain(child)
         self._judge_once_more(ended)
         self._finish(ended)
+        if self._place.has_own_pids:
+            with contextlib.suppress(ChildProcessError):  # it was reaped because it told nothing
+                child.reap()  # which takes milliseconds, the end of a namespace
 
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings
