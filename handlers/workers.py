@@ -237,9 +237,9 @@ class WorkerRuns:
         headers = _location(run.id)
         if wait is None:
             return Reply(await blocking(self._view, run), 202, headers)
-        run = await self._finished(call, run, wait.seconds)
+        run, view = await self._finished(call, run, wait.seconds)
         status = 200 if _has_settled(run) else 202
-        return Reply(await blocking(self._view, run), status, {**headers, **wait.headers})
+        return Reply(view, status, {**headers, **wait.headers})
 
     async def _repeat(self, call: Call[Any, Any], first: StoredAnswer, wait: Wait | None) -> Reply:
         """Give the first answer again; one who waits, waits for that same run."""
@@ -249,17 +249,26 @@ class WorkerRuns:
             return Reply(reply.body, reply.status, {**reply.headers, **REPLAYED})
         return await blocking(repeated, first, self._services.content)
 
-    async def _finished(self, call: Call[Any, Any], run: RunRecord, seconds: int) -> RunRecord:
+    async def _finished(
+        self, call: Call[Any, Any], run: RunRecord, seconds: int
+    ) -> tuple[RunRecord, RunView]:
         """Return the run as it is when it has settled or the time is over."""
         deadline = asyncio.get_running_loop().time() + seconds
-        with self._services.signals.listen(run.id) as listener:
+        with self._services.signals.listen(run.id, hears_progress=False) as listener:
             while True:
-                run = await blocking(self._services.runs.get, run.id)
+                run, view = await blocking(self._look, run.id)
                 left = deadline - asyncio.get_running_loop().time()
-                if _has_settled(run) or left <= 0:
-                    return run
+                if view is not None:
+                    return run, view
+                if left <= 0:
+                    return run, await blocking(self._view, run)
                 if not await call.wait(listener.wait(left), seconds=left):
                     deadline = 0
+
+    def _look(self, run_id: str) -> tuple[RunRecord, RunView | None]:
+        """Return a run, with its view once it has settled: one call of a thread for both."""
+        run = self._services.runs.get(run_id)
+        return run, self._view(run) if _has_settled(run) else None
 
     def _view(self, run: RunRecord) -> RunView:
         return run_view(run, self._services.content, self._services.masks)

@@ -180,7 +180,7 @@ class Attempt:
     def tell(self, lines: Sequence[str]) -> None:
         """As a customer of environments: write lines into the run's log, before the worker's."""
         self._patiently(lambda: self._write(lines))
-        self._with.signals.notify(self._run.id)
+        self._with.signals.notify_progress(self._run.id)
 
     def _write(self, lines: Sequence[str]) -> None:
         now, last = self._with.clock.now(), self._with.logs.last_seq(self._run.id)
@@ -323,7 +323,7 @@ class Attempt:
                     log, logging.WARNING, "log_is_behind", run_id=self._run.id, detail=error.detail
                 )
             if is_carried:
-                self._with.signals.notify(self._run.id)
+                self._with.signals.notify_progress(self._run.id)
 
     @property
     def _is_given_up(self) -> bool:

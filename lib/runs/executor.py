@@ -219,7 +219,7 @@ class Executor:
         with self._lock:
             self._attempts[run.id] = attempt
             self._threads = {each for each in self._threads if each.is_alive()}
-        self._signals.notify(run.id)
+        self._signals.notify_progress(run.id)
         try:
             thread.start()
         except RuntimeError:  # no more threads

@@ -31,9 +31,14 @@ class Bell:
 
 
 class Listener:
-    """A coroutine's ear for one run; made by `RunSignals.listen`."""
+    """A coroutine's ear for one run; made by `RunSignals.listen`.
 
-    def __init__(self) -> None:
+    Attributes:
+        hears_progress: Whether it wants to know how the run gets on, too.
+    """
+
+    def __init__(self, *, hears_progress: bool = True) -> None:
+        self.hears_progress = hears_progress
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
@@ -56,7 +61,11 @@ class Listener:
 
 
 class RunSignals:
-    """Who wants to know when something happens to a run."""
+    """Who wants to know when something happens to a run.
+
+    Progress is told apart: who only waits for a run to settle would be woken for its
+    start and for its log, look at the store each time, and sleep again.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -64,15 +73,23 @@ class RunSignals:
 
     def notify(self, run_id: str) -> None:
         """Wake all that listen for this run."""
-        with self._lock:
-            listeners = tuple(self._listeners.get(run_id, ()))
-        for listener in listeners:
+        for listener in self._find(run_id):
             listener.ring()
 
+    def notify_progress(self, run_id: str) -> None:
+        """Wake those that follow this run: it began, or has more log; it has not settled."""
+        for listener in self._find(run_id):
+            if listener.hears_progress:
+                listener.ring()
+
+    def _find(self, run_id: str) -> tuple[Listener, ...]:
+        with self._lock:
+            return tuple(self._listeners.get(run_id, ()))
+
     @contextmanager
-    def listen(self, run_id: str) -> Iterator[Listener]:
+    def listen(self, run_id: str, *, hears_progress: bool = True) -> Iterator[Listener]:
         """Listen from here on; look at the store after this, not before."""
-        listener = Listener()
+        listener = Listener(hears_progress=hears_progress)
         with self._lock:
             self._listeners[run_id].add(listener)
         try:

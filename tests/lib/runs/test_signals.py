@@ -47,6 +47,22 @@ def test_only_those_who_listen_for_the_run_are_woken() -> None:
     assert asyncio.run(main()) == [True, True, False]
 
 
+def test_progress_wakes_those_that_follow_and_not_those_that_wait_for_the_end() -> None:
+    async def main() -> list[bool]:
+        signals = RunSignals()
+        with signals.listen("a") as follower, signals.listen("a", hears_progress=False) as waiter:
+            signals.notify_progress("a")
+            heard = [await follower.wait(DEADLINE_SECONDS), await waiter.wait(0)]
+            signals.notify("a")
+            return [
+                *heard,
+                await follower.wait(DEADLINE_SECONDS),
+                await waiter.wait(DEADLINE_SECONDS),
+            ]
+
+    assert asyncio.run(main()) == [True, False, True, True]
+
+
 def test_a_signal_before_the_wait_is_not_lost_and_counts_once() -> None:
     async def main() -> list[bool]:
         signals = RunSignals()

@@ -106,6 +106,13 @@ class HeardSignals(RunSignals):
 
     def notify(self, run_id: str) -> None:
         super().notify(run_id)
+        self._hear(run_id)
+
+    def notify_progress(self, run_id: str) -> None:
+        super().notify_progress(run_id)
+        self._hear(run_id)
+
+    def _hear(self, run_id: str) -> None:
         with self._changed:
             self.heard.append(run_id)
             self._changed.notify_all()
