@@ -146,8 +146,8 @@ class Executor:
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
             try:
-                if not self._claim_and_begin():
-                    self._bell.wait(self._pause())
+                self._claim_and_begin()
+                self._bell.wait(self._pause())
             except StoreUnavailable as error:
                 event(log, logging.ERROR, "claim_failed", detail=error.detail)
                 self._stopping.wait(CLAIM_RETRY_SECONDS)
@@ -155,7 +155,8 @@ class Executor:
                 log.exception("dispatch_failed")
                 self._stopping.wait(CLAIM_RETRY_SECONDS)
 
-    def _claim_and_begin(self) -> bool:
+    def _claim_and_begin(self) -> None:
+        """Begin all that can begin now; what can later is told by a ring, or by the time."""
         with self._claiming:
             claimed = self._claim()
             begun = 0
@@ -166,7 +167,6 @@ class Executor:
             except Exception:
                 self._give_back([run for run, _ in claimed[begun:]])
                 raise
-        return bool(claimed)
 
     def _give_back(self, runs: Sequence[RunRecord]) -> None:
         """Queue runs again for which there was no thread; while they have no process."""

@@ -125,7 +125,7 @@ class RunStore(Protocol):
         `not_before` has come are made claimable first. A run whose worker
         already has `policy.concurrency.max` (0: no cap) runs `running` is set
         to wait for the cap instead and not returned. Two callers never get the
-        same run.
+        same run. Fewer than `limit` say that no other could be claimed then.
         """
         ...
 

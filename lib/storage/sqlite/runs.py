@@ -109,6 +109,9 @@ class SqliteRunStore:
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
     ) -> list[RunRecord]:
         """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
+        with self.database.reading() as connection:  # after each end of a run there is seldom any
+            if not work.is_any_claimable(connection, now=now):
+                return []
         return self.write(
             lambda connection: work.claim(connection, start, now=now, limit=limit), changed=bool
         )

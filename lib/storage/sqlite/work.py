@@ -16,6 +16,13 @@ LIST_CLAIMABLE = """
 SELECT id, worker_id, cap FROM runs INDEXED BY runs_claimable
 WHERE status = 'queued' AND waits IS NULL ORDER BY priority DESC, queued_at, id
 """
+FIND_CLAIMABLE = """
+SELECT 1 FROM runs INDEXED BY runs_claimable WHERE status = 'queued' AND waits IS NULL LIMIT 1
+"""
+FIND_DUE = """
+SELECT 1 FROM runs INDEXED BY runs_waiting_for_time
+WHERE status = 'queued' AND waits = 'time' AND not_before <= ? LIMIT 1
+"""
 WAKE = """
 UPDATE runs INDEXED BY runs_waiting_for_time SET waits = NULL
 WHERE status = 'queued' AND waits = 'time' AND not_before <= ?
@@ -39,6 +46,13 @@ LIST_EXPIRED = """
 SELECT summary, detail, waits, lease_until FROM runs INDEXED BY runs_lease_end
 WHERE status = 'running' AND lease_until < ? ORDER BY lease_until LIMIT ?
 """
+
+
+def is_any_claimable(connection: sqlite3.Connection, *, now: datetime) -> bool:
+    """Whether a claim may find a run; those that it would only hold back count, too."""
+    if connection.execute(FIND_CLAIMABLE).fetchone() is not None:
+        return True
+    return connection.execute(FIND_DUE, (to_milliseconds(now),)).fetchone() is not None
 
 
 def claim(

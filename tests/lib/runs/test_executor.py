@@ -115,6 +115,36 @@ def test_a_ring_wakes_an_idle_executor_without_any_poll(world: World, start: Sta
     world.until(run, RunStatus.COMPLETED)
 
 
+class CountedClaims(MemoryRunStore):
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits: list[int] = []
+
+    def claim(
+        self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
+    ) -> list[RunRecord]:
+        self.limits.append(limit)
+        return super().claim(start, now=now, limit=limit)
+
+
+def test_a_ring_is_answered_by_one_claim_that_takes_all_there_is_room_for(
+    world: World, start: Start
+) -> None:
+    store = CountedClaims()
+    world.runs = store
+    world.add_worker()
+    world.sandbox.script = stay
+    runs = {world.start().id for _ in range(3)}
+    bell = CertainBell()  # which their starts have not rung
+    world.bell = bell  # type: ignore[assignment]
+    start(max_runs=4)
+    bell.until_waiting()
+    assert {world.sandbox.next_start().launch.run_id for _ in runs} == runs
+    assert store.limits == [4]
+
+
 def test_the_lease_is_ours_for_thirty_seconds(world: World, start: Start) -> None:
     world.add_worker()
     world.sandbox.script = stay

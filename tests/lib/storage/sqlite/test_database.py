@@ -15,6 +15,8 @@ from lib.storage.sqlite import SqliteDatabase, SqliteRunStore
 from tests.contract.samples import Samples, ending, starting
 from tests.contract.threads import together
 
+DEADLINE_SECONDS = 20
+
 
 def _pragma(database: SqliteDatabase, name: str) -> object:
     return database.write(lambda connection: connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -249,6 +251,26 @@ class TestReaders:
                 database.read("SELECT nothing FROM nowhere")
 
             assert database.read("SELECT 1") == [(1,)]
+
+
+def test_a_claim_that_can_find_nothing_does_not_wait_for_the_writer(
+    path: Path, samples: Samples
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(_: sqlite3.Connection) -> None:
+        entered.set()
+        go_on.wait(DEADLINE_SECONDS)
+
+    with SqliteDatabase(path) as database:
+        writing = threading.Thread(target=database.write, args=(hold,))
+        writing.start()
+        assert entered.wait(DEADLINE_SECONDS)
+        found = SqliteRunStore(database).claim(starting(samples.now), now=samples.now, limit=1)
+        was_held = writing.is_alive()
+        go_on.set()
+        writing.join()
+    assert (found, was_held) == ([], True)
 
 
 def test_retention_makes_the_file_smaller(path: Path, samples: Samples) -> None:

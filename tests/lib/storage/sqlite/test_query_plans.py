@@ -39,6 +39,8 @@ from tests.contract.samples import START
 STATEMENTS = {
     "run": (run_rows.LOAD, "runs_by_id"),
     "claimable": (work.LIST_CLAIMABLE, "runs_claimable"),
+    "any claimable": (work.FIND_CLAIMABLE, "runs_claimable"),
+    "any due": (work.FIND_DUE, "runs_waiting_for_time"),
     "wake": (work.WAKE, "runs_waiting_for_time"),
     "hold": (work.HOLD, "runs_by_id"),
     "renew": (work.RENEW, "runs_by_id"),
