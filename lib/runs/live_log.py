@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,9 @@ class LiveLog:
             StoreUnavailable: from what was not taken on, the next call goes on.
         """
         carried = False
-        while whole := self._read():
+        is_more = True
+        while is_more:
+            whole, is_more = self._read()
             parsed = (self._parse(line) for line in whole.splitlines())
             if lines := [line for line in parsed if line is not None]:
                 self._store.append(self._run_id, lines)
@@ -50,15 +53,17 @@ class LiveLog:
             self._offset += len(whole)
         return carried
 
-    def _read(self) -> bytes:
-        """Return whole lines, as many as a batch holds."""
+    def _read(self) -> tuple[bytes, bool]:
+        """Return whole lines, as many as a batch holds, and whether there may be more."""
         try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(BATCH_BYTES)
+            with self._path.open("rb", buffering=0) as file:
+                added = os.fstat(file.fileno()).st_size - self._offset
+                # Not a whole batch at once: memory for one is mapped for each few lines.
+                data = os.pread(file.fileno(), min(max(added, 0), BATCH_BYTES), self._offset)
         except FileNotFoundError:
-            return b""
-        return data[: data.rfind(b"\n") + 1]  # a killed supervisor may leave half a line
+            return b"", False
+        whole = data[: data.rfind(b"\n") + 1]  # a killed supervisor may leave half a line
+        return whole, added > BATCH_BYTES and bool(whole)
 
     def _parse(self, line: bytes) -> LogLine | None:
         try:

@@ -90,8 +90,13 @@ class AttemptFolder:
 
     def create(self) -> None:
         """Make it afresh. Only this user may enter."""
-        self.remove()
-        self.work.mkdir(mode=0o700, parents=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir()
+        except FileExistsError:
+            remove_tree(self.path)
+            self.path.mkdir()
+        self.work.mkdir(mode=0o700)
         self.meta.mkdir(mode=0o700)
 
     def remove(self) -> None:
@@ -161,7 +166,7 @@ class Preparation:
         """Keep the packages of an attempt that runs already until the block ends."""
         try:
             keys = json.loads((folder.path / PACKAGES_FILE).read_text())
-        except (OSError, ValueError):  # of an earlier version of this server
+        except (OSError, ValueError):  # none is named
             keys = []
         with self._environments.keep(tuple(keys)):
             yield
@@ -183,7 +188,8 @@ class Preparation:
                 inputs = self._place_files(work, manifest, self._inputs(run))
                 work.make_folder(OUT_FOLDER)
                 work.write(INPUTS_FILE, _json_bytes(inputs))
-            (folder.path / PACKAGES_FILE).write_text(json.dumps(packages.keys))
+            if packages.keys:
+                (folder.path / PACKAGES_FILE).write_text(json.dumps(packages.keys))
             for name, target in packages.links:  # the only links that leave the folder
                 (folder.work / name).symlink_to(target)
         except UnsafePath as error:
