@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lib.clock import Clock, rfc3339
+from lib.unrelated_folders import spread_folders_below
 
 _LOCK: Final = "server.lock"
 _IDENTITY: Final = "server.json"
@@ -102,6 +103,7 @@ class DataFolder:
         for folder in (self.blobs, self.unfinished, self.keys, self.sandbox, self.runs):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
+        spread_folders_below(self.runs)
         # A gate has entered it before it leaves root, and then connects to what is in it.
         self.api_socket.parent.mkdir(mode=0o711, exist_ok=True)
         for file in (self.database, self.path / _IDENTITY):
