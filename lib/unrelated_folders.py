@@ -2,8 +2,7 @@
 
 ext4 puts a new folder and its files near its parent, and gives an inode that was
 freed away again only after a while: where hundreds of small files come and go
-each second, the search for the next free one, past all of those, was a tenth of
-the server's processor time. Below a folder with the attribute T
+each second, it searches for the next free one past all of those. Below a folder with the attribute T
 (chattr(1), "top of directory hierarchies") each folder gets a place of its own.
 """
 

@@ -15,20 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from lib.sandbox import kernel_files
+
 _PREFIX: Final = "floom-"
 _OURS: Final = f"{_PREFIX}*-*"
 _CONTROLLERS: Final = ("memory", "pids")
 _REMOVE_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.001
-_READ_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Group:
     """One run's group: one folder in version 2, one for each controller in version 1.
 
-    Paths are text here: each run makes, fills and removes a group, and `pathlib`
-    would double the time that this takes.
+    Paths are text: each run makes, fills and removes a group, and `pathlib` takes
+    about as long for that as the kernel.
 
     Attributes:
         memory: Path of the folder where memory is counted.
@@ -45,7 +46,7 @@ class Group:
         Raises:
             OSError: the kernel refused.
         """
-        _write(f"{self.pids}/pids.max", str(tasks))
+        kernel_files.write(f"{self.pids}/pids.max", str(tasks))
         if self.version == 2:
             _limit_memory(self.memory, memory_bytes)
         else:
@@ -54,13 +55,13 @@ class Group:
     def join(self) -> None:
         """Put this process in; what it starts afterwards is born there."""
         for folder in self.folders:
-            _write(f"{folder}/cgroup.procs", "0")
+            kernel_files.write(f"{folder}/cgroup.procs", "0")
 
     def peak_bytes(self) -> int | None:
         """Return the most memory that was held at once; None before Linux 5.19."""
         name = "memory.peak" if self.version == 2 else "memory.max_usage_in_bytes"
         with contextlib.suppress(OSError):
-            return int(_read(f"{self.memory}/{name}"))
+            return int(kernel_files.read(f"{self.memory}/{name}"))
         return None
 
     def was_out_of_memory(self) -> bool:
@@ -77,9 +78,9 @@ class Group:
     def kill(self) -> None:
         """Kill everything in it; returns when nothing is left to kill."""
         with contextlib.suppress(FileNotFoundError):
-            _write(f"{self.pids}/cgroup.kill", "1")  # version 2, from Linux 5.14
+            kernel_files.write(f"{self.pids}/cgroup.kill", "1")  # version 2, from Linux 5.14
             return
-        while pids := _read(f"{self.pids}/cgroup.procs").split():
+        while pids := kernel_files.read(f"{self.pids}/cgroup.procs").split():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
@@ -165,38 +166,23 @@ class Groups:
 
 
 def _limit_memory(folder: str, memory_bytes: int) -> None:
-    _write(f"{folder}/memory.max", str(memory_bytes))
+    kernel_files.write(f"{folder}/memory.max", str(memory_bytes))
     with contextlib.suppress(OSError):  # without swap there is no such file
-        _write(f"{folder}/memory.swap.max", "0")
+        kernel_files.write(f"{folder}/memory.swap.max", "0")
 
 
 def _limit_memory_v1(folder: str, memory_bytes: int) -> None:
-    _write(f"{folder}/memory.limit_in_bytes", str(memory_bytes))
+    kernel_files.write(f"{folder}/memory.limit_in_bytes", str(memory_bytes))
     with contextlib.suppress(OSError):  # with swap accounting only
-        _write(f"{folder}/memory.memsw.limit_in_bytes", str(memory_bytes))
+        kernel_files.write(f"{folder}/memory.memsw.limit_in_bytes", str(memory_bytes))
 
 
 def _counts(path: str, name: bytes) -> bool:
     """Whether a file of counters, one a line, has one by that name above zero."""
     return any(
-        line.startswith(name) and not line.endswith(b" 0") for line in _read(path).splitlines()
+        line.startswith(name) and not line.endswith(b" 0")
+        for line in kernel_files.read(path).splitlines()
     )
-
-
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, _READ_BYTES)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
 
 
 def _is_removed(folder: str, *, last_try: bool) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 from typing import Final
 
-from lib.sandbox import syscalls
+from lib.sandbox import kernel_files, syscalls
 
 MOUNTS: Final = 0x0002_0000  # CLONE_NEW*, linux/sched.h
 IPC: Final = 0x0800_0000
@@ -55,14 +54,6 @@ def map_ids(uid: int, gid: int) -> None:
     """
     # Without this nobody unprivileged may map groups: leaving one could gain
     # access where a group is denied what others are granted.
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{INNER_ID} {uid} 1")
-    _write("/proc/self/gid_map", f"{INNER_ID} {gid} 1")
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
+    kernel_files.write("/proc/self/setgroups", "deny")
+    kernel_files.write("/proc/self/uid_map", f"{INNER_ID} {uid} 1")
+    kernel_files.write("/proc/self/gid_map", f"{INNER_ID} {gid} 1")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
-from typing import Final
 
-STAT_BYTES: Final = 4096  # many times what it ever is
+from lib.sandbox import kernel_files
 
 
 @functools.cache
@@ -23,11 +21,7 @@ def start_time(pid: int) -> int | None:
     A zombie counts as gone.
     """
     try:
-        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            stat = os.read(file, STAT_BYTES)
-        finally:
-            os.close(file)
+        stat = kernel_files.read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # Fields after the command, which may hold blanks and parentheses; proc(5).

@@ -106,7 +106,7 @@ class LaunchRequest:
 
     def encode(self) -> bytes:
         """Return the framed message."""
-        # Not `asdict`, which copies what is only read: three times as slow.
+        # Not `asdict`, which copies all that is only read.
         body = json.dumps({**vars(self), "limits": vars(self.limits)}).encode()
         return _LENGTH.pack(len(body)) + body
 

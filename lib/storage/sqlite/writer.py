@@ -1,8 +1,8 @@
 """The one thread that writes: many callers' operations, one commit.
 
 A commit costs an fsync, whatever is in it. Callers hand in functions, the
-thread runs those that wait in one transaction, each in a savepoint of its own
-where there are several, and answers all of them once the commit is on disk.
+thread runs those that wait in one transaction, each in a savepoint of its own,
+and answers all of them once the commit is on disk.
 """
 
 from __future__ import annotations
@@ -85,11 +85,8 @@ class Writer:
     def _commit(self, batch: list[_Job]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            if len(batch) == 1:  # no savepoint: if it raises, nothing else is to be kept
-                batch[0].result = batch[0].operation(self._connection)
-            else:
-                for job in batch:
-                    self._attempt(job)
+            for job in batch:
+                self._attempt(job)
             self._connection.execute("COMMIT")
         except BaseException as ex:  # noqa: BLE001 - nobody may be told that this was kept
             self._roll_back()
