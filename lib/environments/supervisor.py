@@ -21,12 +21,15 @@ from typing import Final, NoReturn
 from lib.environments.gateway import InstallerGateway
 from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
 from lib.sandbox import identity, privileges, process_tree
-from lib.sandbox.child import connect_streams, read_all
+from lib.sandbox.child import read_all
 from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
 from lib.sandbox.folder_size import FolderSize
+from lib.sandbox.gateway import listeners_for
 from lib.sandbox.host_view import HostView
+from lib.sandbox.init_process import fork_with_init
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
+from lib.sandbox.worker_process import connect_streams
 
 TICK_SECONDS: Final = 0.5
 FIRST_UID_AFTER_RUNS: Final = identity.UID_COUNT
@@ -123,30 +126,35 @@ class Supervisor:
         enclosure.get_ready()
         failure, failure_end = os.pipe()
         tenant = replace(tenant, keep=(failure_end,))
-        pid = enclosure.fork()
+        channel = gateway.take_child_end()
+        pid = fork_with_init(enclosure, failure_end, uid=tenant.uid)
         if pid == 0:
-            self._become_installer(enclosure, tenant, gateway, output)
+            self._become_installer(enclosure, tenant, channel, output)
         os.close(failure_end)
-        gateway.leave_child()
+        if channel is not None:
+            os.close(channel)
         if reason := read_all(failure):
             raise OSError(reason.decode(errors="replace"))
         gateway.open(has_egress=True)
         return pid
 
     def _become_installer(
-        self, enclosure: Enclosure, tenant: Tenant, gateway: InstallerGateway, output: int
+        self, enclosure: Enclosure, tenant: Tenant, channel: int | None, output: int
     ) -> NoReturn:
         (failure,) = tenant.keep
         try:
             connect_streams(output, output)
-            enclosure.build(uid=tenant.uid, listeners=gateway.order)
+            enclosure.build(listeners=listeners_for(channel))
             enclosure.admit(tenant)
             os.set_inheritable(failure, False)
-            self._execute({**self._request.environment, **gateway.variables()})
+            self._execute({**self._request.environment, **self._variables()})
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
             os.write(failure, str(error).encode() or b"unknown")
         finally:
             os._exit(127)
+
+    def _variables(self) -> dict[str, str]:
+        return {} if self._gateway is None else self._gateway.variables()
 
     def _start_plainly(self, output: int) -> int:
         pid = os.fork()

@@ -298,6 +298,7 @@ class Attempt:
             secret_names=(*secrets, *self._tokens),
             readable=packages.readable,
             egress=None if manifest.egress.is_denied else manifest.egress.allow,
+            has_lasting_secrets=bool(secrets),  # the run's own token ends with it
         )
 
     def _watch(self, live: LiveRun, carrier: LiveLog) -> None:

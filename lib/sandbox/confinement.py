@@ -1,12 +1,15 @@
 """Confining a worker: all layers, in the one order in which they hold.
 
-    supervisor          pid = enclosure.fork()
-        first process       enclosure.build(...)    what all runs have in common
-                            (stays as pid 1 of the pid namespace, see `init_process`)
-            worker              build() returns here
-                            ... waits until there is a run ...
-                            enclosure.admit(tenant)
+    supervisor          enclosure.fork_init()
+        init                enclosure.enter()
+                            enclosure.fork_worker()     for one run after another
+            worker              enclosure.build()       what all runs have in common
+                                ... waits until there is a run ...
+                                enclosure.admit(tenant)
             own folders, limits, uid, capabilities, no_new_privs, Landlock, seccomp
+
+Init, see `init_process`, is the first process of the user and pid namespaces; all
+other namespaces are each run's own.
 
 Each step needs what the next one takes away: mounts need privileges, Landlock
 and seccomp need `no_new_privs`, Landlock's paths are those after the pivot, and
@@ -25,7 +28,6 @@ from typing import Final
 
 from lib.sandbox import (
     descriptors,
-    init_process,
     landlock,
     loopback,
     namespaces,
@@ -80,16 +82,18 @@ class Layers:
     seccomp: bool = False
 
     @property
-    def namespaces(self) -> int:
-        """The namespaces to make, as clone(2) wants them."""
-        wanted = (
-            (self.user_namespace, namespaces.USERS),
+    def namespaces_of_init(self) -> int:
+        """The namespaces that runs use one after the other, as clone(2) wants them."""
+        return _flags((self.user_namespace, namespaces.USERS), (self.pids, namespaces.PIDS))
+
+    @property
+    def namespaces_of_worker(self) -> int:
+        """The namespaces that each run has for itself."""
+        return _flags(
             (self.network, namespaces.NETWORK),
             (self.ipc, namespaces.IPC),
-            (self.pids, namespaces.PIDS),
             (self.root, namespaces.MOUNTS),
         )
-        return sum(flag for is_wanted, flag in wanted if is_wanted)
 
     def filter_program(self) -> bytes:
         """Return the seccomp program; made at the first call, so call it before forking."""
@@ -97,7 +101,8 @@ class Layers:
             # Landlock's rules name ports, not hosts: without a network of its own
             # a worker with one socket could talk to anybody.
             sockets="stream" if self.network else "none",
-            shares_uid=not (self.uid or (self.root and self.pids)),
+            shares_uid=not self.uid,
+            shares_files=not (self.uid or (self.root and self.pids)),
         )
 
 
@@ -142,56 +147,56 @@ class Enclosure:
     scratch_bytes: int = SCRATCH_BYTES
     owner: tuple[int, int] = field(default_factory=lambda: (os.geteuid(), os.getegid()))
 
-    def fork(self) -> int:
-        """Fork, the child being in the namespaces of its own. Like `os.fork`.
+    def fork_init(self) -> int:
+        """Fork init, in the namespaces that are its own. Like `os.fork`.
 
         Raises:
             ConfinementError: the kernel refused the namespaces.
         """
         with _step("namespaces"):
-            return namespaces.fork(self.layers.namespaces)
+            return namespaces.fork(self.layers.namespaces_of_init)
 
-    def build(
-        self,
-        *,
-        uid: int | None = None,
-        report: int | None = None,
-        listeners: loopback.Order | None = None,
-    ) -> None:
-        """Set up, in the child of `fork`, all that does not depend on the run.
+    def enter(self) -> None:
+        """Set up, in init, what workers inherit: ids, and no way back to what they lose.
 
-        Returns in the worker's process, not yet confined, whose standard streams
-        are this one's. With a pid namespace that is a child of this process,
-        which stays behind as its init and never returns.
+        Raises:
+            ConfinementError: a layer could not be had.
+        """
+        layers = self.layers
+        if layers.user_namespace:
+            with _step("user namespace"):
+                self._map_ids()
+        privileges.set_dumpable(dumpable=False)  # no worker has any business in this memory
+        if layers.no_new_privs:
+            with _step("privileges"):
+                privileges.lock_capabilities()
+
+    def fork_worker(self) -> int:
+        """Fork, from init, what is to be a worker, in namespaces of its own. Like `os.fork`.
+
+        Raises:
+            ConfinementError: the kernel refused the namespaces.
+        """
+        with _step("namespaces"):
+            return namespaces.fork(self.layers.namespaces_of_worker)
+
+    def build(self, *, listeners: loopback.Order | None = None) -> None:
+        """Set up, in the child of `fork_worker`, all that does not depend on the run.
 
         Args:
-            uid: User and group that the worker will become, when `Layers.uid`.
-            report: Descriptor on which init tells how the run ended.
             listeners: What to listen on where there is a network namespace.
 
         Raises:
             ConfinementError: a layer could not be had; the process must end.
         """
         layers = self.layers
-        with _step("signals"):
-            signal.set_wakeup_fd(-1)  # or one here would be written to the supervisor's pipe
-        if layers.user_namespace:
-            with _step("user namespace"):
-                self._map_ids()
         if layers.network:
             with _step("network namespace"):
                 self._open_network(listeners)
         if layers.root:
             with _step("root folder"):
                 self._new_root().lay_out()
-        if layers.no_new_privs:
-            with _step("privileges"):
-                privileges.lock_capabilities()
-        if layers.pids:
-            with _step("first process"):
-                self._leave_pid_1(uid, report)
-        else:
-            namespaces.renew_interpreter()
+        namespaces.renew_interpreter()
 
     def admit(self, tenant: Tenant) -> None:
         """Confine this process, in which `build` returned. It must have one thread.
@@ -202,7 +207,7 @@ class Enclosure:
         for name, apply in self._steps(tenant):
             with _step(name):
                 apply(tenant)
-        os.setsid()  # neither the supervisor's session nor one that pid 1 leads
+        os.setsid()  # not the supervisor's session
         descriptors.close_all_but(tenant.keep)  # an open folder outside would be a way out
 
     def get_ready(self) -> None:
@@ -255,21 +260,12 @@ class Enclosure:
             return tenant.uid
         return namespaces.INNER_ID if self.layers.user_namespace else os.geteuid()
 
-    def _leave_pid_1(self, uid: int | None, report: int | None) -> None:
-        """Fork the worker, and stay behind as its init, with no more rights than it will have.
+    def give_up_rights(self, uid: int | None) -> None:
+        """Become the worker's user, if it has one of its own, with no rights beyond its files.
 
-        Not under Landlock, which would keep signals from the worker: it opens nothing.
+        Raises:
+            OSError: the kernel refused.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, init_process.SIGNALS)
-        worker = os.fork()
-        if worker:
-            self._give_up_rights(uid)
-            privileges.set_dumpable(dumpable=False)  # the worker has no business in this memory
-            privileges.die_with_parent(signal.SIGKILL)
-            init_process.serve(worker, report)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, init_process.SIGNALS)
-
-    def _give_up_rights(self, uid: int | None) -> None:
         if self.layers.uid and uid is not None:
             privileges.become(uid, uid)
         if self.layers.no_new_privs:
@@ -277,7 +273,7 @@ class Enclosure:
             privileges.refuse_new_privileges()
 
     def _drop_privileges(self, tenant: Tenant) -> None:
-        self._give_up_rights(tenant.uid)
+        self.give_up_rights(tenant.uid)
         # Both were forgotten with the uid. Dumpable: programs read their own
         # /proc/self, exec sets it again anyway, and who else could look is
         # kept out by the namespace, by Landlock or by the uid.
@@ -311,14 +307,18 @@ class Enclosure:
             yield landlock.Rule(f"/dev/{name}", landlock.USE_DEVICE)
 
 
+def _flags(*wanted: tuple[bool, int]) -> int:
+    return sum(flag for is_wanted, flag in wanted if is_wanted)
+
+
 def _change_folder(tenant: Tenant) -> None:
     os.chdir(tenant.work)
 
 
 @functools.cache
-def filter_program(*, sockets: seccomp.Sockets, shares_uid: bool) -> bytes:
+def filter_program(*, sockets: seccomp.Sockets, shares_uid: bool, shares_files: bool) -> bytes:
     """Return the seccomp program, made once."""
-    return seccomp.build(sockets, shares_uid=shares_uid)
+    return seccomp.build(sockets, shares_uid=shares_uid, shares_files=shares_files)
 
 
 @functools.cache

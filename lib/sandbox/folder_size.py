@@ -31,6 +31,10 @@ class FolderSize:
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._not_before = 0.0
 
+    def close(self) -> None:
+        """Close the folder."""
+        os.close(self._folder)
+
     def due(self) -> bool:
         """Whether measuring again is cheap enough."""
         return time.monotonic() >= self._not_before

@@ -44,6 +44,11 @@ class GateTerms:
     network: str = NETWORK_MODULE
 
 
+def listeners_for(channel: int | None) -> loopback.Order | None:
+    """Return what a worker must make in its network namespace, and hand over by the channel."""
+    return None if channel is None else loopback.Order((API_PORT, PROXY_PORT), channel)
+
+
 @dataclass
 class Gateway:
     """The way out of one run; there is none without a network namespace of its own."""
@@ -59,7 +64,7 @@ class Gateway:
 
     @classmethod
     def prepare(cls, terms: GateTerms, layers: Layers) -> Self:
-        """Make the channel that the listeners come by; before the child is forked."""
+        """Make the channel that the listeners come by; before the worker is forked."""
         gateway = cls(terms, layers)
         if layers.network:
             gateway._channel, gateway._child_channel = socket.socketpair()
@@ -67,28 +72,24 @@ class Gateway:
             gateway._listeners = {"api": loopback.listen(0)}
         return gateway
 
-    @property
-    def order(self) -> loopback.Order | None:
-        """What the child must make in its network namespace."""
+    def take_child_end(self) -> int | None:
+        """Return the worker's end of the channel, which is the caller's now; see `listeners_for`."""
         if self._child_channel is None:
             return None
-        return loopback.Order((API_PORT, PROXY_PORT), self._child_channel.fileno())
+        descriptor = self._child_channel.detach()
+        self._child_channel = None
+        return descriptor
 
-    def leave_child(self) -> None:
-        """In the parent, after the fork: the child's end is the child's alone."""
-        if self._child_channel is not None:
-            self._child_channel.close()
-            self._child_channel = None
-
-    def forget(self) -> None:
-        """In the child, once its listeners are handed over: leave no socket to be collected.
-
-        Their descriptors are closed with all others before the worker starts.
-        """
-        for each in (self._channel, self._child_channel):
+    def close(self) -> None:
+        """Let go of all that it holds; its gate is to be ended by who ends the run."""
+        for each in (self._channel, self._child_channel, *self._listeners.values()):
             if each is not None:
-                each.detach()
+                each.close()
         self._channel = self._child_channel = None
+        self._listeners.clear()
+        if self._notices >= 0:
+            os.close(self._notices)
+            self._notices = -1
 
     def open(self, *, has_egress: bool) -> dict[str, str]:
         """Keep the listeners that this run may use; return the variables that name them.
@@ -108,7 +109,7 @@ class Gateway:
         return self._variables()
 
     def _receive(self) -> None:
-        """Take the listeners that the child made; it has failed if there are none."""
+        """Take the listeners that the worker made; it has failed if there are none."""
         if self._channel is None:
             return
         with self._channel, contextlib.suppress(EOFError):

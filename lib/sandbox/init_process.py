@@ -1,28 +1,42 @@
-"""The first process of a pid namespace: parent of all orphans in it.
+"""Init: what stands between a supervisor and the workers that it has, one after the other.
 
-The worker is not pid 1 itself: pid 1 must reap, and the kernel spares it the
-signals that it has no handler for, so a worker would not die of its own bugs.
-When this process ends, the kernel kills all that is left in the namespace.
+It is the first process of a pid namespace, parent of all orphans in it, and ends
+what a run leaves behind. The worker is not pid 1 itself: pid 1 must reap, and the
+kernel spares it the signals that it has no handler for, so a worker would not die
+of its own bugs. Where there is no pid namespace it is a subreaper.
+
+It serves many runs and knows none of them: it was forked from a supervisor that
+had read nothing yet, and is told no more of a run than its descriptors, its user
+and its group. So what a worker inherits from it is what every worker inherits.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import struct
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Self
 
-from lib.sandbox import descriptors, process_tree
+from lib.sandbox import descriptors, privileges, process_tree
+from lib.sandbox.cgroup import Group
+from lib.sandbox.confinement import ConfinementError, Enclosure
 
-SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGTERM})
+NOT_CONFINED: Final = b"c"  # what a report of failure begins with, see `Order.failure`
+NOT_STARTED: Final = b"s"
+
+_FAILED: Final = 127
 _REPORT: Final = struct.Struct("=iQ")
+_ORDER_BYTES: Final = 4096
+_ORDER_DESCRIPTORS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run's processes ended, as their first process saw it.
+    """How a run's processes ended, as init saw it.
 
     Attributes:
         exit_code: The worker's, as a shell reports it: 128 + signal number for a signal.
@@ -33,35 +47,186 @@ class Ended:
     cpu_ms: int
 
 
-def serve(worker: int, report: int | None) -> NoReturn:
-    """Reap until the worker ends, end all others, tell, and end with the worker's code.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is forked with; the descriptors are the holder's own.
 
-    It tells before it ends, because the end of a namespace takes milliseconds.
-    SIGTERM is passed on to every process of the namespace. `SIGNALS` must have
-    been blocked before the worker was forked: a blocked signal waits, also for
-    pid 1, which otherwise is not sent what it would not handle.
+    Attributes:
+        stdout: Write end of a pipe, as is `stderr`.
+        failure: Write end of the pipe that says why there is no worker; a
+            successful start closes it.
+        channel: Where the launch will come from, see `wire`.
+        listeners: Where to hand over what listens in its network namespace; None: nowhere.
+        uid: User and group to become; None: the server's.
+        group: To be counted in.
+    """
+
+    stdout: int
+    stderr: int
+    failure: int
+    channel: int
+    listeners: int | None
+    uid: int | None
+    group: Group | None
+
+    def send(self, line: socket.socket) -> None:
+        """Pass it on.
+
+        Raises:
+            OSError: init has ended.
+        """
+        group = None if self.group is None else vars(self.group)
+        socket.send_fds(line, [json.dumps([self.uid, group]).encode()], self._descriptors())
+
+    @classmethod
+    def receive(cls, line: socket.socket) -> Self | None:
+        """Wait for one; None: no more will come."""
+        data, passed = descriptors.receive(line, _ORDER_BYTES, _ORDER_DESCRIPTORS)
+        if not data:
+            return None
+        uid, group = json.loads(data)
+        stdout, stderr, failure, channel, *listeners = passed
+        return cls(
+            stdout,
+            stderr,
+            failure,
+            channel,
+            listeners=listeners[0] if listeners else None,
+            uid=uid,
+            group=None if group is None else Group(**group),
+        )
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        for descriptor in self._descriptors():
+            os.close(descriptor)
+
+    def refuse(self, kind: bytes, reason: str) -> None:
+        """Say why there is no worker."""
+        with contextlib.suppress(OSError):  # nobody waits for it
+            os.write(self.failure, kind + reason.encode(errors="replace"))
+
+    def _descriptors(self) -> list[int]:
+        always = [self.stdout, self.stderr, self.failure, self.channel]
+        return always if self.listeners is None else [*always, self.listeners]
+
+
+@dataclass(frozen=True, slots=True)
+class InitProcess:
+    """Init, seen from its supervisor.
+
+    Attributes:
+        line: To it; readable when a run has ended, or init itself has.
+    """
+
+    pid: int
+    line: socket.socket
+
+    @classmethod
+    def fork(cls, enclosure: Enclosure) -> InitProcess | Order:
+        """Fork init from a process that has read nothing of any run.
+
+        Returns once here, and once in each worker, with the order that it was
+        forked with; no descriptor but those is open there. Not in init itself.
+
+        Raises:
+            ConfinementError: the kernel refused the namespaces.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = enclosure.fork_init()
+        if pid == 0:
+            ours.detach()
+            return _serve(enclosure, theirs)
+        theirs.close()
+        return cls(pid, ours)
+
+    def ended(self) -> Ended | None:
+        """Return how the run has ended that `line` tells of; None: init was killed."""
+        with contextlib.suppress(ConnectionResetError):
+            data = self.line.recv(_REPORT.size)
+            return Ended(*_REPORT.unpack(data)) if data else None
+        return None
+
+
+def _serve(enclosure: Enclosure, line: socket.socket) -> Order:
+    """Be init: fork a worker for each order, in which alone this returns."""
+    try:
+        refusal = _settle_in(enclosure, line.fileno())
+        while (order := Order.receive(line)) is not None:
+            before = _cpu_ms()
+            worker = -1
+            try:
+                if refusal is not None:
+                    raise refusal
+                worker = enclosure.fork_worker()
+            except ConfinementError as error:
+                order.refuse(NOT_CONFINED, str(error))
+            if worker == 0:
+                os.close(line.detach())
+                return order
+            order.close()
+            code = _FAILED if worker < 0 else _wait_for(worker)
+            _end_others(enclosure)
+            line.send(_REPORT.pack(code, _cpu_ms() - before))
+    except OSError:
+        pass  # the supervisor was killed, as this process is about to be
+    os._exit(0)
+
+
+def _settle_in(enclosure: Enclosure, line: int) -> ConfinementError | None:
+    """Become init; return why it cannot have any worker."""
+    privileges.die_with_parent(signal.SIGKILL)
+    signal.set_wakeup_fd(-1)
+    descriptors.close_all_but([line])
+    process_tree.adopt_orphans()
+    try:
+        enclosure.enter()
+    except ConfinementError as error:
+        return error
+    return None
+
+
+def fork_with_init(enclosure: Enclosure, failure: int, *, uid: int | None = None) -> int:
+    """Fork a single worker, and its own init, which ends with the worker's code.
+
+    Like `os.fork`, but that the pid is init's. No descriptor is closed in the worker.
 
     Args:
-        worker: Its pid.
-        report: Descriptor that an `Ended` is written to; None: nobody reads one.
+        enclosure: What the worker is put into.
+        failure: Where init says why there is no worker; it ends with 127 then.
+        uid: The worker's user, which init becomes, too: it has nothing else to do.
+
+    Raises:
+        ConfinementError: the kernel refused the namespaces.
     """
+    pid = enclosure.fork_init()
+    if pid:
+        return pid
+    try:
+        privileges.die_with_parent(signal.SIGKILL)
+        process_tree.adopt_orphans()
+        enclosure.enter()
+        worker = enclosure.fork_worker()
+        if worker:
+            enclosure.give_up_rights(uid)
+            privileges.set_dumpable(dumpable=False)
+            privileges.die_with_parent(signal.SIGKILL)  # a change of uid forgets it
+    except (ConfinementError, OSError) as error:
+        os.write(failure, str(error).encode(errors="replace"))
+        os._exit(_FAILED)
+    if worker:
+        _serve_one(enclosure, worker)
+    return 0
+
+
+def _serve_one(enclosure: Enclosure, worker: int) -> NoReturn:
     code = 1
     try:
-        keep = () if report is None else (report,)
-        descriptors.close_all_but(keep, first=0)  # else nobody sees the worker's streams end
-        _cpu_ms()  # for the pages that it writes to, which are this process's own then
+        descriptors.close_all_but((), first=0)  # else nobody sees the worker's streams end
         code = _wait_for(worker)
-        _end_others()
-        if report is not None:
-            os.write(report, _REPORT.pack(code, _cpu_ms()))
+        _end_others(enclosure)
     finally:
         os._exit(code)
-
-
-def read_report(report: int) -> Ended | None:
-    """Return what `serve` told; None if it was killed before it could."""
-    data = os.read(report, _REPORT.size)
-    return Ended(*_REPORT.unpack(data)) if len(data) == _REPORT.size else None
 
 
 def _cpu_ms() -> int:
@@ -69,28 +234,20 @@ def _cpu_ms() -> int:
 
 
 def _wait_for(worker: int) -> int:
+    """Reap whoever ends, until the worker has; return its exit code."""
     while True:
-        while (ended := _reap_one()) is not None:  # it may have ended before we came here
-            pid, code = ended
-            if pid == worker:
-                return code
-        if signal.sigwait(SIGNALS) == signal.SIGTERM:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGTERM)
-
-
-def _reap_one() -> tuple[int, int] | None:
-    with contextlib.suppress(ChildProcessError):
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid:
+        pid, status = os.waitpid(-1, 0)
+        if pid == worker:
             code = os.waitstatus_to_exitcode(status)
-            return pid, 128 - code if code < 0 else code
-    return None
+            return 128 - code if code < 0 else code
 
 
-def _end_others() -> None:
+def _end_others(enclosure: Enclosure) -> None:
     """Kill and reap what the worker left; a process that forks meanwhile is killed next."""
+    if not enclosure.layers.pids:
+        process_tree.end_below(os.getpid())
+        return
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         while True:
-            os.kill(-1, signal.SIGKILL)
+            os.kill(-1, signal.SIGKILL)  # all of the namespace but its first process, this one
             os.waitpid(-1, 0)

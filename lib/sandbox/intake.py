@@ -1,57 +1,51 @@
-"""Where supervisors wait side by side until one of them gets a run."""
+"""A supervisor's line to its zygote: it says that it is ready, and gets a connection."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
+import signal
 import socket
-import struct
 from dataclasses import dataclass
 from typing import Final
 
-from lib.sandbox import privileges
+from lib.sandbox import descriptors, privileges
 
-TAKEN: Final = struct.Struct("=i")  # what a supervisor writes when its run comes: its pid
+READY: Final = b"ready"
+RUN: Final = b"run"  # comes with a connection
 
 
 @dataclass(frozen=True)
 class Intake:
-    """Where supervisors wait side by side, each for one connection.
+    """Where runs come from, one after the other.
 
     Attributes:
-        listener: Descriptor of the zygote's listening socket, which does not block.
-        lifeline: At end of file no more connections will come.
-        taken: Write end of the pipe that tells the zygote.
+        line: To the zygote, which closes it when there will be no more.
+        zygote: Its pid.
     """
 
-    listener: int
-    lifeline: int
-    taken: int
+    line: socket.socket
+    zygote: int
 
     def wait(self) -> socket.socket | None:
-        """Return a connection, which is then this process's own, as is its life.
+        """Return the connection of the next run; None: none will come.
 
-        None when there is none and none will come.
+        While it waits this process ends with the zygote; with a run it lives on.
         """
-        with socket.socket(fileno=self.listener) as listener:
-            connection = self._accept(listener)
-        os.close(self.lifeline)
-        if connection is not None:
-            privileges.outlive_parent()
-            os.write(self.taken, TAKEN.pack(os.getpid()))
-        os.close(self.taken)
+        privileges.die_with_parent(signal.SIGKILL)
+        if os.getppid() != self.zygote:
+            return None
+        try:
+            self.line.send(READY)
+            _, passed = descriptors.receive(self.line, len(RUN), 1)
+        except OSError:
+            return None
+        if not passed:
+            return None
+        privileges.outlive_parent()
+        connection = socket.socket(fileno=passed[0])
+        connection.setblocking(True)
         return connection
 
-    def _accept(self, listener: socket.socket) -> socket.socket | None:
-        poll = select.poll()
-        for descriptor in (self.listener, self.lifeline):
-            poll.register(descriptor, select.POLLIN)
-        while True:
-            is_over = any(descriptor == self.lifeline for descriptor, _ in poll.poll())
-            with contextlib.suppress(BlockingIOError):  # another one was quicker
-                connection, _ = listener.accept()
-                connection.setblocking(True)
-                return connection
-            if is_over:
-                return None
+    def forget(self) -> None:
+        """In a process where the descriptor is closed, or another's: let go of the name."""
+        self.line.detach()

@@ -122,6 +122,7 @@ class LocalSandbox:
             secret_names=launch.secret_names,
             readable=launch.readable,
             egress=launch.egress,
+            has_lasting_secrets=launch.has_lasting_secrets,
         )
         connection = self._connect()
         self._renew_when_due()
@@ -278,7 +279,7 @@ def _read_mark(folder: Path) -> dict[str, Any] | None:
 
 
 def _open_orphan(folder: Path) -> int | None:
-    """Return a pidfd of the supervisor that left its mark here, if it still lives."""
+    """Return a pidfd of the supervisor that left its mark here, if it still lives and is at it."""
     mark = _read_mark(folder)
     if mark is None or mark["boot_id"] != boot_id():
         return None
@@ -286,7 +287,8 @@ def _open_orphan(folder: Path) -> int | None:
         pidfd = os.pidfd_open(mark["pid"])
     except ProcessLookupError:
         return None
-    if start_time(mark["pid"]) != mark["start_time"]:  # the pid was given to another
+    is_it = start_time(mark["pid"]) == mark["start_time"]  # else the pid was given to another
+    if not is_it or (folder / "meta" / wire.EXIT_FILE).exists():  # it may serve the next run
         os.close(pidfd)
         return None
     return pidfd

@@ -59,3 +59,7 @@ class LogFile:
         """Count what could not be written as lost. Half a line may stand at the file's end."""
         self.lost_lines += self._pending.count(b"\n")
         self._pending.clear()
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._file)

@@ -115,6 +115,10 @@ class LogKeeper:
             self.flush()
         self._file.let_go()
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def _note_dropped(self, count: int, why: str, at_ms: int) -> None:
         plural = "" if count == 1 else "s"
         self.note(f"{count} line{plural} dropped: {why}", at_ms)

@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from lib.sandbox import descriptors
+
 ADDRESS: Final = "127.0.0.1"
 BACKLOG: Final = 1024
 
@@ -66,10 +68,10 @@ def receive_listeners(channel: socket.socket, count: int) -> list[socket.socket]
     Raises:
         EOFError: the other side closed without sending them.
     """
-    data, descriptors, _, _ = socket.recv_fds(channel, 1, count)
-    if not data or len(descriptors) != count:
+    data, passed = descriptors.receive(channel, 1, count)
+    if not data or len(passed) != count:
         raise EOFError("the run's network namespace was not made")
-    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    return [socket.socket(fileno=descriptor) for descriptor in passed]
 
 
 def _duplicate(descriptor: int) -> int:

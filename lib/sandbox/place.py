@@ -1,25 +1,26 @@
-"""A place for one run, prepared before the run is known: user, group, enclosure."""
+"""A place for one run, prepared before the run is known: user, group, worker's process."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
+from typing import Self
 
 from lib.sandbox import identity
 from lib.sandbox.cgroup import Group
-from lib.sandbox.child import Child, task_limit
+from lib.sandbox.child import Child
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.gateway import Gateway
 from lib.sandbox.identity import NoUidLeft, UidLease
+from lib.sandbox.init_process import InitProcess
 from lib.sandbox.premises import Premises
-from lib.sandbox.warm import WarmStart
 from lib.sandbox.wire import LaunchRequest
+from lib.sandbox.worker_process import task_limit
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one worker will be, with its first process waiting in it.
+    """Where one worker will be, with its process waiting in it.
 
     Attributes:
         child: The waiting process, or why there is none.
@@ -35,28 +36,28 @@ class Place:
     group: Group | None
 
     @classmethod
-    def prepare(cls, premises: Premises) -> Place | WarmStart:
-        """Make a place. Returns twice for a warm start, see `Child.prepare`."""
+    def prepare(cls, premises: Premises, init: InitProcess | ConfinementError, hint: int) -> Self:
+        """Make a place.
+
+        Args:
+            premises: Where it is made.
+            init: What is to fork the worker, or why nothing can.
+            hint: Another number for each place of this host, see `UidRange.lease`.
+        """
         lease: UidLease | None = None
         group: Group | None = None
         gateway = Gateway.prepare(premises.terms, premises.enclosure.layers)
         try:
+            if isinstance(init, ConfinementError):
+                raise init
             group = premises.new_group()
             if premises.uids is not None:
-                lease = premises.uids.lease(hint=os.getpid())
+                lease = premises.uids.lease(hint)
             uid = None if lease is None else lease.uid
-            child = Child.prepare(premises.enclosure, gateway, uid=uid, group=group)
+            child = Child.order(init, gateway, uid=uid, group=group)
         except (ConfinementError, NoUidLeft, OSError) as error:
             return cls(premises, ConfinementError(str(error)), gateway, lease, group)
-        if isinstance(child, WarmStart):
-            return child
-        gateway.leave_child()
         return cls(premises, child, gateway, lease, group)
-
-    @property
-    def has_own_pids(self) -> bool:
-        """Whether the child is the first process of a pid namespace, not the worker."""
-        return self.premises.enclosure.layers.pids
 
     @property
     def counts_memory(self) -> bool:
@@ -93,7 +94,10 @@ class Place:
         return None if self.group is None else self.group.peak_bytes()
 
     def leave(self) -> None:
-        """Give user and group back. Nothing of the run may be left."""
+        """Give all back. Nothing of the run may be left."""
+        if isinstance(self.child, Child):
+            self.child.close()
+        self.gateway.close()
         if self.group is not None:
             with contextlib.suppress(OSError):  # the next zygote sweeps
                 self.group.remove()

@@ -48,6 +48,7 @@ class Launch:
         readable: Paths that this run may read beside what all may, such as the
             packages it needs.
         egress: Hosts that it may reach, as the manifest lists them; None: no network.
+        has_lasting_secrets: Whether one of its secrets is still good when the run is over.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class Launch:
     secret_names: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     egress: tuple[str, ...] | None = None
+    has_lasting_secrets: bool = False
 
 
 class LiveRun(Protocol):

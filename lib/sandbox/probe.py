@@ -242,7 +242,7 @@ def _try_landlock() -> None:
 
 
 def _try_seccomp() -> None:
-    seccomp.install(filter_program(sockets="none", shares_uid=False))
+    seccomp.install(filter_program(sockets="none", shares_uid=False, shares_files=False))
     try:
         _unshare(0)  # does nothing, and is allowed otherwise
     except PermissionError:

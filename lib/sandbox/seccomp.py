@@ -90,13 +90,14 @@ _TIMES: Final = ("utime", "utimes")
 _TIMES_OF_PATH_OR_DESCRIPTOR: Final = ("utimensat", "futimesat")  # the latter for a null path
 # Nor does Landlock see that a folder is watched, and so what the server does when.
 _WATCHES: Final = ("inotify_add_watch",)
-# And could slow or end the server by its limits: the first argument must be 0,
-# which means this process.
+# Limits and priorities of processes of the same user: it could slow or end the
+# server where it sees that, and init, whose limits the next run inherits, always.
+# The first argument must be 0, which means this process.
 _OTHERS_LIMITS: Final = (
     "prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler",
 )  # fmt: skip
 # Here the second must, and the first say that it names a process: 0 is also
-# "my group" and "my user", which is the server's.
+# "my group" and "my user", which is theirs.
 _OTHERS_PRIORITIES: Final = {
     "setpriority": 0,  # PRIO_PROCESS, linux/resource.h
     "ioprio_set": 1,  # IOPRIO_WHO_PROCESS, linux/ioprio.h
@@ -127,14 +128,21 @@ _MSG_FASTOPEN: Final = 0x2000_0000
 _TCP_ULP: Final = 31
 
 
-def build(sockets: Sockets, *, shares_uid: bool = False, architecture: str | None = None) -> bytes:
+def build(
+    sockets: Sockets,
+    *,
+    shares_uid: bool = False,
+    shares_files: bool = False,
+    architecture: str | None = None,
+) -> bytes:
     """Return the filter's program.
 
     Args:
         sockets: `stream`: TCP over IPv4 and IPv6; `none`: no sockets at all.
             Pairs of connected Unix sockets are had either way.
-        shares_uid: The worker has the uid of processes, and of files, that it
-            must not touch, and no namespace hides them.
+        shares_uid: The worker has the uid of processes that it must not touch; of
+            init, if of no other.
+        shares_files: And of files, which no namespace hides.
         architecture: As `uname` says it; None: this machine's.
 
     Raises:
@@ -143,7 +151,9 @@ def build(sockets: Sockets, *, shares_uid: bool = False, architecture: str | Non
     architecture = architecture or syscalls.machine()
     targets = {
         number: label
-        for name, label in _labels(sockets, shares_uid=shares_uid).items()
+        for name, label in _labels(
+            sockets, shares_uid=shares_uid, shares_files=shares_files
+        ).items()
         if (number := syscalls.find_number(name, architecture)) is not None
     }
     return bpf.assemble(
@@ -175,7 +185,7 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("lines", ctypes.c_void_p))
 
 
-def _labels(sockets: Sockets, *, shares_uid: bool) -> dict[str, str]:
+def _labels(sockets: Sockets, *, shares_uid: bool, shares_files: bool) -> dict[str, str]:
     """Return where in the program each call is judged."""
     tested = ["clone", "ioctl", "personality", "socketpair", "sendto", "sendmsg", "sendmmsg"]
     tested.append("setsockopt")
@@ -186,16 +196,19 @@ def _labels(sockets: Sockets, *, shares_uid: bool) -> dict[str, str]:
         **{name: f"mode {index} or allow" for name, index in _MODE_ARGUMENTS.items()},
         "socket": "socket" if sockets == "stream" else "deny",
         **(_LABELS_ON_SHARED_UID if shares_uid else {}),
+        **(_LABELS_ON_SHARED_FILES if shares_files else {}),
     }
 
 
 _LABELS_ON_SHARED_UID: Final = {
+    **dict.fromkeys(_OTHERS_LIMITS, "this process"),
+    **{name: name for name in _OTHERS_PRIORITIES},
+}
+_LABELS_ON_SHARED_FILES: Final = {
     **dict.fromkeys((*_OWNERSHIP, *_WATCHES), "deny"),
     **{name: f"mode {_MODE_ARGUMENTS[name]} or pretend" for name in _MODES},
     **dict.fromkeys(_TIMES, "pretend"),
     **dict.fromkeys(_TIMES_OF_PATH_OR_DESCRIPTOR, "path is null"),
-    **dict.fromkeys(_OTHERS_LIMITS, "this process"),
-    **{name: name for name in _OTHERS_PRIORITIES},
 }
 
 

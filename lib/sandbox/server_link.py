@@ -57,6 +57,11 @@ class ServerLink:
             with contextlib.suppress(OSError):
                 self._connection.send(word, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
+    def close(self) -> None:
+        """Hang up, and be found no more."""
+        self._drop()
+        self._listener.close()
+
     def _admit(self) -> None:
         """Take the newest server's word for it: there is only one on a data folder."""
         with contextlib.suppress(OSError):

@@ -1,15 +1,12 @@
-"""One run's supervisor: starts the worker, watches it, ends all of it, says how.
+"""Supervising one run: starts the worker, watches it, ends all of it, says how.
 
-It is a small process in a session of its own that outlives the server. It holds
-no descriptor but its connection, the pipes and the `meta` folder, and writes
-what must be known later to `<folder>/meta` (see `wire`): a server that was
-killed finds there how the run ended.
+What must be known later is written to `<folder>/meta` (see `wire`): a server that
+was killed finds there how the run ended.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import select
 import signal
@@ -17,19 +14,15 @@ import socket
 import time
 from typing import Final
 
-from lib.sandbox import init_process, process_tree, wire
+from lib.sandbox import process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.folder_size import FolderSize
-from lib.sandbox.init_process import Ended
-from lib.sandbox.intake import Intake
+from lib.sandbox.init_process import Ended, InitProcess
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
 from lib.sandbox.place import Place
-from lib.sandbox.premises import Premises
 from lib.sandbox.process_names import boot_id, start_time
-from lib.sandbox.rlimits import MAX_OPEN_FILES
 from lib.sandbox.server_link import ServerLink
-from lib.sandbox.warm import WarmStart
 from lib.secrets.mask import Mask
 
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
@@ -40,37 +33,6 @@ MAX_READS: Final = 32  # twice what a pipe holds
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
 
 
-def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
-    """Prepare a place, wait for a run, serve it to its exit record. In a process of its own.
-
-    Returns:
-        None in the supervisor, when all is over. In the worker's own process,
-        forked from here, what it is to run.
-    """
-    gc.disable()  # nothing here lives long, and a collection would copy pages
-    os.setsid()
-    process_tree.adopt_orphans()
-    place = Place.prepare(premises)
-    if isinstance(place, WarmStart):
-        os.closerange(3, MAX_OPEN_FILES)  # which says that the start succeeded
-        return place
-    try:
-        wire.rehearse()
-        connection = intake.wait()
-        if connection is not None:
-            _serve(connection, place)
-    finally:
-        process_tree.end_below(os.getpid())
-        place.leave()
-    return None
-
-
-def _serve(connection: socket.socket, place: Place) -> None:
-    request = wire.LaunchRequest.receive(connection)
-    meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-    Supervisor(request, connection, meta, place).run()
-
-
 class Supervisor:
     """Watches one attempt until nothing of it is left.
 
@@ -79,15 +41,24 @@ class Supervisor:
         connection: To the server; may break at any time.
         meta: Descriptor of the `meta` folder.
         place: Where to start it.
+        init: What the worker was forked from, or why there is none.
+
     """
 
     def __init__(
-        self, request: wire.LaunchRequest, connection: socket.socket, meta: int, place: Place
+        self,
+        request: wire.LaunchRequest,
+        connection: socket.socket,
+        meta: int,
+        place: Place,
+        init: InitProcess | ConfinementError,
     ) -> None:
         self._request = request
         self._limits = request.limits
         self._meta = meta
         self._place = place
+        self._init = init
+        self._init_lives = False
         self._poll = select.poll()
         self._server = ServerLink(connection, meta, self._poll)
         self._log = LogKeeper(
@@ -102,15 +73,14 @@ class Supervisor:
         self._kill_at: float | None = None
         self._max_rss_bytes = 0
         self._stopping = False
-        self._wake = -1
-        self._first_pid = -1
+        self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._gate = -1
+        self._cpu_before = self._cpu_seconds_since_start([])
         self._streams: dict[int, Stream] = {}
 
     def run(self) -> None:
         """Start the worker, watch it to its end, leave the exit record."""
-        self._wake, wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_end)
+        signal.set_wakeup_fd(self._wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._server.listen()
         self._write_started()
@@ -119,16 +89,28 @@ class Supervisor:
         except (StartError, ConfinementError) as error:
             self._finish(Ended(exit_code=127, cpu_ms=0), problem=error)
             return
-        self._first_pid = child.pid
         self._place.gateway.watch(self._poll)
         self._server.tell(wire.STARTED)
         ended = self._watch(child)
         self._drain(child)
         self._judge_once_more(ended)
         self._finish(ended)
-        if self._place.has_own_pids:
-            with contextlib.suppress(ChildProcessError):  # it was reaped because it told nothing
-                child.reap()  # which takes milliseconds, the end of a namespace
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another run may follow this one, which is over."""
+        was_ended = self._ended_by is not None or self._stopping
+        return self._init_lives and not was_ended and not self._request.has_lasting_secrets
+
+    def close(self) -> None:
+        """Let go of all that is this run's, but for its place."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        self._server.close()
+        self._log.close()
+        self._folder_size.close()
+        for descriptor in (self._wake, self._wake_end, self._meta):
+            os.close(descriptor)
 
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings
@@ -142,7 +124,7 @@ class Supervisor:
     def _watch(self, child: Child) -> Ended:
         """Pump output and check limits until nothing of the worker is left."""
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
-        ends = child.report if self._place.has_own_pids else child.pidfd
+        ends = self._init_process.line.fileno()
         for descriptor in (*self._streams, ends, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + TICK_SECONDS
@@ -151,19 +133,27 @@ class Supervisor:
             ready = {descriptor for descriptor, _ in polled}
             self._pump(ready)
             if ends in ready:
-                return self._end_of(child)
+                return self._end()
             if time.monotonic() >= next_tick or self._must_stop():
-                self._tick(child)
+                self._tick()
                 next_tick = time.monotonic() + TICK_SECONDS
 
-    def _end_of(self, child: Child) -> Ended:
+    def _end(self) -> Ended:
         """Return how it ended; what it may have left behind is gone then."""
-        ended = init_process.read_report(child.report) if self._place.has_own_pids else None
+        ended = self._init_process.ended()
         if ended is None:
-            exit_code = child.reap()
             process_tree.end_below(os.getpid())
-            ended = Ended(exit_code, round(process_tree.reaped_cpu_seconds() * 1000))
+            cpu_seconds = process_tree.reaped_cpu_seconds() - self._cpu_before
+            return Ended(KILLED, round(cpu_seconds * 1000))
+        self._init_lives = True
         return ended
+
+    @property
+    def _init_process(self) -> InitProcess:
+        """Init, where there is a worker."""
+        if isinstance(self._init, ConfinementError):
+            raise self._init
+        return self._init
 
     def _must_stop(self) -> bool:
         """Whether SIGTERM came and nothing has been done about it yet."""
@@ -196,7 +186,7 @@ class Supervisor:
 
     def _obey(self, word: bytes) -> None:
         if word == wire.CANCEL.strip():
-            self._end("cancel")
+            self._stop("cancel")
         elif word.startswith(wire.NOTE):
             self._take_note(*wire.decode_note(word))
 
@@ -218,42 +208,43 @@ class Supervisor:
         for notice in gateway.notices(self._poll, ready):
             self._log.note(notice, _now())
 
-    def _tick(self, child: Child) -> None:
+    def _tick(self) -> None:
         self._flush()
-        process_tree.reap_orphans(child.pid)
+        process_tree.reap_orphans(self._init_process.pid)
         pids = self._pids()
         if self._ended_by is None:
             self._check_limits(pids)
         if self._must_stop():
-            self._end("cancel")
+            self._stop("cancel")
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            process_tree.signal_all([*pids, child.pid], signal.SIGKILL)
+            process_tree.signal_all([self._init_process.pid, *pids], signal.SIGKILL)
 
     def _pids(self) -> list[int]:
-        """Return the worker's processes; the gate, and the first of a pid namespace, are ours."""
-        ours = {self._gate, *([self._first_pid] if self._place.has_own_pids else [])}
+        """Return the worker's processes; the gate and init are ours."""
+        ours = (self._gate, self._init_process.pid)
         return [pid for pid in process_tree.descendants(os.getpid()) if pid not in ours]
 
     def _check_limits(self, pids: list[int]) -> None:
         limits = self._limits
         if time.monotonic() - self._started >= limits.timeout_seconds:
-            self._end("timeout")
+            self._stop("timeout")
         elif len(pids) > limits.processes:
-            self._end("processes_exceeded")
+            self._stop("processes_exceeded")
         elif limits.cpu_seconds and self._cpu_seconds(pids) > limits.cpu_seconds:
-            self._end("cpu_exceeded")
+            self._stop("cpu_exceeded")
         elif self._place.was_out_of_memory() or self._memory_in_use(pids) > limits.memory_bytes:
-            self._end("memory_exceeded")
+            self._stop("memory_exceeded")
         elif self._folder_size.due() and self._folder_size.measure(pids) > limits.file_bytes:
-            self._end("disk_exceeded")
+            self._stop("disk_exceeded")
 
     def _cpu_seconds(self, pids: list[int]) -> float:
-        """Return what the whole run has used, also by those whom nobody of it waited for.
+        """Return what the whole run has used, also by those whom nobody of it waited for."""
+        return self._cpu_seconds_since_start(pids) - self._cpu_before
 
-        They were reaped by the first process of the namespace, or here.
-        """
-        counted = process_tree.cpu_seconds([*pids, self._first_pid])
-        return counted + process_tree.reaped_cpu_seconds()
+    def _cpu_seconds_since_start(self, pids: list[int]) -> float:
+        """Return that with what earlier runs used: those that init or this process reaped."""
+        inits = [self._init.pid] if isinstance(self._init, InitProcess) else []
+        return process_tree.cpu_seconds([*pids, *inits]) + process_tree.reaped_cpu_seconds()
 
     def _memory_in_use(self, pids: list[int]) -> int:
         """Return the tree's memory; exact only where the cheap upper bound is over the limit."""
@@ -265,7 +256,7 @@ class Supervisor:
         self._max_rss_bytes = max(self._max_rss_bytes, resident)
         return resident
 
-    def _end(self, reason: str) -> None:
+    def _stop(self, reason: str) -> None:
         """Ask the whole tree to end; it is killed when the grace is over.
 
         None is given where it would go on taking what it has too much of.
@@ -319,6 +310,7 @@ class Supervisor:
             self._server.tell(wire.LOG)
 
 
+KILLED: Final = 128 + signal.SIGKILL  # as a shell reports it
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

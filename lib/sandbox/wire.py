@@ -81,6 +81,8 @@ class LaunchRequest:
         warm: Run the Python file in a forked interpreter instead of a new one.
         readable: Paths that this run may read beside what all may.
         egress: Hosts that it may reach, see the manifest; None: no network.
+        has_lasting_secrets: Whether a secret of it is still good when the run is over:
+            its supervisor serves no other run then.
     """
 
     run_id: str
@@ -94,6 +96,7 @@ class LaunchRequest:
     secret_names: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     egress: tuple[str, ...] | None = None
+    has_lasting_secrets: bool = False
 
     @property
     def work(self) -> str:

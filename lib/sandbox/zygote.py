@@ -5,9 +5,9 @@ the server, with its threads and its memory, must not fork at all.
 
 It is started with an empty environment and a listening Unix socket in a private
 folder, and ends when the server that started it is gone and nothing runs any
-more. What waits has forked and enclosed the first process of its run already:
-only what depends on the run is left to do when it comes. It is a subreaper:
-what a killed supervisor leaves behind becomes its child, and ends.
+more. What waits has a worker forked and enclosed already: only what depends on the
+run is left to do when it comes. It is a subreaper: what a killed supervisor leaves
+behind becomes its child, and ends.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
-from lib.sandbox import namespaces, privileges, process_tree
-from lib.sandbox.intake import TAKEN, Intake
+from lib.sandbox import descriptors, namespaces, privileges, process_tree
+from lib.sandbox.intake import READY, RUN, Intake
 from lib.sandbox.premises import Premises
 from lib.sandbox.probe import Probe
 from lib.sandbox.process_names import boot_id
-from lib.sandbox.supervisor import supervise
+from lib.sandbox.supervisor_process import supervise
 from lib.sandbox.warm import WarmStart, hide_our_modules, preimport
 from lib.sandbox.wire import ZygoteSettings
 
 CHECK_MS: Final = 1_000
 PAUSE_SECONDS: Final = 0.05
+IDLE_SECONDS: Final = 1.0  # without a run; then supervisors go that are too many
 
 
 def main() -> WarmStart | None:
@@ -79,7 +83,7 @@ def _report(descriptor: int, found: Probe | None) -> None:
 
 
 def _supervise(premises: Premises, intake: Intake) -> WarmStart:
-    """Supervise one run and end; only the worker's process returns."""
+    """Supervise runs and end; only a worker's process returns."""
     code = 0
     try:
         warm_start = supervise(premises, intake)
@@ -94,90 +98,159 @@ def _supervise(premises: Premises, intake: Intake) -> WarmStart:
 
 
 class Zygote:
-    """Keeps a number of supervisors waiting, and reaps all.
+    """Keeps supervisors, hands connections to those that are ready, and reaps all.
+
+    It does not read what comes by a connection. A busy supervisor that held the
+    listening socket itself would keep a server waiting which connects while no other
+    is there, and whose zygote has been killed.
 
     Args:
-        listener: Unix socket that they accept on.
+        listener: Unix socket that the server connects to; does not block.
         lifeline: At end of file the server is gone.
         wake: Readable after SIGCHLD.
-        spares: How many wait.
+        spares: How many supervisors there are at least.
         sweep: Called when a supervisor was killed and nothing of its run is left.
     """
 
     def __init__(
         self, listener: int, lifeline: int, wake: int, *, spares: int, sweep: Callable[[], None]
     ) -> None:
-        self._listener = listener
+        self._listener = socket.socket(fileno=listener)
         self._lifeline = lifeline
         self._wake = wake
         self._pid = os.getpid()
         self._spares = spares
         self._server_is_there = True
         self._sweep = sweep
-        self._taken, self._taken_end = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._taken, False)
-        self._waiting: set[int] = set()
-        self._busy: set[int] = set()
+        self._lines: dict[int, socket.socket] = {}  # to all supervisors, by pid
+        self._starting: set[int] = set()
+        self._ready: deque[int] = deque()  # longest first: what its worker prepares is done, too
+        self._last_run = time.monotonic()
+        self._poll = select.poll()
 
     def serve(self) -> Intake | None:
         """Loop until there is nobody to serve and nothing to look after.
 
         Returns:
-            None then. In a fresh supervisor's process, where it waits.
+            None then. In a fresh supervisor's process, where its runs come from.
         """
-        poll = select.poll()
-        for descriptor in (self._lifeline, self._taken, self._wake):
-            poll.register(descriptor, select.POLLIN)
-        while (wanted := self._wanted()) or self._waiting or self._busy:
-            while len(self._waiting) < wanted:
+        for descriptor in (self._lifeline, self._wake):
+            self._poll.register(descriptor, select.POLLIN)
+        while self._is_needed() or self._lines:
+            while self._lacks_supervisors():
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 pid = self._fork()
                 if pid == 0:
-                    return self._go_and_wait()
+                    ours.detach()
+                    return self._leave(theirs)
+                theirs.close()
                 if pid is None:
+                    ours.close()
                     break  # no process to be had: again at the next turn
-            ready = {descriptor for descriptor, _ in poll.poll(CHECK_MS)}
-            self._hear_taken()
+                self._take_on(pid, ours)
+            ready = self._wait()
+            self._hear_supervisors(ready)
             if self._lifeline in ready:
-                poll.unregister(self._lifeline)
+                self._poll.unregister(self._lifeline)
                 self._server_is_there = False
+            self._hand_out()
+            self._dismiss()
             self._look_after(woken=self._wake in ready, idle=not ready)
         return None
 
+    def _is_needed(self) -> bool:
+        """Whether runs may come; without a server only of who has connected already."""
+        return self._server_is_there or self._has_callers()
+
+    def _has_callers(self) -> bool:
+        return bool(select.select([self._listener], [], [], 0)[0])
+
+    def _lacks_supervisors(self) -> bool:
+        """Whether there are too few of them, or too few that will be free soon."""
+        if not self._is_needed():
+            return False
+        free = len(self._ready) + len(self._starting)
+        if free == 0 or len(self._lines) < self._spares:
+            return True
+        return free < self._spares and not self._ready and self._has_callers()
+
     def _fork(self) -> int | None:
         try:
-            pid = namespaces.fork(0)
+            return namespaces.fork(0)
         except OSError:
             return None
-        if pid:
-            self._waiting.add(pid)
-        return pid
 
-    def _go_and_wait(self) -> Intake:
-        """In the fresh child: drop what is the zygote's, and end with it while nobody comes."""
-        privileges.die_with_parent(signal.SIGKILL)
-        if os.getppid() != self._pid:
-            os._exit(0)
+    def _take_on(self, pid: int, line: socket.socket) -> None:
+        self._lines[pid] = line
+        self._starting.add(pid)
+        self._poll.register(line, select.POLLIN)
+
+    def _leave(self, line: socket.socket) -> Intake:
+        """In the fresh child: drop what is the zygote's."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in (self._wake, self._taken):
-            os.close(descriptor)
-        return Intake(self._listener, self._lifeline, self._taken_end)
+        for each in (self._listener, *self._lines.values()):
+            each.detach()  # or the number would be closed when the object goes
+        descriptors.close_all_but([line.fileno()])
+        return Intake(line, self._pid)
 
-    def _hear_taken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(self._taken, 4096)
-            for (pid,) in TAKEN.iter_unpack(data):
-                if pid in self._waiting and self._server_is_there:  # else it was reaped already
-                    self._waiting.discard(pid)
-                    self._busy.add(pid)
+    def _wait(self) -> set[int]:
+        """Wait until something happens, CHECK_MS at most; callers only matter to who is ready."""
+        if self._ready:
+            self._poll.register(self._listener, select.POLLIN)
+        ready = {descriptor for descriptor, _ in self._poll.poll(CHECK_MS)}
+        if self._ready:
+            self._poll.unregister(self._listener)
+        return ready
 
-    def _wanted(self) -> int:
-        """Return how many shall wait; without a server only for who has connected already.
+    def _hear_supervisors(self, ready: AbstractSet[int]) -> None:
+        for pid, line in self._lines.items():
+            if line.fileno() in ready:
+                if _is_ready(line):
+                    self._starting.discard(pid)
+                    self._ready.append(pid)
+                else:
+                    self._let_go(pid)
 
-        Those that wait see for themselves that nobody will come any more.
-        """
-        is_needed = self._server_is_there or select.select([self._listener], [], [], 0)[0]
-        return self._spares if is_needed else 0
+    def _let_go(self, pid: int) -> None:
+        """Hang up: it ends, if it has not already, and will be reaped."""
+        line = self._lines[pid]
+        if line.fileno() >= 0:
+            self._poll.unregister(line)
+            line.close()
+        self._starting.discard(pid)
+        with contextlib.suppress(ValueError):
+            self._ready.remove(pid)
+
+    def _hand_out(self) -> None:
+        """Give connections that wait to those that are ready."""
+        while self._ready:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # there is none, or it has gone again
+                return
+            self._last_run = time.monotonic()
+            with connection:
+                while self._ready and not self._pass_on(connection, self._ready.popleft()):
+                    pass
+
+    def _pass_on(self, connection: socket.socket, pid: int) -> bool:
+        try:
+            socket.send_fds(self._lines[pid], [RUN], [connection.fileno()])
+        except OSError:  # it was killed just now
+            return False
+        return True
+
+    def _dismiss(self) -> None:
+        """Let those go that are too many, once it is quiet."""
+        keep = 0
+        if self._is_needed():
+            if time.monotonic() - self._last_run < IDLE_SECONDS:
+                return
+            busy = len(self._lines) - len(self._ready)
+            keep = max(1, self._spares - busy)
+        while len(self._ready) > keep:
+            self._let_go(self._ready[-1])
 
     def _look_after(self, *, woken: bool, idle: bool) -> None:
         """Reap supervisors; end what a killed one left behind."""
@@ -185,16 +258,24 @@ class Zygote:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake, 4096)
         was_killed = False
-        while self._waiting or self._busy:
+        while self._lines:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
             was_killed |= status != 0
-            if pid in self._waiting and self._server_is_there:
+            if pid in self._starting and self._server_is_there:
                 time.sleep(PAUSE_SECONDS)  # if they all die at once, do not fork for ever
-            self._waiting.discard(pid)
-            self._busy.discard(pid)
+            if pid in self._lines:  # else an orphan
+                self._let_go(pid)
+                del self._lines[pid]
         if woken or idle:
-            process_tree.end_below(os.getpid(), spare=frozenset(self._waiting | self._busy))
+            process_tree.end_below(os.getpid(), spare=frozenset(self._lines))
         if was_killed:
             self._sweep()
+
+
+def _is_ready(line: socket.socket) -> bool:
+    """Whether a supervisor says that it is ready; else it has ended."""
+    with contextlib.suppress(ConnectionResetError):
+        return line.recv(len(READY)) == READY
+    return False

@@ -17,6 +17,7 @@ from tests.e2e.server import ROOT, ServerProcess
 from tests.e2e.situations import Situation
 from tests.lib.sandbox.attacks import attempts
 from tests.lib.sandbox.attacks.stage import HERE
+from tests.lib.sandbox.attacks.successors import LEAVES_ALL_IT_CAN, LOOKS_ROUND
 
 # What ends the run itself, and which variables it has, is tried elsewhere.
 ELSEWHERE = ("exhaust_", "hide_memory_", "read_undeclared_environment")
@@ -111,3 +112,22 @@ def test_every_attack_on_a_real_server_is_denied(
     assert verdicts.keys() == set(TRIED)
     allowed = {name for name, verdict in verdicts.items() if verdict == "allowed"}
     assert allowed == ALLOWED[situation], [each for each in lines if each["name"] in allowed]
+
+
+def test_a_run_finds_nothing_of_those_before(server: ServerProcess, situation: Situation) -> None:
+    write_worker(server, "leaver", run_py=LEAVES_ALL_IT_CAN)
+    write_worker(server, "looker", run_py=LOOKS_ROUND)
+    server.reload()
+    seen = []
+    for _ in range(4):
+        looked = server.finished(server.start_run("looker"))
+        assert looked["status"] == "completed", looked["error"]
+        seen.append(json.loads(looked["logs"][-1]["message"]))
+        assert server.finished(server.start_run("leaver"))["status"] == "completed"
+    uids = [each.pop("uid") for each in seen]
+    for each in seen:
+        assert each["variables"], situation
+        assert (each["files"], each["segment"], each["others"]) == ([], False, [])
+        assert each == seen[0]
+    if situation in {"root", "docker"}:
+        assert len(set(uids)) == len(uids)

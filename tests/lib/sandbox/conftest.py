@@ -53,6 +53,7 @@ class Runner:
         environment: dict[str, str] | None = None,
         warm: bool = True,
         readable: tuple[str, ...] = (),
+        has_lasting_secrets: bool = False,
     ) -> tuple[LiveRun, Path]:
         self._count += 1
         folder = self._root / f"attempt-{self._count}"
@@ -75,6 +76,7 @@ class Runner:
             first_seq=1,
             warm=warm,
             readable=readable,
+            has_lasting_secrets=has_lasting_secrets,
         )
         return self.sandbox.start(launch), folder
 
@@ -89,9 +91,13 @@ class Runner:
     def __call__(self, script: str = "", **options: object) -> Ended:
         return self.finish(*self.start(script, **options))  # type: ignore[arg-type]
 
+    def supervisor(self, folder: Path) -> int:
+        """Return the pid of an attempt's supervisor, which may serve another by now."""
+        return int(json.loads((folder / "meta" / STARTED_FILE).read_text())["pid"])
+
     def processes(self, folder: Path) -> list[int]:
-        """Return what lives of an attempt, as the host numbers it, its supervisor first."""
-        supervisor = json.loads((folder / "meta" / STARTED_FILE).read_text())["pid"]
+        """Return what lives of an attempt, as the host numbers it: supervisor, init, the rest."""
+        supervisor = self.supervisor(folder)
         return [supervisor, *process_tree.descendants(supervisor)]
 
 

@@ -22,9 +22,10 @@ PREAMBLE = """
 import os, signal, socket, sys, time
 from dataclasses import replace
 sys.path.insert(0, sys.argv[1])
-from lib.sandbox import identity, loopback
+from lib.sandbox import identity, loopback, process_tree
 from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
 from lib.sandbox.host_view import HostView
+from lib.sandbox.init_process import fork_with_init
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
 
@@ -46,10 +47,10 @@ if UID:
     identity.give(work, UID, UID)
 
 def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, order=None):
-    pid = enclosure.fork()
+    pid = fork_with_init(enclosure, 1, uid=tenant.uid)
     if pid == 0:
         try:
-            enclosure.build(uid=tenant.uid, listeners=order)
+            enclosure.build(listeners=order)
             enclosure.admit(tenant)
             worker(*arguments)
             os._exit(0)
@@ -140,7 +141,7 @@ pid = start(worker, tenant=replace(TENANT, keep=(write_end,)))
 os.close(write_end)
 for _ in range(2):
     assert os.read(read_end, 1) == b"r"
-os.kill(pid, signal.SIGTERM)
+process_tree.signal_all(process_tree.descendants(pid), signal.SIGTERM)
 print(os.read(read_end, 1), os.read(read_end, 1), end(pid), os.read(read_end, 1))
 """
     assert supervise(folder, script) == "b't' b't' 0 b''\n"
@@ -232,9 +233,9 @@ print(end(start(worker, enclosure=replace(ENCLOSURE, home="/work"))), os.listdir
 def test_what_is_built_before_the_run_shows_folders_made_since(folder: Path) -> None:
     script = """
 ours, theirs = socket.socketpair()
-pid = ENCLOSURE.fork()
+pid = fork_with_init(ENCLOSURE, 1, uid=TENANT.uid)
 if pid == 0:
-    ENCLOSURE.build(uid=TENANT.uid)
+    ENCLOSURE.build()
     theirs.sendall(b"b")
     late = theirs.recv(999).decode()
     if UID:

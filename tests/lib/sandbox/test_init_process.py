@@ -1,4 +1,4 @@
-"""The first process of a namespace, as far as it can be had without one."""
+"""Init, as far as it can be had without a pid namespace; with one, the attacks and runs show it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,30 @@ from lib.sandbox.zygote_process import ENGINE_ROOT
 DEADLINE_SECONDS = 20
 
 PREAMBLE = """
-import os, signal, sys
+import os, signal, socket, sys, time
 sys.path.insert(0, sys.argv[1])
-from lib.sandbox import init_process
-signal.pthread_sigmask(signal.SIG_BLOCK, init_process.SIGNALS)
+from lib.sandbox import init_process, process_tree
+from lib.sandbox.confinement import ConfinementError, Enclosure, Layers
+from lib.sandbox.host_view import HostView
+from lib.sandbox.init_process import Ended, InitProcess, Order, fork_with_init
+
+def enclosure(**layers):
+    return Enclosure(Layers(no_new_privs=False, **layers), HostView.find(), "/nowhere")
+
+def order():
+    failure, failure_end = os.pipe()
+    channel = os.open(os.devnull, os.O_RDWR)
+    return failure, Order(os.dup(1), os.dup(2), failure_end, channel, None, None, None)
+
+def ask(init):
+    failure, wanted = order()
+    wanted.send(init.line)
+    wanted.close()
+    return failure
+
+def reason(failure):
+    with os.fdopen(failure) as file:
+        return file.read()
 """
 
 
@@ -30,51 +50,105 @@ def output_of(script: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_worker_that_ended_before_anybody_waited_is_not_waited_for() -> None:
+def test_workers_come_one_after_the_other_and_each_is_told_of_alone() -> None:
     script = """
-pid = os.fork()
-if pid == 0:
+init = InitProcess.fork(enclosure())
+if isinstance(init, Order):
+    sum(range(5_000_000))
     os._exit(7)
-os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-signal.sigtimedwait({signal.SIGCHLD}, 5)  # and its signal is spent
-print(init_process._wait_for(pid))
+for _ in range(2):
+    ask(init)
+    ended = init.ended()
+    print(ended.exit_code, 0 < ended.cpu_ms < 5_000)
+twice = [init.ended() for _ in map(ask, [init, init])]
+print([each.cpu_ms < 2 * ended.cpu_ms + 100 for each in twice])
 """
-    assert output_of(script) == "7"
+    assert output_of(script) == "7 True\n7 True\n[True, True]"
 
 
-def test_orphans_that_end_first_do_not_end_the_wait() -> None:
-    script = """
-other = os.fork()
-if other == 0:
-    os._exit(1)
-pid = os.fork()
-if pid == 0:
-    os.kill(os.getpid(), signal.SIGKILL)
-print(init_process._wait_for(pid))
-"""
-    assert output_of(script) == "137"
-
-
-def test_the_report_holds_code_and_time_and_is_missing_when_it_was_killed() -> None:
+def test_what_a_worker_left_is_gone_when_its_end_is_told() -> None:
     script = """
 read_end, write_end = os.pipe()
-for ends_early in (False, True):
-    server = os.fork()
-    if server == 0:
-        worker = os.fork()
-        if worker == 0:
-            sum(range(10_000_000))
-            os._exit(3)
-        if ends_early:
-            os.kill(worker, signal.SIGKILL)
-            os._exit(0)
-        init_process._end_others = lambda: None  # there is no namespace: these are not ours
-        init_process.serve(worker, write_end)
-    os.waitpid(server, 0)
-    if not ends_early:
-        ended = init_process.read_report(read_end)
-        print(ended.exit_code, ended.cpu_ms > 0)
-os.close(write_end)
-print(init_process.read_report(read_end))
+os.set_inheritable(write_end, True)
+init = InitProcess.fork(enclosure())
+if isinstance(init, Order):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+ask(init)
+print(init.ended().exit_code, process_tree.descendants(os.getpid()) == [init.pid])
 """
-    assert output_of(script) == "3 True\nNone"
+    assert output_of(script) == "137 True"
+
+
+def test_a_worker_holds_its_own_descriptors_and_no_other() -> None:
+    script = """
+for number in range(5):
+    os.dup2(os.open("/", os.O_RDONLY), 40 + 3 * number)
+init = InitProcess.fork(enclosure())
+if isinstance(init, Order):
+    mine = {init.stdout, init.stderr, init.failure, init.channel}
+    there = {n for n in range(3, 200) if os.path.exists(f"/proc/self/fd/{n}")}
+    print(there == mine, any(map(os.get_inheritable, mine)), flush=True)
+    os._exit(0)
+for _ in range(2):
+    ask(init)
+    init.ended()
+held = os.listdir(f"/proc/{init.pid}/fd")
+print(len(held))  # three streams and the line
+"""
+    assert output_of(script) == "True False\nTrue False\n4"
+
+
+def test_init_ends_with_its_supervisor_and_its_worker_with_it() -> None:
+    script = """
+read_end, write_end = os.pipe()
+process_tree.adopt_orphans()
+supervisor = os.fork()
+if supervisor == 0:
+    init = InitProcess.fork(enclosure())
+    if isinstance(init, Order):
+        time.sleep(60)
+    ask(init)
+    os.write(write_end, b"%d" % init.pid)
+    time.sleep(60)
+init = int(os.read(read_end, 20))
+worker = None
+while not (worker := process_tree.children(init)):
+    time.sleep(0.01)
+os.kill(supervisor, signal.SIGKILL)
+ended = {os.wait()[0] for _ in range(2)}
+process_tree.end_below(os.getpid())
+print(ended == {supervisor, init})
+"""
+    assert output_of(script) == "True"
+
+
+def test_a_killed_init_is_told_apart_from_an_ended_worker() -> None:
+    script = """
+init = InitProcess.fork(enclosure())
+if isinstance(init, Order):
+    time.sleep(60)
+ask(init)
+os.kill(init.pid, signal.SIGKILL)
+print(init.ended())
+process_tree.end_below(os.getpid())
+"""
+    assert output_of(script) == "None"
+
+
+def test_a_single_worker_s_init_ends_with_its_code() -> None:
+    script = """
+failure, failure_end = os.pipe()
+pid = fork_with_init(enclosure(), failure_end)
+if pid == 0:
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(3)
+os.close(failure_end)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), repr(reason(failure)))
+"""
+    assert output_of(script) == "3 ''"

@@ -66,7 +66,7 @@ def test_what_is_lost_with_a_mechanism(changes: dict[str, str], lost: set[str]) 
 def test_nothing_known_holds_nothing() -> None:
     found = conclude({"probe": "OSError: no"}, groups=None)
     assert (found.files, found.network, found.processes, found.privileges) == (NONE,) * 4
-    assert found.layers.namespaces == 0
+    assert found.layers.namespaces_of_init == found.layers.namespaces_of_worker == 0
 
 
 def test_a_user_namespace_that_gives_nothing_is_not_made() -> None:

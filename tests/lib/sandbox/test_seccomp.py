@@ -159,11 +159,18 @@ def test_a_tcp_socket_stays_one(judge: Filter) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_with_a_shared_uid_files_and_limits_of_others_are_safe(architecture: str) -> None:
-    judge = Filter(architecture, shares_uid=True)
+def test_with_shared_files_owners_and_modes_are_safe(architecture: str) -> None:
+    judge = Filter(architecture, shares_files=True)
     assert judge("fchmodat") == PRETEND
     assert judge("fchownat") == DENY
     assert judge("setxattr") == DENY
+    assert judge("inotify_add_watch", 3, 4096, 0xFFF) == DENY
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_with_a_shared_uid_limits_of_others_are_safe(architecture: str) -> None:
+    judge = Filter(architecture, shares_uid=True)
+    assert judge("fchmodat") == ALLOW
     assert judge("prlimit64", 0) == ALLOW
     assert judge("prlimit64", 4711) == DENY
     assert judge("setpriority", 0, 0, 5) == ALLOW
@@ -174,18 +181,18 @@ def test_with_a_shared_uid_files_and_limits_of_others_are_safe(architecture: str
     assert judge("ioprio_set", 1, 4711, 5) == DENY
     assert judge("ioprio_set", 2, 0, 5) == DENY
     assert judge("ioprio_set", 3, 0, 5) == DENY  # IOPRIO_WHO_USER
-    assert judge("inotify_add_watch", 3, 4096, 0xFFF) == DENY
+    assert judge("sched_setaffinity", 1) == DENY
 
 
-def test_with_a_shared_uid_times_change_by_descriptor_only() -> None:
-    judge = Filter("x86_64", shares_uid=True)
+def test_with_shared_files_times_change_by_descriptor_only() -> None:
+    judge = Filter("x86_64", shares_files=True)
     assert judge("utimensat", 3, 0) == ALLOW
     assert judge("utimensat", 3, 4096) == PRETEND
     assert judge("utimensat", 3, 1 << 32) == PRETEND  # an address, though its low half is 0
     assert judge("futimesat", 3, 4096) == PRETEND
     assert judge("utime", 4096) == PRETEND
     assert judge("utimes", 4096) == PRETEND
-    assert Filter("aarch64", shares_uid=True)("utimensat", 3, 1 << 32) == PRETEND
+    assert Filter("aarch64", shares_files=True)("utimensat", 3, 1 << 32) == PRETEND
 
 
 BY_PATH = ["chmod", "creat", "mkdir", "mknod"]
@@ -193,15 +200,15 @@ AT_FOLDER = ["fchmodat", "fchmodat2", "mkdirat", "mknodat"]
 
 
 @pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6000, 0o104755, 0o4755 | 1 << 32])
-@pytest.mark.parametrize("shares_uid", [False, True])
+@pytest.mark.parametrize("shares_files", [False, True])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_no_mode_has_set_id_bits(architecture: str, shares_uid: bool, bits: int) -> None:
-    judge = Filter(architecture, shares_uid=shares_uid)
+def test_no_mode_has_set_id_bits(architecture: str, shares_files: bool, bits: int) -> None:
+    judge = Filter(architecture, shares_files=shares_files)
     assert judge("fchmod", 3, bits) == DENY
     assert judge("fchmod", 3, 0o1777) == ALLOW
     for name in AT_FOLDER:
         assert judge(name, 3, 4096, bits) == DENY
-        pretends = shares_uid and name.startswith("fchmod")
+        pretends = shares_files and name.startswith("fchmod")
         assert judge(name, 3, 4096, 0o1777) == (PRETEND if pretends else ALLOW)
     if architecture == "x86_64":
         for name in BY_PATH:

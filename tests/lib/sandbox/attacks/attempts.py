@@ -82,6 +82,8 @@ REFUSALS = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 
+INIT = os.getppid()  # it has this worker forked, and will have others
+
 ATTEMPTS: dict[str, Callable[[], object]] = {}
 TARGETS: dict[str, object] = {}
 
@@ -555,6 +557,61 @@ def expect_server_s_uid() -> None:
 @attempt
 def pin_server() -> None:
     os.sched_setaffinity(pid_of_victim(), {0})
+
+
+@attempt
+def limit_init() -> None:
+    """What the parent has, the next run's worker inherits."""
+    resource.prlimit(INIT, resource.RLIMIT_NOFILE, (3, 3))
+
+
+@attempt
+def slow_init_down() -> None:
+    os.setpriority(os.PRIO_PROCESS, INIT, 19)
+
+
+@attempt
+def idle_init() -> None:
+    os.sched_setscheduler(INIT, os.SCHED_IDLE, os.sched_param(0))
+
+
+@attempt
+def pin_init() -> None:
+    os.sched_setaffinity(INIT, {0})
+
+
+@attempt
+def slow_init_s_disk() -> str:
+    return reach("ioprio_set", 1, INIT, 3 << 13)  # IOPRIO_WHO_PROCESS, idle
+
+
+@attempt
+def read_memory_of_init() -> str:
+    with open(f"/proc/{INIT}/mem", "rb"):
+        return "opened"
+
+
+@attempt
+def take_descriptor_of_init() -> str:
+    return reach("pidfd_getfd", os.pidfd_open(INIT), 0, 0)
+
+
+@attempt
+def spare_init_from_the_killer() -> str:
+    with open(f"/proc/{INIT}/oom_score_adj", "w") as file:
+        file.write("0")
+    return "written"
+
+
+@attempt
+def stop_init() -> str:
+    """A signal that the kernel does not deliver is as good as one that it refuses."""
+    os.kill(INIT, signal.SIGSTOP)
+    with open(f"/proc/{INIT}/stat") as file:
+        state = file.read().rpartition(")")[2].split()[0]
+    if state in "RS":
+        raise Denied(f"init is in state {state}")
+    return state
 
 
 @attempt

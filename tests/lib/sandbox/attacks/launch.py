@@ -15,9 +15,9 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NoReturn
 
 CONFIGURATION = json.loads(Path(sys.argv[1]).read_text())
 sys.path.insert(0, CONFIGURATION["source"])
@@ -27,6 +27,7 @@ from docker_profile import simulate_docker_default  # type: ignore[import-not-fo
 from lib.sandbox import identity, process_tree, syscalls  # noqa: E402
 from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant  # noqa: E402
 from lib.sandbox.host_view import HostView  # noqa: E402
+from lib.sandbox.init_process import InitProcess, Order  # noqa: E402
 from lib.sandbox.probe import probe  # noqa: E402
 from lib.sandbox.rlimits import Ceilings  # noqa: E402
 
@@ -121,36 +122,37 @@ OPEN: list[object] = []
 
 def run(enclosure: Enclosure, tenant: Tenant) -> tuple[int, str, int]:
     """Return the exit code, why it did not start, and how many processes it left."""
+    init = InitProcess.fork(enclosure)
+    if isinstance(init, Order):
+        become_worker(enclosure, tenant, init)
     failure, failure_end = os.pipe()
-    pid = enclosure.fork()
-    if pid == 0:
-        become_worker(enclosure, replace(tenant, keep=(failure_end,)), failure_end)
+    output = os.open(CONFIGURATION["output"], os.O_WRONLY | os.O_APPEND)
+    channel = os.open(os.devnull, os.O_RDONLY)
+    order = Order(output, output, failure_end, channel, None, uid=tenant.uid, group=None)
+    order.send(init.line)
     os.close(failure_end)
     with os.fdopen(failure) as file:
         error = file.read()
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
+    ended = init.ended()
     victim = OPEN[-1]
     assert isinstance(victim, subprocess.Popen)
-    time.sleep(0.05 if CONFIGURATION["looks_for_rest"] else 0)
-    left = [each for each in process_tree.children(os.getpid()) if each != victim.pid]
+    known = {victim.pid, init.pid}
+    left = [each for each in process_tree.descendants(os.getpid()) if each not in known]
     process_tree.end_below(os.getpid())
-    return code, error, len(left)
+    return (1 if ended is None else ended.exit_code), error, len(left)
 
 
-def become_worker(enclosure: Enclosure, tenant: Tenant, failure: int) -> None:
+def become_worker(enclosure: Enclosure, tenant: Tenant, order: Order) -> NoReturn:
     try:
-        output = os.open(CONFIGURATION["output"], os.O_WRONLY | os.O_APPEND)
-        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        enclosure.build(uid=tenant.uid)
-        enclosure.admit(tenant)
-        os.set_inheritable(failure, False)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(order.stdout, 1)
+        os.dup2(order.stderr, 2)
+        enclosure.build()
+        enclosure.admit(replace(tenant, keep=(order.failure,)))
         command = CONFIGURATION["command"]
         os.execve(command[0], command, CONFIGURATION["environment"])
     except (ConfinementError, OSError) as error:
-        os.write(failure, str(error).encode())
+        os.write(order.failure, str(error).encode())
     finally:
         os._exit(127)
 

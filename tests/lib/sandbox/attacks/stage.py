@@ -100,7 +100,6 @@ class Stage:
         layers: dict[str, object] | None = None,
         python: Path | None = None,
         environment: dict[str, str] | None = None,
-        looks_for_rest: bool = False,
     ) -> Ended:
         """Run a script, or a command, confined as the probe says, less some layers."""
         python = python or self._python_for(situation)
@@ -123,7 +122,6 @@ class Stage:
             "environment_folders": [str(self.root / "environment")],
             "hidden": [str(self.root / "data")],
             "layers": layers or {},
-            "looks_for_rest": looks_for_rest,
             "targets": self._targets(attempt),
         }
         (attempt / "configuration.json").write_text(json.dumps(configuration))

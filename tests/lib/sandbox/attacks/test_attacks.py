@@ -128,6 +128,7 @@ BARE: dict[str, object] = {
         ("seccomp", "docker_user", {}, "limit_server"),
         ("seccomp", "docker_user", {}, "slow_server_down_with_its_user"),
         ("seccomp", "docker_user", {}, "slow_server_s_disk_with_its_user"),
+        ("seccomp", "user", {}, "limit_init"),
         ("seccomp", "root", {}, "leave_set_uid_file_by_mode"),
         ("seccomp", "user", {}, "leave_set_uid_file_by_descriptor"),
         ("seccomp", "docker", {}, "leave_set_uid_file_by_creating"),
@@ -179,18 +180,11 @@ def test_the_worker_s_end_is_known_outside(
     assert reported == code
 
 
-@pytest.mark.parametrize("situation", ["root", "user"], indirect=True)
+@everywhere
 def test_no_daemon_outlives_the_worker(stage: Stage, situation: Situation) -> None:
     daemon = "(setsid sleep 60 & ) ; setsid --fork sleep 60; exit 0"
-    ended = stage.let_loose(situation, command=["/bin/bash", "-c", daemon], looks_for_rest=True)
+    ended = stage.let_loose(situation, command=["/bin/bash", "-c", daemon])
     assert (ended.error, ended.code, ended.left) == ("", 0, 0)
-
-
-@pytest.mark.parametrize("situation", ["docker"], indirect=True)
-def test_without_a_pid_namespace_a_daemon_does(stage: Stage, situation: Situation) -> None:
-    daemon = "setsid --fork sleep 60; exit 0"
-    ended = stage.let_loose(situation, command=["/bin/bash", "-c", daemon], looks_for_rest=True)
-    assert ended.left == 1  # and so the supervisor has to walk the tree
 
 
 @everywhere

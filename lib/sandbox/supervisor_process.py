@@ -1,0 +1,84 @@
+"""A supervisor's process: small, in a session of its own, serving one run after another.
+
+It outlives the server, and with a run the zygote, too. It holds no descriptor but
+its lines to the zygote and to init, and while it has a run those of that run.
+
+It serves no run after one that had to be ended or did not start, so whoever kills a
+supervisor for what its run did hits nobody else; nor after one that had a secret
+which is still good when the run is over. Workers are forked from init, which was
+forked before anything was read, so none inherits what a supervisor has read.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from typing import Final
+
+from lib.sandbox import process_tree, wire
+from lib.sandbox.confinement import ConfinementError
+from lib.sandbox.init_process import InitProcess, Order
+from lib.sandbox.intake import Intake
+from lib.sandbox.place import Place
+from lib.sandbox.premises import Premises
+from lib.sandbox.supervisor import Supervisor
+from lib.sandbox.warm import WarmStart
+from lib.sandbox.worker_process import WorkerProcess
+
+MAX_RUNS: Final = 50
+
+
+def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
+    """Serve runs, one after the other, each to its exit record. In a process of its own.
+
+    Returns:
+        None in the supervisor, when no more come. In a worker's own process,
+        forked below here, what it is to run.
+    """
+    gc.disable()  # nothing here lives long, and a collection would copy pages
+    os.setsid()
+    process_tree.adopt_orphans()
+    init = _fork_init(premises)
+    if isinstance(init, Order):
+        intake.forget()
+        return WorkerProcess(premises.enclosure, init).start()
+    wire.rehearse()
+    for count in range(MAX_RUNS):
+        place = Place.prepare(premises, init, hint=os.getpid() * MAX_RUNS + count)
+        if not _serve_next(intake, place, init):
+            break
+    return None
+
+
+def _fork_init(premises: Premises) -> InitProcess | Order | ConfinementError:
+    """Fork init; what refuses that is told by each run."""
+    try:
+        return InitProcess.fork(premises.enclosure)
+    except ConfinementError as error:
+        return error
+
+
+def _serve_next(intake: Intake, place: Place, init: InitProcess | ConfinementError) -> bool:
+    """Wait for a run and serve it; return whether this process may serve another."""
+    may_go_on = False
+    try:
+        connection = intake.wait()
+        if connection is not None:
+            may_go_on = _serve(connection, place, init)
+    finally:
+        spared = {init.pid} if may_go_on and isinstance(init, InitProcess) else set()
+        process_tree.end_below(os.getpid(), spare=frozenset(spared))
+        place.leave()
+    return may_go_on
+
+
+def _serve(connection: socket.socket, place: Place, init: InitProcess | ConfinementError) -> bool:
+    request = wire.LaunchRequest.receive(connection)
+    meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
+    supervisor = Supervisor(request, connection, meta, place, init)
+    try:
+        supervisor.run()
+        return supervisor.may_go_on
+    finally:
+        supervisor.close()

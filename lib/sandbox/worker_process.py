@@ -1,0 +1,122 @@
+"""A worker's own process, from its fork to its program.
+
+It is forked and enclosed before there is a run, and waits in front of the last
+steps, which depend on the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from lib.sandbox import gateway, privileges, warm, wire
+from lib.sandbox.confinement import Enclosure, Tenant
+from lib.sandbox.init_process import NOT_CONFINED, NOT_STARTED, Order
+from lib.sandbox.rlimits import Ceilings
+from lib.sandbox.warm import WarmStart
+
+# A limit on processes counts threads too, and those are nobody's business: what
+# ends a run is the supervisor's count, this only bounds how far a bomb gets.
+TASKS_PER_PROCESS: Final = 8
+TASKS_BEYOND_GROUP: Final = 16
+_FAILED: Final = 127
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """This very process."""
+
+    enclosure: Enclosure
+    order: Order
+
+    def start(self) -> WarmStart:
+        """Set up, wait for the run, confine, exec; only a warm start returns. Never raises."""
+        try:
+            self._set_up()
+            request = self._wait_for_request()
+            self.enclosure.admit(self._tenant(request))
+        except EOFError:
+            os._exit(0)  # there will be no run
+        except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
+            self._fail(NOT_CONFINED, str(error))
+        os.umask(0o022)
+        if not request.warm:
+            self._execute(request)
+        os.close(self.order.failure)  # which says that the start succeeded
+        return WarmStart(request.command, request.environment)
+
+    def _set_up(self) -> None:
+        order = self.order
+        privileges.die_with_parent(signal.SIGKILL)
+        connect_streams(order.stdout, order.stderr)
+        _reset_signals()
+        if order.group is not None:
+            order.group.join()
+        self.enclosure.build(listeners=gateway.listeners_for(order.listeners))
+        warm.get_ready()
+        wire.rehearse()
+
+    def _wait_for_request(self) -> wire.LaunchRequest:
+        with socket.socket(fileno=self.order.channel) as channel:
+            return wire.LaunchRequest.receive(channel)
+
+    def _tenant(self, request: wire.LaunchRequest) -> Tenant:
+        limits = request.limits
+        return Tenant(
+            work=request.work,
+            ceilings=Ceilings(
+                memory_bytes=limits.memory_bytes,
+                file_bytes=limits.file_bytes,
+                tasks=self._tasks(limits.processes),
+                cpu_seconds=limits.cpu_seconds,
+            ),
+            readable=request.readable,
+            uid=self.order.uid,
+            keep=(self.order.failure,),
+        )
+
+    def _tasks(self, processes: int) -> int | None:
+        """Only where nobody else's processes count too; a group, which tells, refuses first."""
+        layers = self.enclosure.layers
+        if not (layers.uid or layers.user_namespace):
+            return None
+        return task_limit(processes) + (TASKS_BEYOND_GROUP if self.order.group is not None else 0)
+
+    def _execute(self, request: wire.LaunchRequest) -> NoReturn:
+        program = request.command[0]
+        try:
+            os.execvpe(program, request.command, request.environment)  # noqa: S606
+        except BaseException as error:  # noqa: BLE001 - see `start`
+            self._fail(NOT_STARTED, _reason(program, error))
+
+    def _fail(self, kind: bytes, reason: str) -> NoReturn:
+        self.order.refuse(kind, reason)
+        os._exit(_FAILED)
+
+
+def task_limit(processes: int) -> int:
+    """Return how many processes and threads the kernel allows a run."""
+    return processes * TASKS_PER_PROCESS
+
+
+def connect_streams(stdout: int, stderr: int) -> None:
+    """Make these the output of this process, and nothing its input."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
+        os.dup2(source, target)  # inheritable; all others close at exec
+
+
+def _reset_signals() -> None:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _reason(program: str, error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EACCES):
+        return f"{program}: {os.strerror(error.errno)}"
+    return f"{program} could not be started: {error}"

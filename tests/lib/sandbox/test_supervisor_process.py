@@ -1,0 +1,154 @@
+"""Supervisors that serve one run after another: which do, and that a run finds nothing of others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.sandbox import process_tree
+from lib.sandbox.port import Signal
+from lib.sandbox.supervisor_process import MAX_RUNS
+from lib.sandbox.wire import STARTED_FILE
+from tests.lib.sandbox.attacks.successors import LEAVES_ALL_IT_CAN, LOOKS_ROUND
+from tests.lib.sandbox.conftest import Ended, Runner, open_runner
+
+DEADLINE_SECONDS = 30
+
+
+@pytest.fixture
+def confined(tmp_path: Path) -> Iterator[Runner]:
+    with open_runner(tmp_path, "best_effort") as runner:
+        if not runner.sandbox.inspect().is_whole:
+            pytest.skip("this host does not confine whole")
+        yield runner
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def supervisors(runner: Runner) -> list[int]:
+    zygote = runner.sandbox._zygote
+    assert zygote is not None
+    return process_tree.children(zygote._process.pid)
+
+
+def next_by(runner: Runner, supervisor: int, script: str) -> Ended:
+    """Run a script until that supervisor has had it."""
+    for _ in range(10):
+        ended = runner(script)
+        if runner.supervisor(ended.folder) == supervisor:
+            return ended
+    raise AssertionError("that supervisor served no other run")
+
+
+def test_supervisors_take_turns_and_none_serves_more_than_its_share(own_runner: Runner) -> None:
+    served = Counter(own_runner.supervisor(own_runner("pass").folder) for _ in range(5 * MAX_RUNS))
+    assert max(served.values()) == MAX_RUNS
+    assert len(served) < MAX_RUNS  # five would do; a busy machine may need more at one time
+
+
+def test_a_supervisor_that_had_a_lasting_secret_serves_no_other_run(own_runner: Runner) -> None:
+    folder = own_runner("pass", has_lasting_secrets=True).folder
+    eventually(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
+
+
+@pytest.mark.parametrize("command", [("/no/such/program",), None], ids=["no program", "cancelled"])
+def test_a_supervisor_whose_run_was_ended_serves_no_other(
+    own_runner: Runner, command: tuple[str, ...] | None
+) -> None:
+    live, folder = own_runner.start("import time; time.sleep(60)", command=command)
+    if command is None:
+        assert live.wait(DEADLINE_SECONDS) is Signal.STARTED
+        live.cancel()
+    own_runner.finish(live, folder)
+    eventually(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
+
+
+def test_a_supervisor_holds_no_more_after_many_runs_than_after_one(own_runner: Runner) -> None:
+    supervisor = own_runner.supervisor(own_runner("print('x')").folder)
+
+    def held() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return len(list(Path(f"/proc/{supervisor}/fd").iterdir()))
+        return -1
+
+    counts = []
+    for _ in range(20):
+        next_by(own_runner, supervisor, "print('x')")
+        eventually(lambda: waits(supervisor))
+        counts.append(held())
+    assert max(counts) - min(counts) < 10  # it may be about to close those of an order
+
+
+def waits(supervisor: int) -> bool:
+    """Whether it has prepared a place: its next worker is there."""
+    (init,) = process_tree.children(supervisor)[:1] or [-1]
+    return len(process_tree.children(init)) == 1
+
+
+def test_those_that_a_burst_needed_go_when_it_is_over(own_runner: Runner) -> None:
+    started = [own_runner.start("import time; time.sleep(0.3)") for _ in range(8)]
+    for live, folder in started:
+        assert own_runner.finish(live, folder).exit.exit_code == 0
+    assert len({own_runner.supervisor(folder) for _, folder in started}) > 2
+    eventually(lambda: len(supervisors(own_runner)) <= 2)
+    assert own_runner("print('still')").text == "still"
+
+
+def test_a_run_finds_nothing_of_the_one_before(confined: Runner) -> None:
+    first = confined(LOOKS_ROUND)
+    supervisor = confined.supervisor(first.folder)
+    assert next_by(confined, supervisor, LEAVES_ALL_IT_CAN).text == "left"
+    second = next_by(confined, supervisor, LOOKS_ROUND)
+    before, after = json.loads(first.text), json.loads(second.text)
+    uids = before.pop("uid"), after.pop("uid")
+    assert before == after
+    assert (after["files"], after["segment"], after["others"]) == ([], False, [])
+    if os.geteuid() == 0:
+        assert uids[0] != uids[1]
+
+
+def test_a_kill_of_an_attempt_that_has_ended_hits_nobody(own_runner: Runner) -> None:
+    ended = own_runner("pass")
+    supervisor = own_runner.supervisor(ended.folder)
+    assert (ended.folder / "meta" / STARTED_FILE).exists()
+    own_runner.sandbox.kill(ended.folder)
+    own_runner.sandbox.end_orphans([ended.folder])
+    assert next_by(own_runner, supervisor, "print('alive')").text == "alive"
+
+
+def test_a_supervisor_that_waits_ends_with_a_killed_zygote(
+    own_runner: Runner, is_alive: Callable[[int], bool]
+) -> None:
+    supervisor = own_runner.supervisor(own_runner("pass").folder)
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+    zygote._process.kill()
+    zygote._process.wait()
+    eventually(lambda: not is_alive(supervisor))
+
+
+def test_a_busy_supervisor_outlives_its_zygote_and_serves_nobody_else(
+    own_runner: Runner, is_alive: Callable[[int], bool]
+) -> None:
+    script = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)"
+    live, folder = own_runner.start(script)
+    assert live.wait(DEADLINE_SECONDS) is Signal.STARTED
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+    zygote._process.kill()
+    zygote._process.wait()
+    (folder / "work" / "go").touch()
+    assert own_runner.finish(live, folder).exit.exit_code == 0
+    eventually(lambda: not is_alive(own_runner.supervisor(folder)))
