@@ -29,7 +29,7 @@ from lib.sandbox.host_view import HostView
 from lib.sandbox.init_process import fork_with_init
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
-from lib.sandbox.worker_process import connect_streams
+from lib.sandbox.worker_process import connect_streams, reset_signals
 
 TICK_SECONDS: Final = 0.5
 FIRST_UID_AFTER_RUNS: Final = identity.UID_COUNT
@@ -144,7 +144,7 @@ class Supervisor:
         (failure,) = tenant.keep
         try:
             connect_streams(output, output)
-            enclosure.build(listeners=listeners_for(channel))
+            enclosure.build(uid=tenant.uid, listeners=listeners_for(channel))
             enclosure.admit(tenant)
             os.set_inheritable(failure, False)
             self._execute({**self._request.environment, **self._variables()})
@@ -175,6 +175,7 @@ class Supervisor:
 
     def _execute(self, environment: dict[str, str]) -> NoReturn:
         os.umask(0o022)
+        reset_signals()
         command = self._request.command
         os.execve(command[0], command, environment)  # noqa: S606
 

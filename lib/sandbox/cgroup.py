@@ -52,10 +52,21 @@ class Group:
         else:
             _limit_memory_v1(self.memory, memory_bytes)
 
+    def open(self) -> int | None:
+        """Return a descriptor to be born in it by, see `namespaces.fork`; None: it must be joined.
+
+        In version 2 joining takes milliseconds: it waits for every processor.
+        """
+        if self.version == 1:
+            return None
+        return os.open(self.memory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
     def join(self) -> None:
-        """Put this process in; what it starts afterwards is born there."""
+        """Put this process, of one thread, in; what it starts afterwards is born there."""
+        # By thread where that can be had, which waits for nobody.
+        name = "tasks" if self.version == 1 else "cgroup.procs"
         for folder in self.folders:
-            kernel_files.write(f"{folder}/cgroup.procs", "0")
+            kernel_files.write(f"{folder}/{name}", "0")
 
     def peak_bytes(self) -> int | None:
         """Return the most memory that was held at once; None before Linux 5.19."""

@@ -171,19 +171,23 @@ class Enclosure:
             with _step("privileges"):
                 privileges.lock_capabilities()
 
-    def fork_worker(self) -> int:
+    def fork_worker(self, group: int | None = None) -> int:
         """Fork, from init, what is to be a worker, in namespaces of its own. Like `os.fork`.
 
+        Args:
+            group: See `namespaces.fork`.
+
         Raises:
-            ConfinementError: the kernel refused the namespaces.
+            ConfinementError: the kernel refused.
         """
         with _step("namespaces"):
-            return namespaces.fork(self.layers.namespaces_of_worker)
+            return namespaces.fork(self.layers.namespaces_of_worker, group)
 
-    def build(self, *, listeners: loopback.Order | None = None) -> None:
+    def build(self, *, uid: int | None, listeners: loopback.Order | None = None) -> None:
         """Set up, in the child of `fork_worker`, all that does not depend on the run.
 
         Args:
+            uid: As of the tenant to come.
             listeners: What to listen on where there is a network namespace.
 
         Raises:
@@ -195,7 +199,8 @@ class Enclosure:
                 self._open_network(listeners)
         if layers.root:
             with _step("root folder"):
-                self._new_root().lay_out()
+                user = self._inner_id(uid)
+                self._new_root().lay_out(user, user)
         namespaces.renew_interpreter()
 
     def admit(self, tenant: Tenant) -> None:
@@ -252,12 +257,11 @@ class Enclosure:
         )
 
     def _move_in(self, tenant: Tenant) -> None:
-        user = self._inner_id(tenant)
-        self._new_root().move_in(tenant.work, tenant.readable, user, user)
+        self._new_root().move_in(tenant.work, tenant.readable)
 
-    def _inner_id(self, tenant: Tenant) -> int:
-        if self.layers.uid and tenant.uid is not None:
-            return tenant.uid
+    def _inner_id(self, uid: int | None) -> int:
+        if self.layers.uid and uid is not None:
+            return uid
         return namespaces.INNER_ID if self.layers.user_namespace else os.geteuid()
 
     def give_up_rights(self, uid: int | None) -> None:

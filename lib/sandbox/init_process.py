@@ -158,7 +158,7 @@ def _serve(enclosure: Enclosure, line: socket.socket) -> Order:
             try:
                 if refusal is not None:
                     raise refusal
-                worker = enclosure.fork_worker()
+                worker = _fork_worker(enclosure, order)
             except ConfinementError as error:
                 order.refuse(NOT_CONFINED, str(error))
             if worker == 0:
@@ -171,6 +171,30 @@ def _serve(enclosure: Enclosure, line: socket.socket) -> Order:
     except OSError:
         pass  # the supervisor was killed, as this process is about to be
     os._exit(0)
+
+
+def _fork_worker(enclosure: Enclosure, order: Order) -> int:
+    """Fork a worker that is in its group. Like `os.fork`.
+
+    Raises:
+        ConfinementError: the kernel refused.
+    """
+    group = order.group
+    if group is not None and (folder := group.open()) is not None:
+        try:
+            return enclosure.fork_worker(folder)
+        except ConfinementError:
+            pass  # a container may deny that way alone
+        finally:
+            os.close(folder)
+    worker = enclosure.fork_worker()
+    if worker == 0 and group is not None:
+        try:
+            group.join()
+        except OSError as error:
+            order.refuse(NOT_CONFINED, f"control group: {error}")
+            os._exit(_FAILED)
+    return worker
 
 
 def _settle_in(enclosure: Enclosure, line: int) -> ConfinementError | None:

@@ -75,11 +75,15 @@ class NewRoot:
     scratch_bytes: int
     shows_processes: bool
 
-    def lay_out(self) -> None:
+    def lay_out(self, user: int, group: int) -> None:
         """Build it in this process's mount namespace; the working folder is then in it.
 
         The old root is still there. Needs CAP_SYS_ADMIN in the user namespace
         that owns the mount namespace.
+
+        Args:
+            user: Id of the worker, for `/etc/passwd`.
+            group: Its group.
 
         Raises:
             OSError: the kernel refused, or a path is not there.
@@ -89,12 +93,14 @@ class NewRoot:
         _mount("root", self.stage, "tmpfs", _PLAIN, _ROOT_OPTIONS)
         os.chdir(self.stage)
         self._furnish()
+        for name, text in _accounts(user, group, self.home).items():
+            _write(f"etc/{name}", text)
         for target, tree in trees:
             _attach(tree, target)
         if self.shows_processes:
             _mount("proc", "proc", "proc", _PLAIN | _MS_NOEXEC | _MS_RDONLY)
 
-    def move_in(self, work: str, readable: tuple[str, ...], user: int, group: int) -> None:
+    def move_in(self, work: str, readable: tuple[str, ...]) -> None:
         """Show the run's own folders, and leave the host's root behind.
 
         The working folder is then `home`.
@@ -102,14 +108,10 @@ class NewRoot:
         Args:
             work: The run's folder on the host.
             readable: Further read-only paths, shown even below `hidden`.
-            user: Id of the worker, for `/etc/passwd`.
-            group: Its group.
 
         Raises:
             OSError: the kernel refused, or a path is not there.
         """
-        for name, text in _accounts(user, group, self.home).items():
-            _write(f"etc/{name}", text)
         trees = [(path, _open_tree(path, _READ_ONLY)) for path in readable]
         for target, tree in [*trees, (self.home, _open_tree(work))]:
             _attach(tree, target)

@@ -43,7 +43,6 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
     if isinstance(init, Order):
         intake.forget()
         return WorkerProcess(premises.enclosure, init).start()
-    wire.rehearse()
     for count in range(MAX_RUNS):
         place = Place.prepare(premises, init, hint=os.getpid() * MAX_RUNS + count)
         if not _serve_next(intake, place, init):

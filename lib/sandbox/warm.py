@@ -77,7 +77,7 @@ def get_ready() -> None:
     os.environ.update(dict.fromkeys(map(str, range(32)), ""))
     os.environ.clear()
     _renew_streams()
-    _renew_signals()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the zygote ignores
 
 
 def _main_module(file: str) -> types.ModuleType:
@@ -152,16 +152,6 @@ def _unbuffered(descriptor: int, errors: str) -> io.TextIOWrapper:
     stream = io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
     stream.mode = "w"  # type: ignore[misc]  # what a new interpreter says
     return stream
-
-
-def _renew_signals() -> None:
-    """Set the dispositions that the interpreter sets when it starts."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _exit_code(run: Callable[[], None]) -> int:

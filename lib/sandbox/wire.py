@@ -123,7 +123,11 @@ class LaunchRequest:
         (length,) = _LENGTH.unpack(_receive_exactly(connection, _LENGTH.size))
         if length > MAX_LAUNCH_BYTES:
             raise EOFError("launch message is too long")
-        fields: dict[str, Any] = json.loads(_receive_exactly(connection, length))
+        return cls._decode(_receive_exactly(connection, length))
+
+    @classmethod
+    def _decode(cls, body: bytes) -> LaunchRequest:
+        fields: dict[str, Any] = json.loads(body)
         for name in ("command", "secret_names", "readable", "egress"):
             fields[name] = None if fields[name] is None else tuple(fields[name])
         fields["limits"] = ProcessLimits(**fields["limits"])
@@ -136,12 +140,12 @@ def rehearse() -> None:
     A forked process copies a page when it first writes to it, and Python writes
     to all that it uses. What is done before there is a run need not be waited for.
     """
-    limits = ProcessLimits(1.0, 1, 1, 1, 1)
-    request = LaunchRequest("", 0, "", (), {"": ""}, limits).with_variables({})
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.sendall(request.encode())
-        LaunchRequest.receive(theirs)
+    LaunchRequest._decode(_SAMPLE)  # noqa: SLF001
+
+
+_SAMPLE: Final = LaunchRequest("", 0, "", (), {"": ""}, ProcessLimits(1.0, 1, 1, 1, 1)).encode()[
+    _LENGTH.size :
+]
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,8 @@ class WorkerProcess:
         order = self.order
         privileges.die_with_parent(signal.SIGKILL)
         connect_streams(order.stdout, order.stderr)
-        _reset_signals()
-        if order.group is not None:
-            order.group.join()
-        self.enclosure.build(listeners=gateway.listeners_for(order.listeners))
+        listeners = gateway.listeners_for(order.listeners)
+        self.enclosure.build(uid=order.uid, listeners=listeners)
         warm.get_ready()
         wire.rehearse()
 
@@ -89,6 +87,7 @@ class WorkerProcess:
     def _execute(self, request: wire.LaunchRequest) -> NoReturn:
         program = request.command[0]
         try:
+            reset_signals()
             os.execvpe(program, request.command, request.environment)  # noqa: S606
         except BaseException as error:  # noqa: BLE001 - see `start`
             self._fail(NOT_STARTED, _reason(program, error))
@@ -110,10 +109,10 @@ def connect_streams(stdout: int, stderr: int) -> None:
         os.dup2(source, target)  # inheritable; all others close at exec
 
 
-def _reset_signals() -> None:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT):
+def reset_signals() -> None:
+    """Have no signal ignored that a program would not ignore by itself; before it is executed."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _reason(program: str, error: BaseException) -> str:

@@ -39,6 +39,9 @@ CHECK_MS: Final = 1_000
 PAUSE_SECONDS: Final = 0.05
 IDLE_SECONDS: Final = 1.0  # without a run; then supervisors go that are too many
 
+# What a worker need not take apart on its way to its program, copying the pages that it is on.
+_KEPT: Final[list[object]] = []
+
 
 def main() -> WarmStart | None:
     """Serve until the server is gone and no run is left.
@@ -71,6 +74,7 @@ def main() -> WarmStart | None:
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, shared pages
     zygote = Zygote(listener, lifeline, wake, spares=settings.spares, sweep=premises.sweep)
+    _KEPT.extend([premises, found, zygote])
     intake = zygote.serve()
     return None if intake is None else _supervise(premises, intake)
 

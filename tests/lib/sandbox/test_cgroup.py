@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lib.sandbox.cgroup import Group, Groups
+from lib.sandbox.zygote_process import ENGINE_ROOT
 
 MIB = 1 << 20
 
@@ -133,3 +136,36 @@ def test_processes_of_a_dead_supervisor_are_ended(groups: Groups) -> None:
     assert end_of(left) == -signal.SIGKILL
     groups.sweep()  # what was killed is reaped only now
     assert not any(Path(folder).exists() for folder in dead.folders)
+
+
+def test_a_process_can_be_born_in_a_group_of_version_2() -> None:
+    """Where memory and pids are counted by version 1, there may still be an empty tree of 2."""
+    root = next((path for path in Path("/proc/self/mounts").read_text().splitlines()
+                 if path.split()[2] == "cgroup2"), None)  # fmt: skip
+    if root is None:
+        pytest.skip("no control groups of version 2 here")
+    folder = Path(root.split()[1]) / f"floom-test-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"none may be made: {error}")
+    try:
+        script = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from lib.sandbox import namespaces
+from lib.sandbox.cgroup import Group
+descriptor = Group(2, sys.argv[2], sys.argv[2]).open()
+pid = namespaces.fork(0, descriptor)
+if pid == 0:
+    print(next(line for line in open("/proc/self/cgroup") if line.startswith("0::")).strip(), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", script, str(ENGINE_ROOT), str(folder)],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stdout.strip().endswith(folder.name)
+    finally:
+        folder.rmdir()

@@ -50,7 +50,7 @@ def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, order=None):
     pid = fork_with_init(enclosure, 1, uid=tenant.uid)
     if pid == 0:
         try:
-            enclosure.build(listeners=order)
+            enclosure.build(uid=tenant.uid, listeners=order)
             enclosure.admit(tenant)
             worker(*arguments)
             os._exit(0)
@@ -235,7 +235,7 @@ def test_what_is_built_before_the_run_shows_folders_made_since(folder: Path) -> 
 ours, theirs = socket.socketpair()
 pid = fork_with_init(ENCLOSURE, 1, uid=TENANT.uid)
 if pid == 0:
-    ENCLOSURE.build()
+    ENCLOSURE.build(uid=TENANT.uid)
     theirs.sendall(b"b")
     late = theirs.recv(999).decode()
     if UID:

@@ -505,3 +505,9 @@ def test_half_a_file_is_no_exit_but_a_mark(tmp_path: Path, text: str) -> None:
     assert sandbox.adopt(tmp_path) is None
     sandbox.end_orphans([tmp_path])
     assert sandbox.has_started(tmp_path)
+
+
+def test_a_program_starts_with_no_signal_ignored_or_blocked(runner: Runner) -> None:
+    command = ("/bin/sh", "-c", "grep -E '^Sig(Ign|Blk)' /proc/self/status")
+    masks = [line.split(":")[1].strip() for line in runner(command=command).text.splitlines()]
+    assert masks == ["0" * 16] * 2
