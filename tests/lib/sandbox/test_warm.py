@@ -115,6 +115,24 @@ def test_random_numbers_differ_between_runs(runner: Runner) -> None:
     assert len({run(runner, script, warm=True).text for _ in range(3)}) == 3
 
 
+def test_the_hash_seed_is_a_zygote_s_and_a_worker_that_opts_out_has_its_own(
+    own_runner: Runner,
+) -> None:
+    script = "print(hash('seed'))"
+
+    def seeds(*, warm: bool) -> set[str]:
+        return {run(own_runner, script, warm=warm).text for _ in range(3)}
+
+    first = seeds(warm=True)
+    assert len(first) == 1
+    assert len(seeds(warm=False)) == 3
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+    zygote._process.kill()
+    zygote._process.wait()
+    assert seeds(warm=True).isdisjoint(first)
+
+
 def test_a_worker_that_opts_out_gets_an_interpreter_of_its_own(runner: Runner) -> None:
     script = "import sys; print('json' in sys.modules, sys.flags.isolated)"
     assert run(runner, script, warm=False).text == "False 0"
