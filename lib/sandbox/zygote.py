@@ -129,6 +129,7 @@ class Zygote:
         self._lines: dict[int, socket.socket] = {}  # to all supervisors, by pid
         self._starting: set[int] = set()
         self._ready: deque[int] = deque()  # longest first: what its worker prepares is done, too
+        self._caller: socket.socket | None = None  # whom nobody could be given to yet
         self._last_run = time.monotonic()
         self._poll = select.poll()
 
@@ -142,7 +143,10 @@ class Zygote:
             self._poll.register(descriptor, select.POLLIN)
         while self._is_needed() or self._lines:
             while self._lacks_supervisors():
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                try:
+                    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                except OSError:
+                    break  # no descriptor to be had: again at the next turn
                 pid = self._fork()
                 if pid == 0:
                     ours.detach()
@@ -150,7 +154,7 @@ class Zygote:
                 theirs.close()
                 if pid is None:
                     ours.close()
-                    break  # no process to be had: again at the next turn
+                    break  # nor a process
                 self._take_on(pid, ours)
             ready = self._wait()
             self._hear_supervisors(ready)
@@ -167,7 +171,7 @@ class Zygote:
         return self._server_is_there or self._has_callers()
 
     def _has_callers(self) -> bool:
-        return bool(select.select([self._listener], [], [], 0)[0])
+        return self._caller is not None or bool(select.select([self._listener], [], [], 0)[0])
 
     def _lacks_supervisors(self) -> bool:
         """Whether there are too few of them, or too few that will be free soon."""
@@ -193,8 +197,9 @@ class Zygote:
         """In the fresh child: drop what is the zygote's."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for each in (self._listener, *self._lines.values()):
-            each.detach()  # or the number would be closed when the object goes
+        for each in (self._listener, self._caller, *self._lines.values()):
+            if each is not None:
+                each.detach()  # or the number would be closed when the object goes
         descriptors.close_all_but([line.fileno()])
         return Intake(line, self._pid)
 
@@ -227,23 +232,32 @@ class Zygote:
             self._ready.remove(pid)
 
     def _hand_out(self) -> None:
-        """Give connections that wait to those that are ready."""
+        """Give connections that wait to those that are ready.
+
+        The kernel may refuse to accept or to pass on, for want of memory or descriptors,
+        or because the user has too many on their way. The caller waits then.
+        """
         while self._ready:
             try:
-                connection, _ = self._listener.accept()
-            except OSError:  # there is none, or it has gone again
+                if self._caller is None:
+                    self._caller, _ = self._listener.accept()
+                    self._last_run = time.monotonic()
+                self._pass_on(self._caller, self._ready[0])
+            except BlockingIOError:  # there is none
                 return
-            self._last_run = time.monotonic()
-            with connection:
-                while self._ready and not self._pass_on(connection, self._ready.popleft()):
-                    pass
+            except OSError:
+                time.sleep(PAUSE_SECONDS)  # whoever waits to be accepted wakes us at once
+                return
 
-    def _pass_on(self, connection: socket.socket, pid: int) -> bool:
+    def _pass_on(self, connection: socket.socket, pid: int) -> None:
         try:
             socket.send_fds(self._lines[pid], [RUN], [connection.fileno()])
-        except OSError:  # it was killed just now
-            return False
-        return True
+        except (BrokenPipeError, ConnectionResetError):
+            self._let_go(pid)  # it was killed just now
+            return
+        self._ready.popleft()
+        connection.close()
+        self._caller = None
 
     def _dismiss(self) -> None:
         """Let those go that are too many, once it is quiet."""
