@@ -314,6 +314,8 @@ class Attempt:
             if not self._was_killed and time.monotonic() >= self._deadline:
                 self._was_killed = True
                 self._with.sandbox.kill(self._folder.path)
+                if not self._with.sandbox.has_started(self._folder.path):
+                    return  # nobody has taken it, and whoever does will see that we have hung up
             if signal is not Signal.LOG and not is_behind:
                 continue
             try:

@@ -55,8 +55,9 @@ def leave_log(folder: Path, *messages: str, first_seq: int = 1, stream: str = "s
 class FakeRun:
     """A live run; the test, or the sandbox's script, says what happens next."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, *, is_taken: bool = True) -> None:
         self.launch = launch
+        self.is_taken = is_taken
         self.cancelled = threading.Event()
         self.closed = threading.Event()
         self._lock = threading.Lock()
@@ -94,7 +95,8 @@ class FakeRun:
 
     def cancel(self) -> None:
         self.cancelled.set()
-        self.finish(exit_code=143, ended_by="cancel")
+        if self.is_taken:
+            self.finish(exit_code=143, ended_by="cancel")
 
     def note(self, level: str, message: str) -> None:
         self.notes.append((level, message))
@@ -125,6 +127,7 @@ class FakeSandbox:
         self.killed: list[Path] = []
         self.on_end: Callable[[Path], None] = lambda _folder: None
         self.survives = False
+        self.takes_runs = True
         self.holds = SandboxReport(limits="fake")
         self.mode: SandboxMode = "best_effort"
         self.refusal: Exception | None = None
@@ -141,8 +144,9 @@ class FakeSandbox:
         if self.refusal is not None:
             raise self.refusal
         self.launches.append(launch)
-        leave_mark(launch.folder)
-        run = self._runs[launch.folder] = FakeRun(launch)
+        if self.takes_runs:
+            leave_mark(launch.folder)
+        run = self._runs[launch.folder] = FakeRun(launch, is_taken=self.takes_runs)
         self._started.put(run)
         self.script(run)
         return run
@@ -165,7 +169,8 @@ class FakeSandbox:
     def kill(self, folder: Path) -> None:
         """End a run without a record, as a killed supervisor would."""
         self.killed.append(folder)
-        self._runs[folder].say(Signal.ENDED)
+        if self._runs[folder].is_taken:
+            self._runs[folder].say(Signal.ENDED)
 
     def find_exit(self, folder: Path) -> ExitRecord | None:
         path = folder / "meta" / EXIT_FILE

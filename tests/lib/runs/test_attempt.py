@@ -246,6 +246,20 @@ def test_a_supervisor_that_was_killed_interrupts_the_run(world: World) -> None:
     assert error_of(world.executed()) == ("interrupted", "The run's supervisor was killed.")
 
 
+def test_a_run_that_no_supervisor_takes_can_be_cancelled(world: World) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    world.sandbox.takes_runs = False
+    run = world.claimed()
+    attempt = world.attempt(run)
+    thread = in_background(attempt)
+    live = world.sandbox.next_start()
+    attempt.cancel()
+    thread.join(DEADLINE_SECONDS)
+    assert world.status(run) is RunStatus.CANCELLED
+    assert live.closed.is_set(), "so that nobody takes it later"
+
+
 def test_a_sandbox_that_cannot_isolate_fails_the_run_with_its_reason(world: World) -> None:
     world.add_worker()
     world.sandbox.refusal = SandboxUnavailable("Not on this host.")
