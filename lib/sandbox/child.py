@@ -69,12 +69,18 @@ class Child:
             StartError: there is no such program, or it may not be executed.
             ConfinementError: a layer of the confinement could not be had.
         """
-        with self._channel, contextlib.suppress(OSError):  # it has ended, and says why
-            self._channel.sendall(request.encode())
+        has_ended = False
+        with self._channel:
+            try:
+                self._channel.sendall(request.encode())
+            except OSError:
+                has_ended = True
         reason = read_all(self._failure)
         if reason:
             text = reason[1:].decode(errors="replace")
             raise ConfinementError(text) if reason.startswith(NOT_CONFINED) else StartError(text)
+        if has_ended:  # and could not say why
+            raise StartError("the process that waited for the run was killed")
 
     def close(self) -> None:
         """Close the pipes."""

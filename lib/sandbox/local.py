@@ -36,6 +36,8 @@ log: Final = logging.getLogger(__name__)
 SPARES: Final = 2
 MEBIBYTE: Final = 1024 * 1024
 ORPHAN_SECONDS: Final = 8.0  # the supervisor's own grace is 3 s
+TRIES: Final = 5
+PAUSE_SECONDS: Final = 0.05
 
 
 class LocalSandbox:
@@ -124,9 +126,8 @@ class LocalSandbox:
             egress=launch.egress,
             has_lasting_secrets=launch.has_lasting_secrets,
         )
-        connection = self._connect()
+        connection = self._send(request.encode())
         self._renew_when_due()
-        connection.sendall(request.encode())
         return LiveProcess(connection)
 
     def has_started(self, folder: Path) -> bool:
@@ -196,6 +197,29 @@ class LocalSandbox:
                 f"{', '.join(report.missing)} ({refused}). FLOOM_SANDBOX=best_effort runs workers "
                 "all the same."
             )
+
+    def _send(self, launch: bytes) -> socket.socket:
+        """Return the connection by which a launch is on its way.
+
+        One that could not be sent whole is never started, so it may be sent again: the
+        zygote, or the supervisor that had the connection, was killed just then.
+
+        Raises:
+            SandboxUnavailable: that happens again and again.
+        """
+        for _ in range(TRIES):
+            try:
+                connection = self._connect()
+            except ConnectionError:  # it is about to end, and `is_alive` as yet
+                time.sleep(PAUSE_SECONDS)
+                continue
+            try:
+                connection.sendall(launch)
+            except ConnectionError:
+                connection.close()
+                continue
+            return connection
+        raise SandboxUnavailable("Whatever should have started the run was killed.")
 
     def _connect(self) -> socket.socket:
         """Return a connection to a supervisor, by a zygote that nobody replaces meanwhile."""

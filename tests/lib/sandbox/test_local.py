@@ -259,6 +259,61 @@ def test_a_killed_zygote_is_replaced_and_what_waited_ends(
     wait_until(lambda: not any(map(is_alive, waiting)))
 
 
+def test_a_launch_that_was_cut_short_is_sent_again(own_runner: Runner) -> None:
+    own_runner("pass")
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+    os.kill(zygote._process.pid, signal.SIGSTOP)
+    large = {f"LARGE_{number}": "x" * 100_000 for number in range(10)}  # more than a socket holds
+    started = []
+    thread = threading.Thread(
+        target=lambda: started.append(own_runner.start("print('ran')", environment=large))
+    )
+    thread.start()
+    wait_until(lambda: zygote._runs == 2)
+    zygote._process.kill()
+    thread.join()
+    assert own_runner.finish(*started[0]).text == "ran"
+
+
+def test_a_run_whose_server_is_gone_before_it_starts_does_not_start(own_runner: Runner) -> None:
+    """The next server finds no mark of it, and queues it again."""
+    own_runner("pass")
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+    os.kill(zygote._process.pid, signal.SIGSTOP)
+    live, folder = own_runner.start("open('ran', 'w')")
+    live.close()
+    os.kill(zygote._process.pid, signal.SIGCONT)
+    assert own_runner("print('next')").text == "next"
+    own_runner.sandbox.close()
+    wait_until(lambda: not zygote.is_alive())
+    assert not own_runner.sandbox.has_started(folder)
+    assert not (folder / "work" / "ran").exists()
+
+
+def test_a_run_whose_process_was_killed_before_it_came_did_not_exit(own_runner: Runner) -> None:
+    """It has no exit code, as it did nothing."""
+    own_runner("pass")
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+
+    def waiting() -> list[int]:
+        supervisors = process_tree.children(zygote._process.pid)
+        inits = [init for supervisor in supervisors for init in process_tree.children(supervisor)]
+        return [worker for init in inits for worker in process_tree.children(init)]
+
+    wait_until(lambda: len(waiting()) == 2)
+    os.kill(zygote._process.pid, signal.SIGSTOP)
+    for worker in waiting():
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not waiting())
+    live, folder = own_runner.start("open('ran', 'w')")
+    os.kill(zygote._process.pid, signal.SIGCONT)
+    problem = own_runner.finish(live, folder).exit.problem
+    assert problem == "the process that waited for the run was killed"
+
+
 def test_a_restarted_server_adopts_a_live_run(
     own_runner: Runner, is_alive: Callable[[int], bool]
 ) -> None:
