@@ -141,6 +141,10 @@ class Gateway:
         """Fork the gate, which serves the listeners from here on; return its pid.
 
         Its notices come on a pipe, which the poll watches then.
+
+        Raises:
+            OSError: there is no process or descriptor to be had; visitors are not looked
+                for until the next `watch`.
         """
         for listener in self._listeners.values():
             poll.unregister(listener)
@@ -154,7 +158,12 @@ class Gateway:
         notices, notices_end = os.pipe()
         os.set_blocking(notices, False)
         parent = os.getpid()
-        pid = namespaces.fork(0)
+        try:
+            pid = namespaces.fork(0)
+        except OSError:
+            os.close(notices)
+            os.close(notices_end)
+            raise
         if pid == 0:
             self._become_gate(settings, notices_end, parent)
         os.close(notices_end)

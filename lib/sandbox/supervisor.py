@@ -75,6 +75,7 @@ class Supervisor:
         self._stopping = False
         self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._gate = -1
+        self._has_no_gate = False
         self._cpu_before = self._cpu_seconds_since_start([])
         self._streams: dict[int, Stream] = {}
 
@@ -204,13 +205,19 @@ class Supervisor:
         """Have a gate serve who comes, and put what it tells into the log."""
         gateway, request = self._place.gateway, self._request
         if gateway.has_visitor(ready):
-            self._gate = gateway.open_gate(self._poll, request.run_id, request.egress)
+            try:
+                self._gate = gateway.open_gate(self._poll, request.run_id, request.egress)
+            except OSError:
+                self._has_no_gate = True  # the run goes on; its visitors wait for the next tick
         for notice in gateway.notices(self._poll, ready):
             self._log.note(notice, _now())
 
     def _tick(self) -> None:
         self._flush()
         process_tree.reap_orphans(self._init_process.pid)
+        if self._has_no_gate:
+            self._has_no_gate = False
+            self._place.gateway.watch(self._poll)
         pids = self._pids()
         if self._ended_by is None:
             self._check_limits(pids)

@@ -16,7 +16,7 @@ from lib.manifest.policies import Limits
 from lib.sandbox import process_tree, zygote_process
 from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
-from lib.sandbox.port import SandboxUnavailable, Signal
+from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
 from lib.sandbox.zygote_process import ZygoteProcess
 from tests.lib.sandbox.conftest import Runner
 
@@ -566,3 +566,36 @@ def test_a_program_starts_with_no_signal_ignored_or_blocked(runner: Runner) -> N
     command = ("/bin/sh", "-c", "grep -E '^Sig(Ign|Blk)' /proc/self/status")
     masks = [line.split(":")[1].strip() for line in runner(command=command).text.splitlines()]
     assert masks == ["0" * 16] * 2
+
+
+def test_a_run_goes_on_while_there_is_no_process_for_its_gate(
+    tmp_path: Path, mode: SandboxMode
+) -> None:
+    groups = Groups.find() if os.geteuid() == 0 else None
+    if groups is None:
+        pytest.skip("there is no control group to refuse a fork with")
+    script = (
+        "import os, time, urllib.error, urllib.request\n"
+        "print('up')\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
+        "while True:\n"
+        "    try: urllib.request.urlopen(os.environ['FLOOM_API_URL'], timeout=1)\n"
+        "    except urllib.error.HTTPError: raise SystemExit(3)  # the gate's own answer\n"
+        "    except OSError: open('tried', 'w').write('yes')\n"
+    )
+    sandbox = LocalSandbox(tmp_path / "sandbox", mode=mode, api_socket=tmp_path / "nobody.sock")
+    runner = Runner(sandbox, tmp_path)
+    group = groups.create(f"none-{os.getpid()}")
+    try:
+        live, folder = runner.start(script)
+        wait_for(folder / "meta" / "log.ndjson")
+        group.limit(memory_bytes=1 << 30, tasks=1)
+        Path(group.pids, "cgroup.procs").write_text(str(runner.supervisor(folder)))
+        (folder / "work" / "go").touch()
+        wait_for(folder / "work" / "tried")
+        group.limit(memory_bytes=1 << 30, tasks=100)
+        assert runner.finish(live, folder).exit.exit_code == 3
+    finally:
+        sandbox.close()
+        wait_until(lambda: not Path(group.pids, "cgroup.procs").read_text())
+        group.remove()
