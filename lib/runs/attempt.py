@@ -199,6 +199,17 @@ class Attempt:
         with preparation.installed(self._run, manifest, self) as packages:
             launch = self._patiently(lambda: self._prepare(manifest, command, secrets, packages))
             self._watch_to_the_end(self._start(launch))
+            if self._was_lost():
+                self._watch_to_the_end(self._start(launch))
+
+    def _was_lost(self) -> bool:
+        """Whether all that had the launch was killed before it did anything.
+
+        The end of its connection says that nobody has it any more. Who kills them
+        again, or a disk that is full, interrupts the run.
+        """
+        has_started = self._with.sandbox.has_started(self._folder.path)
+        return not (has_started or self._was_killed or self.gives_up())
 
     def _continue(self, live: LiveRun) -> None:
         with self._with.preparation.kept(self._folder):

@@ -14,7 +14,7 @@ from lib.sandbox.port import SandboxUnavailable, Signal
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus
-from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, leave_log, stay
+from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, leave_log, stay
 from tests.lib.runs.world import OWNER, PYTHON, World
 
 RETRY = "retry: {max_attempts: 2, delay_seconds: 0, on: [interrupted, execution_error]}\n"
@@ -244,6 +244,30 @@ def test_a_supervisor_that_was_killed_interrupts_the_run(world: World) -> None:
     world.add_worker()
     world.sandbox.script = lambda run: run.say(Signal.ENDED)
     assert error_of(world.executed()) == ("interrupted", "The run's supervisor was killed.")
+
+
+def test_a_launch_that_was_lost_with_all_that_had_it_is_sent_once_more(world: World) -> None:
+    """As when the zygote is killed with a connection that no supervisor has got yet."""
+    world.add_worker()
+    world.sandbox.takes_runs = False
+
+    def be_killed(run: FakeRun) -> None:
+        world.sandbox.takes_runs, world.sandbox.script = True, complete
+        run.say(Signal.ENDED)
+
+    world.sandbox.script = be_killed
+    run = world.executed()
+    assert (run.status, run.attempt) == (RunStatus.COMPLETED, 1)
+    first, second = world.sandbox.launches
+    assert first == second
+
+
+def test_a_launch_that_is_lost_again_interrupts_the_run(world: World) -> None:
+    world.add_worker()
+    world.sandbox.takes_runs = False
+    world.sandbox.script = lambda run: run.say(Signal.ENDED)
+    assert error_of(world.executed()) == ("interrupted", "The run's supervisor was killed.")
+    assert len(world.sandbox.launches) == 2
 
 
 def test_a_run_that_no_supervisor_takes_can_be_cancelled(world: World) -> None:
