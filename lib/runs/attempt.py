@@ -326,7 +326,9 @@ class Attempt:
                 self._was_killed = True
                 self._with.sandbox.kill(self._folder.path)
                 if not self._with.sandbox.has_started(self._folder.path):
-                    return  # nobody has taken it, and whoever does will see that we have hung up
+                    live.close()  # nobody has taken it, and whoever does from here on sees this
+                    self._with.sandbox.kill(self._folder.path)  # who just did
+                    return
             if signal is not Signal.LOG and not is_behind:
                 continue
             try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lib.sandbox import kernel_files
+from lib.sandbox.process_names import start_time
 
 _PREFIX: Final = "floom-"
 _OURS: Final = f"{_PREFIX}*-*"
@@ -142,7 +143,7 @@ class Groups:
         names = {path.name for folder in (self.memory, self.pids) for path in folder.glob(_OURS)}
         for name in names:
             pid = name.removeprefix(_PREFIX).partition("-")[0]
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            if pid.isdigit() and start_time(int(pid)) is None:
                 group = self._group(name)
                 with contextlib.suppress(OSError):  # somebody else was quicker
                     group.kill()

@@ -41,6 +41,11 @@ class ServerLink:
         if self._connection is not None:
             self._poll.register(self._connection, select.POLLIN)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the server is still at the other end."""
+        return self._connection is not None and not has_hung_up(self._connection)
+
     def hear(self, ready: AbstractSet[int]) -> Iterator[bytes]:
         """Yield the words that came, without their newlines."""
         if self._listener.fileno() in ready:
@@ -85,3 +90,10 @@ class ServerLink:
             self._connection.close()
             self._connection = None
         self._partial = b""
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Whether nobody is at the other end any more."""
+    poll = select.poll()
+    poll.register(connection, 0)  # a hang-up is told in any case
+    return bool(poll.poll(0))

@@ -85,6 +85,9 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._server.listen()
         self._write_started()
+        if not self._server.is_there:  # who looked before the mark was there queues the run again
+            os.unlink(wire.STARTED_FILE, dir_fd=self._meta)
+            return
         try:
             child = self._place.let_in(self._request)
         except (StartError, ConfinementError) as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import socket
 from typing import Final
 
@@ -23,6 +22,7 @@ from lib.sandbox.init_process import InitProcess, Order
 from lib.sandbox.intake import Intake
 from lib.sandbox.place import Place
 from lib.sandbox.premises import Premises
+from lib.sandbox.server_link import has_hung_up
 from lib.sandbox.supervisor import Supervisor
 from lib.sandbox.warm import WarmStart
 from lib.sandbox.worker_process import WorkerProcess
@@ -75,8 +75,8 @@ def _serve_next(intake: Intake, place: Place, init: InitProcess | ConfinementErr
 
 def _serve(connection: socket.socket, place: Place, init: InitProcess | ConfinementError) -> bool:
     request = wire.LaunchRequest.receive(connection)
-    if _has_hung_up(connection):
-        raise EOFError("nobody waits for the run, and who finds no mark of it queues it again")
+    if has_hung_up(connection):  # its folder may be gone by now
+        raise EOFError("nobody waits for the run")
     meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
     supervisor = Supervisor(request, connection, meta, place, init)
     try:
@@ -84,9 +84,3 @@ def _serve(connection: socket.socket, place: Place, init: InitProcess | Confinem
         return supervisor.may_go_on
     finally:
         supervisor.close()
-
-
-def _has_hung_up(connection: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(connection, 0)  # a hang-up is told in any case
-    return bool(poll.poll(0))
