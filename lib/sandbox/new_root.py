@@ -43,6 +43,9 @@ _ATTRIBUTES: Final = struct.Struct("=QQQQ")  # set, clear, propagation, user nam
 _PLAIN: Final = _MS_NOSUID | _MS_NODEV
 _ROOT_OPTIONS: Final = "size=1m,nr_inodes=1k,mode=755"
 _SCRATCH_INODES: Final = 16_384
+# Without it init's folder would show the host's network and mounts, in which init
+# is, and what runs before have used. From Linux 5.8.
+_PROC_OPTIONS: Final = "hidepid=ptraceable"
 
 _STREAM_LINKS: Final = (
     ("/proc/self/fd", "dev/fd"),
@@ -65,7 +68,8 @@ class NewRoot:
             readable path.
         scratch_bytes: Size of `/tmp` and of `/dev/shm`, each.
         shows_processes: Whether `/proc` is mounted; the process must be in the
-            pid namespace that it is to show.
+            pid namespace that it is to show. Who looks sees what it could trace, if
+            anybody could: its own processes.
     """
 
     view: HostView
@@ -98,7 +102,8 @@ class NewRoot:
         for target, tree in trees:
             _attach(tree, target)
         if self.shows_processes:
-            _mount("proc", "proc", "proc", _PLAIN | _MS_NOEXEC | _MS_RDONLY)
+            flags = _PLAIN | _MS_NOEXEC | _MS_RDONLY
+            _mount("proc", "proc", "proc", flags, _PROC_OPTIONS)
 
     def move_in(self, work: str, readable: tuple[str, ...]) -> None:
         """Show the run's own folders, and leave the host's root behind.

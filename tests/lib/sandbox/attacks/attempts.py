@@ -607,11 +607,53 @@ def spare_init_from_the_killer() -> str:
 def stop_init() -> str:
     """A signal that the kernel does not deliver is as good as one that it refuses."""
     os.kill(INIT, signal.SIGSTOP)
-    with open(f"/proc/{INIT}/stat") as file:
-        state = file.read().rpartition(")")[2].split()[0]
-    if state in "RS":
-        raise Denied(f"init is in state {state}")
-    return state
+    try:
+        orphan = leave_ended_orphan()
+        for _ in range(100):
+            os.kill(orphan, 0)  # until init has reaped it
+            time.sleep(0.01)
+    except ProcessLookupError:
+        raise Denied("init goes on") from None
+    finally:
+        os.kill(INIT, signal.SIGCONT)
+    return "nobody reaps any more"
+
+
+def leave_ended_orphan() -> int:
+    """Return the pid of a process that has ended as init's child, or is about to."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        orphan = os.fork()
+        if orphan:
+            os.write(write_end, b"%d" % orphan)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return int(os.read(read_end, 20))
+
+
+@attempt
+def see_connections_of_init() -> str:
+    """Init is in the host's network, and each process's folder shows the network that it is in."""
+    port = f":{int(target('tcp_port')):04X} "
+    text = Path(f"/proc/{INIT}/net/tcp").read_text()
+    return next(line for line in text.splitlines() if port in line)
+
+
+@attempt
+def see_mounts_of_init() -> str:
+    return read(f"/proc/{INIT}/mountinfo")
+
+
+@attempt
+def see_what_runs_before_have_used() -> str:
+    """Init's times are those of all that it has reaped."""
+    return read(f"/proc/{INIT}/stat")
+
+
+@attempt
+def see_group_of_init() -> str:
+    return read(f"/proc/{INIT}/cgroup")
 
 
 @attempt
