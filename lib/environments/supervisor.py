@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 
 from lib.environments.gateway import InstallerGateway
 from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
-from lib.sandbox import identity, privileges, process_tree
+from lib.sandbox import identity, privileges, process_tree, rlimits
 from lib.sandbox.child import read_all
 from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
 from lib.sandbox.folder_size import FolderSize
@@ -42,6 +42,7 @@ def main() -> NoReturn:
     os.setsid()  # a Ctrl-C in the server's terminal is the server's
     process_tree.adopt_orphans()
     privileges.set_dumpable(dumpable=False)  # the request may hold a password
+    rlimits.raise_own()
     try:
         ended = Supervisor(InstallRequest.read(sys.stdin.buffer)).run()
     except (ConfinementError, OSError, EOFError, identity.NoUidLeft) as error:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from lib.sandbox import descriptors, namespaces, privileges, process_tree
+from lib.sandbox import descriptors, namespaces, privileges, process_tree, rlimits
 from lib.sandbox.intake import READY, RUN, Intake
 from lib.sandbox.premises import Premises
 from lib.sandbox.probe import Probe
@@ -61,6 +61,7 @@ def main() -> WarmStart | None:
     os.set_blocking(listener, False)
     process_tree.adopt_orphans()
     privileges.set_dumpable(dumpable=False)  # launches hold secrets
+    rlimits.raise_own()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     preimport()

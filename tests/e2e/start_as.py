@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ NOBODY = 65534
 
 if __name__ == "__main__":
     situation, *command = sys.argv[1:]
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))  # as a login has it
     if situation.startswith("docker"):
         simulate_docker_default()
     if situation.endswith("user"):

@@ -34,6 +34,20 @@ RUN = (
     "runpy.run_path('attempts.py', run_name='__main__')\n"
 )
 SLEEP = "import time\nopen('secret', 'w').write('of another run')\nprint('up')\ntime.sleep(60)\n"
+HOLDS_DESCRIPTORS = """
+import os, socket, time
+null = os.open("/dev/null", os.O_RDONLY)
+pairs = []
+try:
+    while len(pairs) < 100:
+        pairs.append(socket.socketpair())
+        pairs[-1][0].setblocking(False)
+        for _ in range(8):
+            socket.send_fds(pairs[-1][0], [b"x"], [null] * 250)
+except OSError as error:
+    print(error)
+time.sleep(60)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +145,19 @@ def test_a_run_finds_nothing_of_those_before(server: ServerProcess, situation: S
         assert each == seen[0]
     if situation in {"root", "docker"}:
         assert len(set(uids)) == len(uids)
+
+
+def test_descriptors_that_a_run_holds_under_way_keep_no_other_from_starting(
+    server: ServerProcess,
+) -> None:
+    """The kernel counts them by user; who has too many can pass no descriptor on."""
+    write_worker(server, "holder", run_py=HOLDS_DESCRIPTORS)
+    write_worker(server, "honest", run_py="print('on')\n")
+    server.reload()
+    holder = server.start_run("holder")
+    server.until(lambda: server.get(holder), lambda run: bool(run["logs"]))
+    runs = [server.finished(server.start_run("honest")) for _ in range(4)]
+    server.client.post(f"/runs/{holder}/cancel")
+    said = server.finished(holder)["logs"][0]["message"]
+    assert "Too many references" in said
+    assert [run["error"] for run in runs] == [None] * 4
