@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -139,6 +140,12 @@ class InitProcess:
             return _serve(enclosure, theirs)
         theirs.close()
         return cls(pid, ours)
+
+    def has_news(self) -> bool:
+        """Whether `line` tells of an end: a worker's, or init's own."""
+        poll = select.poll()
+        poll.register(self.line, select.POLLIN)
+        return bool(poll.poll(0))
 
     def ended(self) -> Ended | None:
         """Return how the run has ended that `line` tells of; None: init was killed."""

@@ -17,6 +17,7 @@ import socket
 from typing import Final
 
 from lib.sandbox import process_tree, wire
+from lib.sandbox.child import Child
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.init_process import InitProcess, Order
 from lib.sandbox.intake import Intake
@@ -45,8 +46,7 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
         intake.forget()
         return WorkerProcess(premises.enclosure, init).start()
     for count in range(MAX_RUNS):
-        place = Place.prepare(premises, init, hint=os.getpid() * MAX_RUNS + count)
-        if not _serve_next(intake, place, init):
+        if not _serve_next(intake, premises, init, hint=os.getpid() * MAX_RUNS + count):
             break
     return None
 
@@ -59,18 +59,32 @@ def _fork_init(premises: Premises) -> InitProcess | Order | ConfinementError:
         return error
 
 
-def _serve_next(intake: Intake, place: Place, init: InitProcess | ConfinementError) -> bool:
+def _serve_next(
+    intake: Intake, premises: Premises, init: InitProcess | ConfinementError, hint: int
+) -> bool:
     """Wait for a run and serve it; return whether this process may serve another."""
     may_go_on = False
+    place = Place.prepare(premises, init, hint)
     try:
         connection = intake.wait()
         if connection is not None:
+            if isinstance(init, InitProcess) and _has_failed(place, init):
+                # What others had used up when it was made may be there now.
+                place.leave()
+                place = Place.prepare(premises, init, hint)
             may_go_on = _serve(connection, place, init)
     finally:
         spared = {init.pid} if may_go_on and isinstance(init, InitProcess) else set()
         process_tree.end_below(os.getpid(), spare=frozenset(spared))
         place.leave()
     return may_go_on
+
+
+def _has_failed(place: Place, init: InitProcess) -> bool:
+    """Whether there is no worker in it, but init can fork another."""
+    if init.has_news():
+        return init.ended() is not None
+    return not isinstance(place.child, Child)
 
 
 def _serve(connection: socket.socket, place: Place, init: InitProcess | ConfinementError) -> bool:

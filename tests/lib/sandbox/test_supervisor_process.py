@@ -119,6 +119,35 @@ def test_a_run_finds_nothing_of_the_one_before(confined: Runner) -> None:
         assert uids[0] != uids[1]
 
 
+def test_a_place_that_could_not_be_made_is_made_anew_when_a_run_comes(
+    confined: Runner, tmp_path: Path
+) -> None:
+    if not needs_stage(confined):
+        pytest.skip("no root folder is built here")
+    confined("pass")
+    stage = tmp_path / "sandbox" / "stage"
+    stage.rename(stage.with_name("away"))
+    eventually(lambda: fails_everywhere(confined))  # all places from before are used up
+    stage.with_name("away").rename(stage)
+    assert confined("print('there')").text == "there"
+
+
+def fails_everywhere(runner: Runner) -> bool:
+    """Run once; whether no supervisor has a worker that waits then."""
+    runner("pass")
+    found = supervisors(runner)
+    return bool(found) and all(map(has_no_worker, found))
+
+
+def needs_stage(runner: Runner) -> bool:
+    return runner.sandbox.report().files.startswith("mount namespace")
+
+
+def has_no_worker(supervisor: int) -> bool:
+    """Whether its init has none."""
+    return [process_tree.children(init) for init in process_tree.children(supervisor)] == [[]]
+
+
 def test_a_kill_of_an_attempt_that_has_ended_hits_nobody(own_runner: Runner) -> None:
     ended = own_runner("pass")
     supervisor = own_runner.supervisor(ended.folder)
