@@ -607,6 +607,23 @@ def spare_init_from_the_killer() -> str:
 def stop_init() -> str:
     """A signal that the kernel does not deliver is as good as one that it refuses."""
     os.kill(INIT, signal.SIGSTOP)
+    return expect_init_stopped()
+
+
+@attempt
+def stop_init_by_its_name_on_a_pipe() -> str:
+    """Who is named as owner of a descriptor gets the signal that is asked for."""
+    read_end, write_end = os.pipe()
+    set_signal = 10  # F_SETSIG, which Python has no name for
+    fcntl.fcntl(read_end, set_signal, signal.SIGSTOP)
+    fcntl.fcntl(read_end, fcntl.F_SETOWN, INIT)
+    fcntl.fcntl(read_end, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(write_end, b"x")
+    fcntl.fcntl(read_end, fcntl.F_SETFL, 0)  # or its end would be told, too
+    return expect_init_stopped()
+
+
+def expect_init_stopped() -> str:
     try:
         orphan = leave_ended_orphan()
         for _ in range(100):
@@ -614,9 +631,8 @@ def stop_init() -> str:
             time.sleep(0.01)
     except ProcessLookupError:
         raise Denied("init goes on") from None
-    finally:
-        os.kill(INIT, signal.SIGCONT)
-    return "nobody reaps any more"
+    os.kill(INIT, signal.SIGCONT)
+    return "nobody reaped any more"
 
 
 def leave_ended_orphan() -> int:

@@ -115,6 +115,8 @@ BARE: dict[str, object] = {
         ("landlock", "docker", {}, "list_system_folders"),
         ("landlock", "docker", {}, "see_other_processes"),
         ("landlock", "docker_user", {}, "signal_server"),
+        ("landlock", "docker_user", {}, "stop_init"),
+        ("landlock", "docker_user", {}, "stop_init_by_its_name_on_a_pipe"),
         ("root", "root", {"landlock": 0}, "read_file_of_other_run"),
         ("root", "root", {"landlock": 0}, "read_leftover_in_shared_memory"),
         ("seccomp", "root", {}, "open_vsock"),
