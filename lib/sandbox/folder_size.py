@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from lib.sandbox import process_tree
+
 BLOCK_BYTES: Final = 512  # unit of st_blocks, stat(2)
 ENTRY_BYTES: Final = 1024  # what a file or folder counts at least: inodes run out too
 IDLE_FACTOR: Final = 20  # a measurement that took t is repeated after 20 t at the earliest,
@@ -73,7 +75,10 @@ def nameless_bytes(pids: Iterable[int]) -> int:
     """Return what files hold that these processes have open and that have no name, each once."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:
-        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+        with (
+            contextlib.suppress(OSError),
+            os.scandir(f"{process_tree.folder(pid)}/fd") as descriptors,
+        ):
             for entry in descriptors:
                 with contextlib.suppress(OSError):
                     status = os.stat(entry.path)  # noqa: PTH116 - hot path

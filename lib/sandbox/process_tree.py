@@ -51,15 +51,35 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def folder(pid: int) -> str:
+    """Return the folder of /proc that shows what a process has in memory and open.
+
+    It is that of a thread which lives: where the first one has ended, and others go
+    on, the process's own shows nothing.
+    """
+    own = f"/proc/{pid}"
+    with contextlib.suppress(OSError):
+        if _pages(own) != (0, 0):
+            return own
+        for thread in os.listdir(f"{own}/task"):  # noqa: PTH208 - hot path
+            if thread != str(pid):
+                return f"{own}/task/{thread}"
+    return own
+
+
+def _pages(path: str) -> tuple[int, int]:
+    """Return how many pages there are, and how many of them in memory."""
+    with open(f"{path}/statm", "rb") as file:  # noqa: PTH123 - hot path
+        size, resident, *_ = file.read().split()
+    return int(size), int(resident)
+
+
 def resident_bytes(pids: list[int]) -> int:
     """Return the memory that these processes hold, shared pages counted for each."""
     total = 0
     for pid in pids:
-        with (
-            contextlib.suppress(OSError),
-            open(f"/proc/{pid}/statm", "rb") as file,  # noqa: PTH123 - hot path
-        ):
-            total += int(file.read().split()[1])
+        with contextlib.suppress(OSError):
+            total += _pages(folder(pid))[1]
     return total * PAGE_BYTES
 
 
@@ -72,7 +92,7 @@ def proportional_bytes(pids: list[int]) -> int:
     for pid in pids:
         with (
             contextlib.suppress(OSError),
-            open(f"/proc/{pid}/smaps_rollup", "rb") as file,  # noqa: PTH123
+            open(f"{folder(pid)}/smaps_rollup", "rb") as file,  # noqa: PTH123
         ):
             total += sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:"))
     return total * 1024

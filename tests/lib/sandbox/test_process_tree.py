@@ -86,6 +86,43 @@ process_tree.end_below(os.getpid())
     assert proportional < 100_000_000
 
 
+WITHOUT_FIRST_THREAD = """
+import ctypes, threading, time
+from lib.sandbox.folder_size import nameless_bytes
+from lib.sandbox.syscalls import machine
+
+def hold():
+    first = f"/proc/{os.getpid()}/statm"
+    while open(first).read().split()[0] != "0":
+        time.sleep(0.01)
+    kept.append(bytearray(b"x") * (64 << 20))
+    os.write(ready_end, b"x")
+    signal.pause()
+
+kept = []
+file = os.memfd_create("x")
+os.write(file, bytes(1 << 20))
+ready, ready_end = os.pipe()
+pid = os.fork()
+if pid == 0:
+    threading.Thread(target=hold).start()
+    ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[machine()], 0)  # exit, of this thread
+os.read(ready, 1)
+memory = (process_tree.resident_bytes([pid]), process_tree.proportional_bytes([pid]))
+print(json.dumps([*(each >> 20 for each in memory), nameless_bytes([pid]) >> 20]))
+os.kill(pid, signal.SIGKILL)
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_holds_what_it_holds() -> None:
+    said = said_by(WITHOUT_FIRST_THREAD)
+    assert isinstance(said, list)
+    resident, proportional, nameless = said
+    assert resident >= 64
+    assert proportional >= 64
+    assert nameless == 1
+
+
 def test_a_tree_is_seen_whole_parents_first() -> None:
     seen = said_by("""
 def family():
