@@ -76,6 +76,13 @@ class Group:
             return int(kernel_files.read(f"{self.memory}/{name}"))
         return None
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all that was ever in it; 0 in version 1, where it is not counted."""
+        if self.version == 1:
+            return 0.0
+        first, _, _ = kernel_files.read(f"{self.memory}/cpu.stat").partition(b"\n")
+        return int(first.removeprefix(b"usage_usec ")) / 1e6
+
     def was_out_of_memory(self) -> bool:
         """Whether the kernel has killed anything in it for want of memory."""
         name = "memory.events" if self.version == 2 else "memory.oom_control"

@@ -41,7 +41,7 @@ class Child:
         Whatever goes wrong in it is told by `launch`.
 
         Raises:
-            OSError: init has ended.
+            ConfinementError: init was killed.
         """
         stdout, stdout_end = _output_pipe()
         stderr, stderr_end = _output_pipe()
@@ -58,6 +58,8 @@ class Child:
         )
         try:
             order.send(init.line)
+        except OSError as error:
+            raise ConfinementError("the process that workers are forked from was killed") from error
         finally:
             order.close()
         return cls(stdout, stderr, failure, ours)

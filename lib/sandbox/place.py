@@ -89,6 +89,10 @@ class Place:
         """Whether the kernel refused the run a process."""
         return self.group is not None and self.group.was_out_of_tasks()
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the kernel counted for the run; 0 where it did not."""
+        return 0.0 if self.group is None else self.group.cpu_seconds()
+
     def peak_bytes(self) -> int | None:
         """Return the most memory that the run held; None where nobody counted."""
         return None if self.group is None else self.group.peak_bytes()

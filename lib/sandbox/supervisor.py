@@ -248,8 +248,12 @@ class Supervisor:
             self._stop("disk_exceeded")
 
     def _cpu_seconds(self, pids: list[int]) -> float:
-        """Return what the whole run has used, also by those whom nobody of it waited for."""
-        return self._cpu_seconds_since_start(pids) - self._cpu_before
+        """Return what the whole run has used, also by those whom nobody of it waited for.
+
+        But for those that ended while their parent ignored SIGCHLD: only a group counts them.
+        """
+        counted = self._cpu_seconds_since_start(pids) - self._cpu_before
+        return max(counted, self._place.cpu_seconds())
 
     def _cpu_seconds_since_start(self, pids: list[int]) -> float:
         """Return that with what earlier runs used: those that init or this process reaped."""

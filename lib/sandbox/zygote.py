@@ -208,7 +208,8 @@ class Zygote:
         """Wait until something happens, CHECK_MS at most; callers only matter to who is ready."""
         if self._ready:
             self._poll.register(self._listener, select.POLLIN)
-        ready = {descriptor for descriptor, _ in self._poll.poll(CHECK_MS)}
+        pause = CHECK_MS if self._caller is None else PAUSE_SECONDS * 1000
+        ready = {descriptor for descriptor, _ in self._poll.poll(pause)}
         if self._ready:
             self._poll.unregister(self._listener)
         return ready

@@ -138,34 +138,43 @@ def test_processes_of_a_dead_supervisor_are_ended(groups: Groups) -> None:
     assert not any(Path(folder).exists() for folder in dead.folders)
 
 
-def test_a_process_can_be_born_in_a_group_of_version_2() -> None:
-    """Where memory and pids are counted by version 1, there may still be an empty tree of 2."""
-    root = next((path for path in Path("/proc/self/mounts").read_text().splitlines()
-                 if path.split()[2] == "cgroup2"), None)  # fmt: skip
-    if root is None:
+@pytest.fixture
+def bare_group() -> Iterator[Group]:
+    """Of version 2: where memory and pids are counted by version 1, there may still be an empty tree."""
+    lines = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    roots = [Path(place) for _, place, kind, *_ in lines if kind == "cgroup2"]
+    if not roots:
         pytest.skip("no control groups of version 2 here")
-    folder = Path(root.split()[1]) / f"floom-test-{os.getpid()}"
+    folder = roots[0] / f"floom-test-{os.getpid()}"
     try:
         folder.mkdir()
     except OSError as error:
         pytest.skip(f"none may be made: {error}")
-    try:
-        script = """
+    yield Group(2, str(folder), str(folder))
+    folder.rmdir()
+
+
+def test_a_process_can_be_born_in_a_group_of_version_2_whose_time_is_counted(
+    bare_group: Group,
+) -> None:
+    script = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from lib.sandbox import namespaces
 from lib.sandbox.cgroup import Group
-descriptor = Group(2, sys.argv[2], sys.argv[2]).open()
-pid = namespaces.fork(0, descriptor)
+group = Group(2, sys.argv[2], sys.argv[2])
+pid = namespaces.fork(0, group.open())
 if pid == 0:
-    print(next(line for line in open("/proc/self/cgroup") if line.startswith("0::")).strip(), flush=True)
+    sum(range(5_000_000))
+    print([line for line in open("/proc/self/cgroup") if line.startswith("0::")], flush=True)
     os._exit(0)
 os.waitpid(pid, 0)
 """
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", script, str(ENGINE_ROOT), str(folder)],
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.stdout.strip().endswith(folder.name)
-    finally:
-        folder.rmdir()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(ENGINE_ROOT), bare_group.memory],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(bare_group.memory).name in done.stdout
+    assert 0 < bare_group.cpu_seconds() < 60

@@ -17,6 +17,7 @@ from lib.sandbox import process_tree, zygote_process
 from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
+from lib.sandbox.process_names import start_time
 from lib.sandbox.zygote_process import ZygoteProcess
 from tests.lib.sandbox.conftest import Runner
 
@@ -292,26 +293,35 @@ def test_a_run_whose_server_is_gone_before_it_starts_does_not_start(own_runner: 
     assert not (folder / "work" / "ran").exists()
 
 
-def test_a_run_whose_process_was_killed_before_it_came_did_not_exit(own_runner: Runner) -> None:
-    """It has no exit code, as it did nothing."""
+@pytest.mark.parametrize(
+    ("killed", "problem"),
+    [("worker", None), ("init", "the process that waited for the run was killed")],
+)
+def test_what_waits_for_a_run_may_be_killed(
+    own_runner: Runner, killed: str, problem: str | None
+) -> None:
+    """Init forks another worker; without init the run has no exit code, as it did nothing."""
     own_runner("pass")
     zygote = own_runner.sandbox._zygote
     assert zygote is not None
 
+    def below(pids: list[int]) -> list[int]:
+        return [child for pid in pids for child in process_tree.children(pid)]
+
     def waiting() -> list[int]:
-        supervisors = process_tree.children(zygote._process.pid)
-        inits = [init for supervisor in supervisors for init in process_tree.children(supervisor)]
-        return [worker for init in inits for worker in process_tree.children(init)]
+        inits = below(process_tree.children(zygote._process.pid))
+        return inits if killed == "init" else below(inits)
 
     wait_until(lambda: len(waiting()) == 2)
     os.kill(zygote._process.pid, signal.SIGSTOP)
-    for worker in waiting():
-        os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: not waiting())
+    doomed = waiting()
+    for pid in doomed:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: all(start_time(pid) is None and not below([pid]) for pid in doomed))
     live, folder = own_runner.start("open('ran', 'w')")
     os.kill(zygote._process.pid, signal.SIGCONT)
-    problem = own_runner.finish(live, folder).exit.problem
-    assert problem == "the process that waited for the run was killed"
+    assert own_runner.finish(live, folder).exit.problem == problem
+    assert (folder / "work" / "ran").exists() == (problem is None)
 
 
 def test_a_restarted_server_adopts_a_live_run(
