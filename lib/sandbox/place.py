@@ -23,6 +23,7 @@ class Place:
     """Where one worker will be, with its process waiting in it.
 
     Attributes:
+        init: What forks the process, or why nothing can.
         child: The waiting process, or why there is none.
         gateway: By which the run gets out.
         lease: Of the user that the worker becomes, where runs have their own.
@@ -30,6 +31,7 @@ class Place:
     """
 
     premises: Premises
+    init: InitProcess | ConfinementError
     child: Child | ConfinementError
     gateway: Gateway
     lease: UidLease | None
@@ -41,7 +43,7 @@ class Place:
 
         Args:
             premises: Where it is made.
-            init: What is to fork the worker, or why nothing can.
+            init: See the attributes.
             hint: Another number for each place of this host, see `UidRange.lease`.
         """
         lease: UidLease | None = None
@@ -56,8 +58,17 @@ class Place:
             uid = None if lease is None else lease.uid
             child = Child.order(init, gateway, uid=uid, group=group)
         except (ConfinementError, NoUidLeft, OSError) as error:
-            return cls(premises, ConfinementError(str(error)), gateway, lease, group)
-        return cls(premises, child, gateway, lease, group)
+            return cls(premises, init, ConfinementError(str(error)), gateway, lease, group)
+        return cls(premises, init, child, gateway, lease, group)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether there is no process in it, or not any more, though init can fork another."""
+        if isinstance(self.init, ConfinementError):
+            return False
+        if self.init.has_news():
+            return self.init.ended() is not None
+        return not isinstance(self.child, Child)
 
     @property
     def counts_memory(self) -> bool:

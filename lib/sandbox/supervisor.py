@@ -41,23 +41,15 @@ class Supervisor:
         connection: To the server; may break at any time.
         meta: Descriptor of the `meta` folder.
         place: Where to start it.
-        init: What the worker was forked from, or why there is none.
-
     """
 
     def __init__(
-        self,
-        request: wire.LaunchRequest,
-        connection: socket.socket,
-        meta: int,
-        place: Place,
-        init: InitProcess | ConfinementError,
+        self, request: wire.LaunchRequest, connection: socket.socket, meta: int, place: Place
     ) -> None:
         self._request = request
         self._limits = request.limits
         self._meta = meta
         self._place = place
-        self._init = init
         self._init_lives = False
         self._poll = select.poll()
         self._server = ServerLink(connection, meta, self._poll)
@@ -128,7 +120,7 @@ class Supervisor:
     def _watch(self, child: Child) -> Ended:
         """Pump output and check limits until nothing of the worker is left."""
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
-        ends = self._init_process.line.fileno()
+        ends = self._init.line.fileno()
         for descriptor in (*self._streams, ends, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + TICK_SECONDS
@@ -144,7 +136,7 @@ class Supervisor:
 
     def _end(self) -> Ended:
         """Return how it ended; what it may have left behind is gone then."""
-        ended = self._init_process.ended()
+        ended = self._init.ended()
         if ended is None:
             process_tree.end_below(os.getpid())
             cpu_seconds = process_tree.reaped_cpu_seconds() - self._cpu_before
@@ -153,11 +145,11 @@ class Supervisor:
         return ended
 
     @property
-    def _init_process(self) -> InitProcess:
+    def _init(self) -> InitProcess:
         """Init, where there is a worker."""
-        if isinstance(self._init, ConfinementError):
-            raise self._init
-        return self._init
+        if isinstance(self._place.init, ConfinementError):
+            raise self._place.init
+        return self._place.init
 
     def _must_stop(self) -> bool:
         """Whether SIGTERM came and nothing has been done about it yet."""
@@ -217,7 +209,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._flush()
-        process_tree.reap_orphans(self._init_process.pid)
+        process_tree.reap_orphans(self._init.pid)
         if self._has_no_gate:
             self._has_no_gate = False
             self._place.gateway.watch(self._poll)
@@ -227,11 +219,11 @@ class Supervisor:
         if self._must_stop():
             self._stop("cancel")
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
-            process_tree.signal_all([self._init_process.pid, *pids], signal.SIGKILL)
+            process_tree.signal_all([self._init.pid, *pids], signal.SIGKILL)
 
     def _pids(self) -> list[int]:
         """Return the worker's processes; the gate and init are ours."""
-        ours = (self._gate, self._init_process.pid)
+        ours = (self._gate, self._init.pid)
         return [pid for pid in process_tree.descendants(os.getpid()) if pid not in ours]
 
     def _check_limits(self, pids: list[int]) -> None:
@@ -257,7 +249,8 @@ class Supervisor:
 
     def _cpu_seconds_since_start(self, pids: list[int]) -> float:
         """Return that with what earlier runs used: those that init or this process reaped."""
-        inits = [self._init.pid] if isinstance(self._init, InitProcess) else []
+        init = self._place.init
+        inits = [init.pid] if isinstance(init, InitProcess) else []
         return process_tree.cpu_seconds([*pids, *inits]) + process_tree.reaped_cpu_seconds()
 
     def _memory_in_use(self, pids: list[int]) -> int:

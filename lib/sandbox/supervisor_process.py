@@ -17,7 +17,6 @@ import socket
 from typing import Final
 
 from lib.sandbox import process_tree, wire
-from lib.sandbox.child import Child
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.init_process import InitProcess, Order
 from lib.sandbox.intake import Intake
@@ -68,11 +67,10 @@ def _serve_next(
     try:
         connection = intake.wait()
         if connection is not None:
-            if isinstance(init, InitProcess) and _has_failed(place, init):
-                # What others had used up when it was made may be there now.
+            if place.is_spoilt:  # what others had used up then may be there now
                 place.leave()
                 place = Place.prepare(premises, init, hint)
-            may_go_on = _serve(connection, place, init)
+            may_go_on = _serve(connection, place)
     finally:
         spared = {init.pid} if may_go_on and isinstance(init, InitProcess) else set()
         process_tree.end_below(os.getpid(), spare=frozenset(spared))
@@ -80,19 +78,12 @@ def _serve_next(
     return may_go_on
 
 
-def _has_failed(place: Place, init: InitProcess) -> bool:
-    """Whether there is no worker in it, but init can fork another."""
-    if init.has_news():
-        return init.ended() is not None
-    return not isinstance(place.child, Child)
-
-
-def _serve(connection: socket.socket, place: Place, init: InitProcess | ConfinementError) -> bool:
+def _serve(connection: socket.socket, place: Place) -> bool:
     request = wire.LaunchRequest.receive(connection)
     if has_hung_up(connection):  # its folder may be gone by now
         raise EOFError("nobody waits for the run")
     meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-    supervisor = Supervisor(request, connection, meta, place, init)
+    supervisor = Supervisor(request, connection, meta, place)
     try:
         supervisor.run()
         return supervisor.may_go_on

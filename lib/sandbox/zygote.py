@@ -21,17 +21,16 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 from lib.sandbox import descriptors, namespaces, privileges, process_tree, rlimits
-from lib.sandbox.intake import READY, RUN, Intake
+from lib.sandbox.intake import Intake
 from lib.sandbox.premises import Premises
 from lib.sandbox.probe import Probe
 from lib.sandbox.process_names import boot_id
 from lib.sandbox.supervisor_process import supervise
+from lib.sandbox.supervisors import Supervisors
 from lib.sandbox.warm import WarmStart, hide_our_modules, preimport
 from lib.sandbox.wire import ZygoteSettings
 
@@ -124,15 +123,12 @@ class Zygote:
         self._lifeline = lifeline
         self._wake = wake
         self._pid = os.getpid()
-        self._spares = spares
         self._server_is_there = True
         self._sweep = sweep
-        self._lines: dict[int, socket.socket] = {}  # to all supervisors, by pid
-        self._starting: set[int] = set()
-        self._ready: deque[int] = deque()  # longest first: what its worker prepares is done, too
+        self._poll = select.poll()
+        self._supervisors = Supervisors(self._poll, at_least=spares)
         self._caller: socket.socket | None = None  # whom nobody could be given to yet
         self._last_run = time.monotonic()
-        self._poll = select.poll()
 
     def serve(self) -> Intake | None:
         """Loop until there is nobody to serve and nothing to look after.
@@ -142,23 +138,12 @@ class Zygote:
         """
         for descriptor in (self._lifeline, self._wake):
             self._poll.register(descriptor, select.POLLIN)
-        while self._is_needed() or self._lines:
-            while self._lacks_supervisors():
-                try:
-                    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                except OSError:
-                    break  # no descriptor to be had: again at the next turn
-                pid = self._fork()
-                if pid == 0:
-                    ours.detach()
-                    return self._leave(theirs)
-                theirs.close()
-                if pid is None:
-                    ours.close()
-                    break  # nor a process
-                self._take_on(pid, ours)
+        while self._is_needed() or self._supervisors:
+            intake = self._fork_who_is_lacking()
+            if intake is not None:
+                return intake
             ready = self._wait()
-            self._hear_supervisors(ready)
+            self._supervisors.hear(ready)
             if self._lifeline in ready:
                 self._poll.unregister(self._lifeline)
                 self._server_is_there = False
@@ -174,31 +159,32 @@ class Zygote:
     def _has_callers(self) -> bool:
         return self._caller is not None or bool(select.select([self._listener], [], [], 0)[0])
 
-    def _lacks_supervisors(self) -> bool:
-        """Whether there are too few of them, or too few that will be free soon."""
-        if not self._is_needed():
-            return False
-        free = len(self._ready) + len(self._starting)
-        if free == 0 or len(self._lines) < self._spares:
-            return True
-        return free < self._spares and not self._ready and self._has_callers()
-
-    def _fork(self) -> int | None:
-        try:
-            return namespaces.fork(0)
-        except OSError:
-            return None
-
-    def _take_on(self, pid: int, line: socket.socket) -> None:
-        self._lines[pid] = line
-        self._starting.add(pid)
-        self._poll.register(line, select.POLLIN)
+    def _fork_who_is_lacking(self) -> Intake | None:
+        """Fork until there are supervisors enough; only in one of them something is returned."""
+        while self._is_needed() and self._supervisors.are_too_few(self._has_callers):
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            except OSError:
+                return None  # no descriptor to be had: again at the next turn
+            try:
+                pid = namespaces.fork(0)
+            except OSError:  # nor a process
+                ours.close()
+                theirs.close()
+                return None
+            if pid == 0:
+                ours.detach()
+                return self._leave(theirs)
+            theirs.close()
+            self._supervisors.take_on(pid, ours)
+        return None
 
     def _leave(self, line: socket.socket) -> Intake:
         """In the fresh child: drop what is the zygote's."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for each in (self._listener, self._caller, *self._lines.values()):
+        self._supervisors.forget_lines()
+        for each in (self._listener, self._caller):
             if each is not None:
                 each.detach()  # or the number would be closed when the object goes
         descriptors.close_all_but([line.fileno()])
@@ -206,32 +192,14 @@ class Zygote:
 
     def _wait(self) -> set[int]:
         """Wait until something happens, CHECK_MS at most; callers only matter to who is ready."""
-        if self._ready:
+        may_serve = self._supervisors.has_ready
+        if may_serve:
             self._poll.register(self._listener, select.POLLIN)
         pause = CHECK_MS if self._caller is None else PAUSE_SECONDS * 1000
         ready = {descriptor for descriptor, _ in self._poll.poll(pause)}
-        if self._ready:
+        if may_serve:
             self._poll.unregister(self._listener)
         return ready
-
-    def _hear_supervisors(self, ready: AbstractSet[int]) -> None:
-        for pid, line in self._lines.items():
-            if line.fileno() in ready:
-                if _is_ready(line):
-                    self._starting.discard(pid)
-                    self._ready.append(pid)
-                else:
-                    self._let_go(pid)
-
-    def _let_go(self, pid: int) -> None:
-        """Hang up: it ends, if it has not already, and will be reaped."""
-        line = self._lines[pid]
-        if line.fileno() >= 0:
-            self._poll.unregister(line)
-            line.close()
-        self._starting.discard(pid)
-        with contextlib.suppress(ValueError):
-            self._ready.remove(pid)
 
     def _hand_out(self) -> None:
         """Give connections that wait to those that are ready.
@@ -239,38 +207,26 @@ class Zygote:
         The kernel may refuse to accept or to pass on, for want of memory or descriptors,
         or because the user has too many on their way. The caller waits then.
         """
-        while self._ready:
+        while self._supervisors.has_ready:
             try:
                 if self._caller is None:
                     self._caller, _ = self._listener.accept()
                     self._last_run = time.monotonic()
-                self._pass_on(self._caller, self._ready[0])
+                if self._supervisors.give(self._caller):
+                    self._caller.close()
+                    self._caller = None
             except BlockingIOError:  # there is none
                 return
             except OSError:
                 time.sleep(PAUSE_SECONDS)  # whoever waits to be accepted wakes us at once
                 return
 
-    def _pass_on(self, connection: socket.socket, pid: int) -> None:
-        try:
-            socket.send_fds(self._lines[pid], [RUN], [connection.fileno()])
-        except (BrokenPipeError, ConnectionResetError):
-            self._let_go(pid)  # it was killed just now
-            return
-        self._ready.popleft()
-        connection.close()
-        self._caller = None
-
     def _dismiss(self) -> None:
-        """Let those go that are too many, once it is quiet."""
-        keep = 0
-        if self._is_needed():
-            if time.monotonic() - self._last_run < IDLE_SECONDS:
-                return
-            busy = len(self._lines) - len(self._ready)
-            keep = max(1, self._spares - busy)
-        while len(self._ready) > keep:
-            self._let_go(self._ready[-1])
+        """Let those go that are too many: once it is quiet, or once no run will come."""
+        if not self._is_needed():
+            self._supervisors.dismiss_all()
+        elif time.monotonic() - self._last_run >= IDLE_SECONDS:
+            self._supervisors.dismiss_surplus()
 
     def _look_after(self, *, woken: bool, idle: bool) -> None:
         """Reap supervisors; end what a killed one left behind."""
@@ -278,24 +234,14 @@ class Zygote:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._wake, 4096)
         was_killed = False
-        while self._lines:
+        while self._supervisors:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
             was_killed |= status != 0
-            if pid in self._starting and self._server_is_there:
+            if self._supervisors.remove(pid) and self._server_is_there:
                 time.sleep(PAUSE_SECONDS)  # if they all die at once, do not fork for ever
-            if pid in self._lines:  # else an orphan
-                self._let_go(pid)
-                del self._lines[pid]
         if woken or idle:
-            process_tree.end_below(os.getpid(), spare=frozenset(self._lines))
+            process_tree.end_below(os.getpid(), spare=self._supervisors.pids)
         if was_killed:
             self._sweep()
-
-
-def _is_ready(line: socket.socket) -> bool:
-    """Whether a supervisor says that it is ready; else it has ended."""
-    with contextlib.suppress(ConnectionResetError):
-        return line.recv(len(READY)) == READY
-    return False

@@ -37,7 +37,7 @@ MANIFEST = (
 SMALL = "limits: {timeout_seconds: 1, disk_mb: 5, processes: 20, log_bytes: 65536}\n"
 LIMITED_DISK = "limits: {disk_mb: 5}\n"
 MAX_GROWTH_BYTES = 60 * 1024 * 1024
-MOST_IDLE_PROCESSES = 7  # the zygote, and two supervisors that wait, with two processes each
+IDLE_PROCESSES = 7  # the zygote, and two supervisors that wait, with init and a worker each
 QUICK_SECONDS = 3.0  # an answer under load, on a machine that others use too
 LINE = "line %09d of a log that is far too long for anybody to read to its end"
 
@@ -53,20 +53,13 @@ def server(shared_server: ServerProcess) -> ServerProcess:
     return shared_server
 
 
-@pytest.fixture(scope="module")
-def idle_processes(server: ServerProcess) -> int:
-    """How many processes a server needs that runs nothing: one run is over, so all are there."""
-    eventually(lambda: descendants(server) <= MOST_IDLE_PROCESSES)
-    return descendants(server)
-
-
 @pytest.fixture(autouse=True)
-def _nothing_stays(server: ServerProcess, idle_processes: int) -> Any:
+def _nothing_stays(server: ServerProcess) -> Any:
     """After each test: no process of any run, no attempt's folder, a server that answers."""
     yield
     assert server.client.get("/healthz").json()["status"] == "ok"
     eventually(lambda: processes_of(server) == [])
-    eventually(lambda: descendants(server) <= idle_processes)
+    eventually(lambda: descendants(server) <= IDLE_PROCESSES)
     eventually(lambda: attempt_folders(server) == [])
 
 
