@@ -59,21 +59,32 @@ class _Validator:
         }
         self._wounded: set[int] = set()  # maps that lost a member to an error
         self._doomed: dict[int, tuple[Seq, set[int]]] = {}
+        self._gone: set[tuple[int, str | int]] = set()  # members of a container, in this round
 
     def mend_all(self, errors: list[ErrorDetails]) -> None:
         """Report each error and mend what it is about."""
-        for error in errors:
-            missing = error["type"] == "missing"
-            members = locate(self._document, error["loc"], missing=missing)
-            if not members:
+        self._gone.clear()
+        # Unknown keys first: one may be what is missing, misspelt, and go with its map.
+        errors = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
+        # All are found before any goes: without a part of its way a path leads elsewhere.
+        found = [
+            locate(self._document, error["loc"], missing=error["type"] == "missing")
+            for error in errors
+        ]
+        for error, members in zip(errors, found, strict=True):
+            if not members or self._is_gone(members):
                 continue
-            if missing:
+            if error["type"] == "missing":
                 self._missing(error, members)
             elif error["type"] == "extra_forbidden":
                 self._unknown_key(error, members)
             else:
                 self._invalid(error, members)
         self._delete_doomed()
+
+    def _is_gone(self, members: list[Member]) -> bool:
+        """Whether what these lead to was removed for another error of the same round."""
+        return any((id(each.container), each.key) in self._gone for each in members)
 
     def _missing(self, error: ErrorDetails, members: list[Member]) -> None:
         """Fill in a missing key at the root; elsewhere remove what lacks it."""
@@ -128,6 +139,7 @@ class _Validator:
 
     def _drop(self, member: Member) -> None:
         """Remove a member; a list's at the end of the round, for its indices."""
+        self._gone.add((id(member.container), member.key))
         container = member.container
         if isinstance(container, Map):
             if member.key in container:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lib.manifest.data import to_plain
@@ -144,6 +144,7 @@ def test_any_text_of_yamls_own_characters(source: str):
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(WORDS), TREES, max_size=8), st.booleans())
+@example({"egress": {"a": "", "b": "", "schema_version": ""}}, True)
 def test_any_structure_of_known_words(document: dict[str, Any], versioned: bool):
     check(dump({**document, **({"schema_version": "0.3"} if versioned else {})}))
 

@@ -81,6 +81,7 @@ SHAPES = (
     "limits-out-of-range",
     "limits-under-exec",
     "minimal",
+    "mistakes-in-what-is-removed",
     "mode-contradicts-entry",
     "mode-hybrid",
     "mode-only-agent",
