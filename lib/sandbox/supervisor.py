@@ -27,7 +27,8 @@ from lib.secrets.mask import Mask
 
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
-TICK_SECONDS: Final = 0.25  # flush and check limits this often
+TICK_SECONDS: Final = 0.25  # flush and check limits this often,
+FIRST_TICK_SECONDS: Final = 0.05  # and first so soon, for what grows at once
 READ_BYTES: Final = 64 * 1024  # more would be mapped and unmapped at each read, malloc(3)
 MAX_READS: Final = 32  # twice what a pipe holds
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
@@ -123,7 +124,7 @@ class Supervisor:
         ends = self._init.line.fileno()
         for descriptor in (*self._streams, ends, self._wake):
             self._poll.register(descriptor, select.POLLIN)
-        next_tick = time.monotonic() + TICK_SECONDS
+        next_tick = time.monotonic() + FIRST_TICK_SECONDS
         while True:
             polled = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
             ready = {descriptor for descriptor, _ in polled}

@@ -62,7 +62,7 @@ def main() -> WarmStart | None:
     privileges.set_dumpable(dumpable=False)  # launches hold secrets
     rlimits.raise_own()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _ignore_no_more_than(signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ)  # as Python does
     preimport()
     boot_id()  # remembered by all that are forked
     premises, found = Premises.find(settings)
@@ -77,6 +77,15 @@ def main() -> WarmStart | None:
     _KEPT.extend([premises, found, zygote])
     intake = zygote.serve()
     return None if intake is None else _supervise(premises, intake)
+
+
+def _ignore_no_more_than(*numbers: signal.Signals) -> None:
+    """Ignore these signals, and none because the server was started so, as by nohup."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _report(descriptor: int, found: Probe | None) -> None:

@@ -26,7 +26,7 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))  # as a login has it
     if situation.startswith("docker"):
         simulate_docker_default()
-    if situation.endswith("user"):
+    if situation.endswith("user") and os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from tests.lib.small_disk import small_disk
 __all__ = ["small_disk"]
 
 DEADLINE_SECONDS = 60
+
+only_root_sees_descriptors = pytest.mark.skipif(
+    os.geteuid() != 0, reason="a process that is not dumpable shows them to root alone"
+)
 
 
 @dataclass

@@ -17,7 +17,12 @@ from lib.sandbox.port import Signal
 from lib.sandbox.supervisor_process import MAX_RUNS
 from lib.sandbox.wire import STARTED_FILE
 from tests.lib.sandbox.attacks.successors import LEAVES_ALL_IT_CAN, LOOKS_ROUND
-from tests.lib.sandbox.conftest import Ended, Runner, open_runner
+from tests.lib.sandbox.conftest import (
+    Ended,
+    Runner,
+    only_root_sees_descriptors,
+    open_runner,
+)
 
 DEADLINE_SECONDS = 30
 
@@ -75,6 +80,7 @@ def test_a_supervisor_whose_run_was_ended_serves_no_other(
     eventually(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
 
 
+@only_root_sees_descriptors
 def test_a_supervisor_holds_no_more_after_many_runs_than_after_one(own_runner: Runner) -> None:
     supervisor = own_runner.supervisor(own_runner("print('x')").folder)
 

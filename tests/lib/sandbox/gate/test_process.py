@@ -15,6 +15,7 @@ from typing import Any, Self
 import pytest
 
 from lib.sandbox.gate.settings import GateSettings
+from tests.lib.sandbox.conftest import only_root_sees_descriptors
 from tests.lib.sandbox.gate.internet import PUBLIC
 from tests.lib.sandbox.gate.running import DEADLINE_SECONDS, read_all, status_of, upstream
 from tests.lib.sandbox.gate.test_api import AUTHORIZATION, PATHS, RUN, Server, problem
@@ -116,6 +117,7 @@ def test_it_ends_with_its_supervisor_even_when_that_is_killed(server):
     gate.end()
 
 
+@only_root_sees_descriptors
 def test_it_keeps_no_descriptor_of_its_supervisor(server):
     with Gate(settings(server.path)) as gate:
         gate.log()
