@@ -116,12 +116,13 @@ def processes_of(server: ServerProcess) -> list[int]:
 
 
 def descendants(server: ServerProcess) -> int:
-    """Return how many processes there are below the server."""
+    """Return how many processes live below the server."""
     parents = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            stat = (process / "stat").read_text()
-            parents[int(process.name)] = int(stat.rpartition(")")[2].split()[1])
+            state, parent, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+            if state != "Z":  # a replaced zygote is reaped when the next run starts
+                parents[int(process.name)] = int(parent)
     below = {pid_of(server)}
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
