@@ -21,7 +21,6 @@ from typing import Final, NoReturn
 from lib.environments.gateway import InstallerGateway
 from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
 from lib.sandbox import identity, privileges, process_tree, rlimits
-from lib.sandbox.child import read_all
 from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.gateway import listeners_for
@@ -134,8 +133,10 @@ class Supervisor:
         os.close(failure_end)
         if channel is not None:
             os.close(channel)
-        if reason := read_all(failure):
-            raise OSError(reason.decode(errors="replace"))
+        with os.fdopen(failure, errors="replace") as file:
+            reason = file.read()
+        if reason:
+            raise OSError(reason)
         gateway.open(has_egress=True)
         return pid
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 from dataclasses import dataclass
+from io import FileIO
 from typing import Final, Self
 
 from lib.sandbox import wire
@@ -20,7 +21,7 @@ PIPE_BYTES: Final = 1024 * 1024
 
 
 class StartError(Exception):
-    """The command could not be executed; the message says why."""
+    """The command could not be executed, or what was to do it is gone; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Child:
 
     stdout: int
     stderr: int
-    _failure: int
+    _failure: FileIO
     _channel: socket.socket
 
     @classmethod
@@ -41,7 +42,8 @@ class Child:
         Whatever goes wrong in it is told by `launch`.
 
         Raises:
-            ConfinementError: init was killed.
+            ConfinementError: init was killed, or the kernel passes no descriptor on.
+            OSError: there are no descriptors left.
         """
         stdout, stdout_end = _output_pipe()
         stderr, stderr_end = _output_pipe()
@@ -56,19 +58,22 @@ class Child:
             uid=uid,
             group=group,
         )
+        child = cls(stdout, stderr, FileIO(failure), ours)
         try:
             order.send(init.line)
         except OSError as error:
-            raise ConfinementError("the process that workers are forked from was killed") from error
+            child.close()
+            raise ConfinementError(f"no worker could be ordered: {error}") from error
         finally:
             order.close()
-        return cls(stdout, stderr, failure, ours)
+        return child
 
     def launch(self, request: wire.LaunchRequest) -> None:
         """Let it go; returns when the worker's program runs.
 
         Raises:
-            StartError: there is no such program, or it may not be executed.
+            StartError: there is no such program, it may not be executed, or the process
+                that waited was killed.
             ConfinementError: a layer of the confinement could not be had.
         """
         has_ended = False
@@ -77,7 +82,8 @@ class Child:
                 self._channel.sendall(request.encode())
             except OSError:
                 has_ended = True
-        reason = read_all(self._failure)
+        with self._failure:
+            reason = self._failure.readall()
         if reason:
             text = reason[1:].decode(errors="replace")
             raise ConfinementError(text) if reason.startswith(NOT_CONFINED) else StartError(text)
@@ -85,7 +91,9 @@ class Child:
             raise StartError("the process that waited for the run was killed")
 
     def close(self) -> None:
-        """Close the pipes."""
+        """Close the pipes, and what `launch` has closed unless it was never called."""
+        self._failure.close()
+        self._channel.close()
         for descriptor in (self.stdout, self.stderr):
             os.close(descriptor)
 
@@ -96,12 +104,3 @@ def _output_pipe() -> tuple[int, int]:
     with contextlib.suppress(PermissionError):  # over the user's quota the ordinary size does
         fcntl.fcntl(read_end, F_SETPIPE_SZ, PIPE_BYTES)
     return read_end, write_end
-
-
-def read_all(descriptor: int) -> bytes:
-    """Read to the end, and close."""
-    parts = []
-    while part := os.read(descriptor, 4096):
-        parts.append(part)
-    os.close(descriptor)
-    return b"".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -81,7 +82,11 @@ def test_a_supervisor_whose_run_was_ended_serves_no_other(
 
 
 @only_root_sees_descriptors
-def test_a_supervisor_holds_no_more_after_many_runs_than_after_one(own_runner: Runner) -> None:
+@pytest.mark.parametrize("worker_is_killed", [False, True], ids=["left alone", "worker killed"])
+def test_a_supervisor_holds_no_more_after_many_runs_than_after_one(
+    own_runner: Runner, worker_is_killed: bool
+) -> None:
+    """Nor where each time the worker that waits is killed, and another takes its place."""
     supervisor = own_runner.supervisor(own_runner("print('x')").folder)
 
     def held() -> int:
@@ -91,7 +96,13 @@ def test_a_supervisor_holds_no_more_after_many_runs_than_after_one(own_runner: R
 
     counts = []
     for _ in range(20):
-        next_by(own_runner, supervisor, "print('x')")
+        eventually(lambda: waits(supervisor))
+        if worker_is_killed:
+            (init,) = process_tree.children(supervisor)
+            (worker,) = process_tree.children(init)
+            os.kill(worker, signal.SIGKILL)
+            eventually(lambda: has_no_worker(supervisor))
+        assert next_by(own_runner, supervisor, "print('x')").text == "x"
         eventually(lambda: waits(supervisor))
         counts.append(held())
     assert max(counts) - min(counts) < 10  # it may be about to close those of an order
