@@ -29,7 +29,8 @@ from lib.sandbox.confinement import ConfinementError, Enclosure
 NOT_CONFINED: Final = b"c"  # what a report of failure begins with, see `Order.failure`
 NOT_STARTED: Final = b"s"
 
-_FAILED: Final = 127
+FAILED: Final = 127  # exit code where no program ran, as a shell reports it
+
 _REPORT: Final = struct.Struct("=iQ")
 _ORDER_BYTES: Final = 4096
 _ORDER_DESCRIPTORS: Final = 5
@@ -74,7 +75,7 @@ class Order:
         """Pass it on.
 
         Raises:
-            OSError: init has ended.
+            OSError: init has ended, or its user has too many descriptors on their way.
         """
         group = None if self.group is None else vars(self.group)
         socket.send_fds(line, [json.dumps([self.uid, group]).encode()], self._descriptors())
@@ -172,7 +173,7 @@ def _serve(enclosure: Enclosure, line: socket.socket) -> Order:
                 os.close(line.detach())
                 return order
             order.close()
-            code = _FAILED if worker < 0 else _wait_for(worker)
+            code = FAILED if worker < 0 else _wait_for(worker)
             _end_others(enclosure)
             line.send(_REPORT.pack(code, _cpu_ms() - before))
     except OSError:
@@ -200,7 +201,7 @@ def _fork_worker(enclosure: Enclosure, order: Order) -> int:
             group.join()
         except OSError as error:
             order.refuse(NOT_CONFINED, f"control group: {error}")
-            os._exit(_FAILED)
+            os._exit(FAILED)
     return worker
 
 
@@ -244,7 +245,7 @@ def fork_with_init(enclosure: Enclosure, failure: int, *, uid: int | None = None
             privileges.die_with_parent(signal.SIGKILL)  # a change of uid forgets it
     except (ConfinementError, OSError) as error:
         os.write(failure, str(error).encode(errors="replace"))
-        os._exit(_FAILED)
+        os._exit(FAILED)
     if worker:
         _serve_one(enclosure, worker)
     return 0

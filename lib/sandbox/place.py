@@ -61,9 +61,11 @@ class Place:
             return cls(premises, init, ConfinementError(str(error)), gateway, lease, group)
         return cls(premises, init, child, gateway, lease, group)
 
-    @property
     def is_spoilt(self) -> bool:
-        """Whether there is no process in it, or not any more, though init can fork another."""
+        """Whether there is no process in it, or not any more, though init can fork another.
+
+        It takes the word of the process's end off init's line, so it is asked once.
+        """
         if isinstance(self.init, ConfinementError):
             return False
         if self.init.has_news():

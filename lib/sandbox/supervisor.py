@@ -18,13 +18,14 @@ from lib.sandbox import process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.folder_size import FolderSize
-from lib.sandbox.init_process import Ended, InitProcess
+from lib.sandbox.init_process import FAILED, Ended, InitProcess
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
 from lib.sandbox.place import Place
 from lib.sandbox.process_names import boot_id, start_time
 from lib.sandbox.server_link import ServerLink
 from lib.secrets.mask import Mask
 
+KILLED: Final = 128 + signal.SIGKILL  # as a shell reports it
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
 TICK_SECONDS: Final = 0.25  # flush and check limits this often,
@@ -84,7 +85,7 @@ class Supervisor:
         try:
             child = self._place.let_in(self._request)
         except (StartError, ConfinementError) as error:
-            self._finish(Ended(exit_code=127, cpu_ms=0), problem=error)
+            self._finish(Ended(FAILED, cpu_ms=0), problem=error)
             return
         self._place.gateway.watch(self._poll)
         self._server.tell(wire.STARTED)
@@ -318,7 +319,6 @@ class Supervisor:
             self._server.tell(wire.LOG)
 
 
-KILLED: Final = 128 + signal.SIGKILL  # as a shell reports it
 _APPEND: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -1,7 +1,8 @@
 """A supervisor's process: small, in a session of its own, serving one run after another.
 
 It outlives the server, and with a run the zygote, too. It holds no descriptor but
-its lines to the zygote and to init, and while it has a run those of that run.
+its lines to the zygote and to init, those of the place that it has prepared for a run,
+and while it has one those of that run.
 
 It serves no run after one that had to be ended or did not start, so whoever kills a
 supervisor for what its run did hits nobody else; nor after one that had a secret
@@ -67,7 +68,7 @@ def _serve_next(
     try:
         connection = intake.wait()
         if connection is not None:
-            if place.is_spoilt:  # what others had used up then may be there now
+            if place.is_spoilt():  # what others had used up then may be there now
                 place.leave()
                 place = Place.prepare(premises, init, hint)
             may_go_on = _serve(connection, place)

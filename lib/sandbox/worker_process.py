@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from lib.sandbox import gateway, privileges, warm, wire
 from lib.sandbox.confinement import Enclosure, Tenant
-from lib.sandbox.init_process import NOT_CONFINED, NOT_STARTED, Order
+from lib.sandbox.init_process import FAILED, NOT_CONFINED, NOT_STARTED, Order
 from lib.sandbox.rlimits import Ceilings
 from lib.sandbox.warm import WarmStart
 
@@ -23,7 +23,6 @@ from lib.sandbox.warm import WarmStart
 # ends a run is the supervisor's count, this only bounds how far a bomb gets.
 TASKS_PER_PROCESS: Final = 8
 TASKS_BEYOND_GROUP: Final = 16
-_FAILED: Final = 127
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class WorkerProcess:
 
     def _fail(self, kind: bytes, reason: str) -> NoReturn:
         self.order.refuse(kind, reason)
-        os._exit(_FAILED)
+        os._exit(FAILED)
 
 
 def task_limit(processes: int) -> int:
