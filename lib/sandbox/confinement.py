@@ -42,7 +42,6 @@ from lib.sandbox.rlimits import Ceilings
 HOME: Final = "/worker"  # no host has such a folder, so it hides none
 SCRATCH_BYTES: Final = 64 * 1024 * 1024
 
-
 # Of a host's /proc, which shows every process, only what programs size
 # themselves by, and the worker's own folder.
 _PROC_FACTS: Final = (

@@ -65,6 +65,7 @@ class UidRange:
 
         Raises:
             NoUidLeft: all are taken.
+            OSError: a lock file could not be made or opened.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for step in range(self.count):

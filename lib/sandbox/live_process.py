@@ -58,7 +58,7 @@ class LiveProcess:
             self._noted.wait(NOTE_SECONDS)
 
     def close(self) -> None:
-        """Close the connection; the supervisor does not mind."""
+        """Close the connection; a supervisor that has begun the run goes on with it."""
         self._noted.set()
         self._connection.close()
 

@@ -1,4 +1,4 @@
-"""The local sandbox: a zygote beside the server, a supervisor for each run."""
+"""The local sandbox: a zygote beside the server, and its supervisors, one for each live run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LocalSandbox:
         runtimes: The interpreters' files.
         hidden: What no worker may see, wherever it lies: the server's folders.
         runs: The folder that attempts' folders are in.
-        spares: How many processes wait for a run.
+        spares: How many supervisors there are at least, with a run or without.
         api_socket: Where the server takes what runs call; None: `FLOOM_API_URL` is not set.
         network: Module by which runs reach hosts; None: the real one.
     """
@@ -222,7 +222,7 @@ class LocalSandbox:
         raise SandboxUnavailable("Whatever should have started the run was killed.")
 
     def _connect(self) -> socket.socket:
-        """Return a connection to a supervisor, by a zygote that nobody replaces meanwhile."""
+        """Return a connection to a zygote that nobody replaces meanwhile."""
         with self._lock:
             return self._find_or_start().connect()
 
@@ -252,9 +252,8 @@ class LocalSandbox:
         try:
             self._take_over(ZygoteProcess(self._folder, self._settings))
         except (SandboxUnavailable, OSError):
-            log.exception(
-                "zygote_not_renewed"
-            )  # the worn one goes on, and the next run tries again
+            # The worn one goes on, and the next run tries again.
+            log.exception("zygote_not_renewed")
         finally:
             with self._lock:
                 self._is_renewing = False

@@ -84,7 +84,7 @@ class LiveRun(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop watching; the run goes on."""
+        """Stop watching; the run goes on, if it has begun, and else will not begin."""
         ...
 
 
@@ -132,7 +132,7 @@ class Sandbox(Protocol):
         ...
 
     def has_started(self, folder: Path) -> bool:
-        """Whether an attempt's process was ever about to exist."""
+        """Whether an attempt's worker was ever about to begin."""
         ...
 
     def adopt(self, folder: Path) -> LiveRun | None:

@@ -1,8 +1,9 @@
 """A process and all it started, also what it tried to hide.
 
-The supervisor is a subreaper (prctl(2)): an orphan below it becomes its child,
-so the tree is whole whatever a worker forks, daemonises or moves to a session
-of its own. `killpg` would miss those.
+Zygote, supervisor and init are subreapers (prctl(2)), or init the first process of a
+pid namespace: an orphan becomes the child of the next of them above, so the tree is
+whole whatever a worker forks, daemonises or moves to a session of its own. `killpg`
+would miss those.
 """
 
 from __future__ import annotations

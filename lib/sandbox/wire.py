@@ -1,8 +1,8 @@
 r"""What the server and a run's supervisor say to each other, and leave on disk.
 
-The server connects to the zygote's socket, which a waiting supervisor accepts,
-and sends one launch: four bytes of length and a JSON object. The connection is
-the run's for as long as both live:
+The server connects to the zygote's socket and sends one launch: four bytes of length
+and a JSON object. The zygote accepts, and passes the connection on, unread, to a
+supervisor that is ready. It is the run's for as long as both live:
 
 server -> supervisor    `cancel\n`, `note LEVEL TEXT\n` with TEXT in JSON
 supervisor -> server    `started\n`, `log\n` after each flush, `noted\n` when a note stands
@@ -12,7 +12,7 @@ A restarted server connects to `control.sock` in `<folder>/meta` and goes on the
 
 What must outlive either side is a file in `<folder>/meta`:
 
-started.json   written before the worker's process exists: who supervises
+started.json   written before the worker is let go: who supervises
 log.ndjson     the log so far: one `[seq, milliseconds, stream, message]` a line,
                and the level where the worker gave one
 exit.json      written last: how it ended
@@ -150,7 +150,7 @@ _SAMPLE: Final = LaunchRequest("", 0, "", (), {"": ""}, ProcessLimits(1.0, 1, 1,
 
 @dataclass(frozen=True)
 class ZygoteSettings:
-    """What a zygote is started with, as JSON among its arguments: no secrets.
+    """What a zygote is told at its start, as JSON on its standard input: no secrets.
 
     Attributes:
         confines: Whether workers are confined, as far as the host lets them be.
@@ -162,7 +162,7 @@ class ZygoteSettings:
         needed_paths: What they must reach under another uid.
         runs_folders: Those that lead to the runs' own, which nobody else may pass
             unless runs have users of their own and no mounts to be shown theirs.
-        spares: How many supervisors wait for a run.
+        spares: How many supervisors there are at least, with a run or without.
         api_socket: Where the server takes what runs call; None: nowhere.
         network: Module by which runs reach hosts; None: the real one.
     """
@@ -179,7 +179,7 @@ class ZygoteSettings:
     network: str | None = None
 
     def encode(self) -> str:
-        """Return it as one argument."""
+        """Return it as JSON, on one line."""
         return json.dumps(vars(self))
 
     @classmethod

@@ -23,8 +23,8 @@ MAX_RUNS: Final = 500
 MAX_SECONDS: Final = 600.0
 BACKLOG: Final = 512
 
-# What it is told comes by its standard input: its arguments can be read in
-# /proc, also by a worker, whose namespace's first process it was forked from.
+# What it is told comes by its standard input: its arguments can be read in /proc, also
+# by a worker, whose own they are: it was forked by way of supervisor and init, not executed.
 _PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.stdin.readline()[:-1]); "
     "from lib.sandbox.zygote import main; sys.path.pop(0); start = main(); start and start.run()"
@@ -71,7 +71,11 @@ class ZygoteProcess:
         return self._process.poll() is None
 
     def connect(self) -> socket.socket:
-        """Return a connection that a supervisor accepts."""
+        """Return a connection that it will pass on to a supervisor.
+
+        Raises:
+            OSError: it has ended, or is about to.
+        """
         self._runs += 1
         return _connect(self._folder_fd, self._name)
 
