@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lib.sandbox.process_tree import children
 from tests.e2e.server import ROOT, ServerProcess
 from tests.e2e.situations import Situation
 from tests.lib.sandbox.attacks import attempts
@@ -59,8 +59,10 @@ def write_worker(server: ServerProcess, worker_id: str, **files: str) -> None:
     server.add_worker(worker_id, "limits: {processes: 200}\n", **files)
 
 
-def host_targets(server: ServerProcess, other_run: str, folder: Path, stack: ExitStack) -> Any:
-    """Start what an attack could reach outside: a process, sockets, files left over."""
+def host_targets(
+    server: ServerProcess, victim: int, other_run: str, folder: Path, stack: ExitStack
+) -> Any:
+    """Start what an attack could reach outside: sockets, files left over; the victim is a pid."""
     listeners = [socket.socket(socket.AF_UNIX) for _ in range(2)]
     datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     abstract = f"floom-e2e-{os.getpid()}"
@@ -77,9 +79,6 @@ def host_targets(server: ServerProcess, other_run: str, folder: Path, stack: Exi
         stack.callback(path.unlink)
     for each in (*listeners, datagram):
         stack.callback(each.close)
-    victim = subprocess.Popen(["/bin/sleep", "120"], env={"VICTIM_SECRET": "x"})
-    stack.callback(victim.wait)
-    stack.callback(victim.kill)
     return {
         "state": str(server.data / "floom.sqlite3"),
         "other_run": str(server.data / "runs" / other_run / "1" / "work"),
@@ -88,7 +87,7 @@ def host_targets(server: ServerProcess, other_run: str, folder: Path, stack: Exi
         "suid_program": "/usr/bin/su",
         "shared_memory": str(leftovers[0]),
         "temporary": str(leftovers[1]),
-        "victim": victim.pid,
+        "victim": victim,
         "tcp_port": server.port,
         "unix_path": str(folder / "stream"),
         "datagram_path": str(folder / "datagram"),
@@ -97,10 +96,20 @@ def host_targets(server: ServerProcess, other_run: str, folder: Path, stack: Exi
     }
 
 
+def zygote_of(server: ServerProcess) -> int:
+    assert server.process is not None
+    commands = {pid: Path(f"/proc/{pid}/cmdline") for pid in children(server.process.pid)}
+    (zygote,) = [pid for pid, command in commands.items() if b"zygote" in command.read_bytes()]
+    return zygote
+
+
+@pytest.mark.parametrize("victim", ["server", "zygote"])
 def test_every_attack_on_a_real_server_is_denied(
-    server: ServerProcess, situation: Situation
+    server: ServerProcess, situation: Situation, victim: str
 ) -> None:
-    sockets = server.data.parent / "sockets"
+    assert server.process is not None
+    pid = server.process.pid if victim == "server" else zygote_of(server)
+    sockets = server.data.parent / f"sockets-of-{victim}"
     sockets.mkdir()
     sockets.chmod(0o755)
     with ExitStack() as stack:
@@ -108,7 +117,7 @@ def test_every_attack_on_a_real_server_is_denied(
         server.reload()
         other = server.start_run("sleeper")
         server.until(lambda: server.get(other), lambda run: bool(run["logs"]))
-        targets = host_targets(server, other, sockets, stack)
+        targets = host_targets(server, pid, other, sockets, stack)
         write_worker(server, "hostile", run_py=RUN, names="\n".join(TRIED))
         folder = server.workspace / "workers" / "hostile"
         shutil.copy(HERE / "attempts.py", folder)
