@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from lib.environments.gateway import InstallerGateway
 from lib.environments.wire import MAX_LINE_BYTES, InstallExit, InstallRequest
@@ -25,7 +25,14 @@ from lib.sandbox.confinement import ConfinementError, Enclosure, Layers, Tenant
 from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.gateway import listeners_for
 from lib.sandbox.host_view import HostView
-from lib.sandbox.init_process import fork_with_init
+from lib.sandbox.init_process import (
+    FAILED,
+    KILLED,
+    NOT_CONFINED,
+    InitProcess,
+    Order,
+    shell_code,
+)
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
 from lib.sandbox.worker_process import connect_streams, reset_signals
@@ -49,6 +56,46 @@ def main() -> NoReturn:
     process_tree.end_below(os.getpid())
     _say({"exit": asdict(ended)})
     os._exit(0)
+
+
+class _Installer(Protocol):
+    """A started installer.
+
+    Attributes:
+        pid: Of what ends all of it when it is killed, as far as the host allows.
+        ends: Descriptor that is readable when it has ended.
+    """
+
+    pid: int
+    ends: int
+
+    def exit_code(self) -> int:
+        """Wait for its end, and return its code as a shell reports it."""
+        ...
+
+
+class _Plain:
+    """A process of the host's."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.ends = os.pidfd_open(pid)
+
+    def exit_code(self) -> int:
+        return shell_code(os.waitpid(self.pid, 0)[1])
+
+
+class _Confined:
+    """A process that init looks after."""
+
+    def __init__(self, init: InitProcess) -> None:
+        self._init = init
+        self.pid = init.pid
+        self.ends = init.line.fileno()
+
+    def exit_code(self) -> int:
+        ended = self._init.ended()
+        return KILLED if ended is None else ended.exit_code
 
 
 class Supervisor:
@@ -120,45 +167,49 @@ class Supervisor:
             tasks=MAX_TASKS if counts_alone else None,
         )
 
-    def _start_confined(self, enclosure: Enclosure, tenant: Tenant, output: int) -> int:
-        """Fork, with a proxy as the only way out of where the child is."""
+    def _start_confined(self, enclosure: Enclosure, tenant: Tenant, output: int) -> _Installer:
+        """Have init fork it, with a proxy as the only way out of where it is."""
         self._gateway = gateway = InstallerGateway.beside(self._request, enclosure.layers)
         enclosure.get_ready()
+        init = InitProcess.fork(enclosure)
+        if isinstance(init, Order):
+            self._become_installer(enclosure, tenant, init)
         failure, failure_end = os.pipe()
-        tenant = replace(tenant, keep=(failure_end,))
-        channel = gateway.take_child_end()
-        pid = fork_with_init(enclosure, failure_end, uid=tenant.uid)
-        if pid == 0:
-            self._become_installer(enclosure, tenant, channel, output)
-        os.close(failure_end)
-        if channel is not None:
-            os.close(channel)
+        order = Order(
+            os.dup(output),
+            os.dup(output),
+            failure_end,
+            channel=None,  # all that it needs to know it has inherited
+            listeners=gateway.take_child_end(),
+            uid=tenant.uid,
+            group=None,
+        )
+        try:
+            order.send(init.line)
+        finally:
+            order.close()
         with os.fdopen(failure, errors="replace") as file:
             reason = file.read()
         if reason:
-            raise OSError(reason)
+            raise OSError(reason[len(NOT_CONFINED) :])
         gateway.open(has_egress=True)
-        return pid
+        return _Confined(init)
 
-    def _become_installer(
-        self, enclosure: Enclosure, tenant: Tenant, channel: int | None, output: int
-    ) -> NoReturn:
-        (failure,) = tenant.keep
+    def _become_installer(self, enclosure: Enclosure, tenant: Tenant, order: Order) -> NoReturn:
         try:
-            connect_streams(output, output)
-            enclosure.build(uid=tenant.uid, listeners=listeners_for(channel))
-            enclosure.admit(tenant)
-            os.set_inheritable(failure, False)
+            connect_streams(order.stdout, order.stderr)
+            enclosure.build(uid=tenant.uid, listeners=listeners_for(order.listeners))
+            enclosure.admit(replace(tenant, keep=(order.failure,)))
             self._execute({**self._request.environment, **self._variables()})
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
-            os.write(failure, str(error).encode() or b"unknown")
+            order.refuse(NOT_CONFINED, str(error) or type(error).__name__)
         finally:
-            os._exit(127)
+            os._exit(FAILED)
 
     def _variables(self) -> dict[str, str]:
         return {} if self._gateway is None else self._gateway.variables()
 
-    def _start_plainly(self, output: int) -> int:
+    def _start_plainly(self, output: int) -> _Installer:
         pid = os.fork()
         if pid == 0:
             try:
@@ -172,8 +223,8 @@ class Supervisor:
             except OSError as error:
                 os.write(2, f"{error}\n".encode())
             finally:
-                os._exit(127)
-        return pid
+                os._exit(FAILED)
+        return _Plain(pid)
 
     def _execute(self, environment: dict[str, str]) -> NoReturn:
         os.umask(0o022)
@@ -181,12 +232,11 @@ class Supervisor:
         command = self._request.command
         os.execve(command[0], command, environment)  # noqa: S606
 
-    def _watch(self, pid: int, output: int) -> InstallExit:
+    def _watch(self, installer: _Installer, output: int) -> InstallExit:
         """Pass output on until the installer's first process has ended, or must."""
-        ended = os.pidfd_open(pid)
         deadline = time.monotonic() + self._request.timeout_seconds
         poll = select.poll()
-        for descriptor in (0, output, ended):
+        for descriptor in (0, output, installer.ends):
             poll.register(descriptor, select.POLLIN)
         if self._gateway is not None:
             self._gateway.watch(poll)
@@ -196,16 +246,15 @@ class Supervisor:
             if output in ready and not self._pass_on(output):
                 poll.unregister(output)
             reason = self._reason_to_end(cancelled=0 in ready, deadline=deadline)
-            if reason or ended in ready:
+            if reason or installer.ends in ready:
                 break
         if reason:
-            process_tree.signal_all([pid], signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
+            process_tree.signal_all([installer.pid], signal.SIGKILL)
+        code = installer.exit_code()
         process_tree.end_below(os.getpid())
         self._drain(output)
         self._drain_refusals(poll)
-        code = os.waitstatus_to_exitcode(status)
-        return InstallExit(128 - code if code < 0 else code, reason)
+        return InstallExit(code, reason)
 
     def _reason_to_end(self, *, cancelled: bool, deadline: float) -> str | None:
         if cancelled:

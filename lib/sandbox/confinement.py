@@ -263,7 +263,7 @@ class Enclosure:
             return uid
         return namespaces.INNER_ID if self.layers.user_namespace else os.geteuid()
 
-    def give_up_rights(self, uid: int | None) -> None:
+    def _give_up_rights(self, uid: int | None) -> None:
         """Become the worker's user, if it has one of its own, with no rights beyond its files.
 
         Raises:
@@ -276,7 +276,7 @@ class Enclosure:
             privileges.refuse_new_privileges()
 
     def _drop_privileges(self, tenant: Tenant) -> None:
-        self.give_up_rights(tenant.uid)
+        self._give_up_rights(tenant.uid)
         # Both were forgotten with the uid. Dumpable: programs read their own
         # /proc/self, exec sets it again anyway, and who else could look is
         # kept out by the namespace, by Landlock or by the uid.

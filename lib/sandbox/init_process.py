@@ -20,7 +20,7 @@ import signal
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Final, NoReturn, Self
+from typing import Any, Final, Self
 
 from lib.sandbox import descriptors, privileges, process_tree
 from lib.sandbox.cgroup import Group
@@ -30,10 +30,11 @@ NOT_CONFINED: Final = b"c"  # what a report of failure begins with, see `Order.f
 NOT_STARTED: Final = b"s"
 
 FAILED: Final = 127  # exit code where no program ran, as a shell reports it
+KILLED: Final = 128 + signal.SIGKILL
 
 _REPORT: Final = struct.Struct("=iQ")
 _ORDER_BYTES: Final = 4096
-_ORDER_DESCRIPTORS: Final = 5
+_ORDER_DESCRIPTORS: Final = ("stdout", "stderr", "failure", "channel", "listeners")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Order:
         stdout: Write end of a pipe, as is `stderr`.
         failure: Write end of the pipe that says why there is no worker; a
             successful start closes it.
-        channel: Where the launch will come from, see `wire`.
+        channel: Where the launch will come from, see `wire`; None: it knows already.
         listeners: Where to hand over what listens in its network namespace; None: nowhere.
         uid: User and group to become; None: the server's.
         group: To be counted in.
@@ -66,7 +67,7 @@ class Order:
     stdout: int
     stderr: int
     failure: int
-    channel: int
+    channel: int | None
     listeners: int | None
     uid: int | None
     group: Group | None
@@ -78,29 +79,24 @@ class Order:
             OSError: init has ended, or its user has too many descriptors on their way.
         """
         group = None if self.group is None else vars(self.group)
-        socket.send_fds(line, [json.dumps([self.uid, group]).encode()], self._descriptors())
+        given = self._descriptors()
+        message = json.dumps([list(given), self.uid, group]).encode()
+        socket.send_fds(line, [message], list(given.values()))
 
     @classmethod
     def receive(cls, line: socket.socket) -> Self | None:
         """Wait for one; None: no more will come."""
-        data, passed = descriptors.receive(line, _ORDER_BYTES, _ORDER_DESCRIPTORS)
+        data, passed = descriptors.receive(line, _ORDER_BYTES, len(_ORDER_DESCRIPTORS))
         if not data:
             return None
-        uid, group = json.loads(data)
-        stdout, stderr, failure, channel, *listeners = passed
-        return cls(
-            stdout,
-            stderr,
-            failure,
-            channel,
-            listeners=listeners[0] if listeners else None,
-            uid=uid,
-            group=None if group is None else Group(**group),
-        )
+        given, uid, group = json.loads(data)
+        named: dict[str, Any] = dict.fromkeys(_ORDER_DESCRIPTORS)
+        named |= zip(given, passed, strict=True)
+        return cls(**named, uid=uid, group=None if group is None else Group(**group))
 
     def close(self) -> None:
         """Close the descriptors."""
-        for descriptor in self._descriptors():
+        for descriptor in self._descriptors().values():
             os.close(descriptor)
 
     def refuse(self, kind: bytes, reason: str) -> None:
@@ -108,9 +104,10 @@ class Order:
         with contextlib.suppress(OSError):  # nobody waits for it
             os.write(self.failure, kind + reason.encode(errors="replace"))
 
-    def _descriptors(self) -> list[int]:
-        always = [self.stdout, self.stderr, self.failure, self.channel]
-        return always if self.listeners is None else [*always, self.listeners]
+    def _descriptors(self) -> dict[str, int]:
+        """Return those that there are, by name."""
+        found = {name: getattr(self, name) for name in _ORDER_DESCRIPTORS}
+        return {name: number for name, number in found.items() if number is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,49 +215,6 @@ def _settle_in(enclosure: Enclosure, line: int) -> ConfinementError | None:
     return None
 
 
-def fork_with_init(enclosure: Enclosure, failure: int, *, uid: int | None = None) -> int:
-    """Fork a single worker, and its own init, which ends with the worker's code.
-
-    Like `os.fork`, but that the pid is init's. No descriptor is closed in the worker.
-
-    Args:
-        enclosure: What the worker is put into.
-        failure: Where init says why there is no worker; it ends with 127 then.
-        uid: The worker's user, which init becomes, too: it has nothing else to do.
-
-    Raises:
-        ConfinementError: the kernel refused the namespaces.
-    """
-    pid = enclosure.fork_init()
-    if pid:
-        return pid
-    try:
-        privileges.die_with_parent(signal.SIGKILL)
-        process_tree.adopt_orphans()
-        enclosure.enter()
-        worker = enclosure.fork_worker()
-        if worker:
-            enclosure.give_up_rights(uid)
-            privileges.set_dumpable(dumpable=False)
-            privileges.die_with_parent(signal.SIGKILL)  # a change of uid forgets it
-    except (ConfinementError, OSError) as error:
-        os.write(failure, str(error).encode(errors="replace"))
-        os._exit(FAILED)
-    if worker:
-        _serve_one(enclosure, worker)
-    return 0
-
-
-def _serve_one(enclosure: Enclosure, worker: int) -> NoReturn:
-    code = 1
-    try:
-        descriptors.close_all_but((), first=0)  # else nobody sees the worker's streams end
-        code = _wait_for(worker)
-        _end_others(enclosure)
-    finally:
-        os._exit(code)
-
-
 def _cpu_ms() -> int:
     return round(process_tree.reaped_cpu_seconds() * 1000)
 
@@ -270,8 +224,13 @@ def _wait_for(worker: int) -> int:
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == worker:
-            code = os.waitstatus_to_exitcode(status)
-            return 128 - code if code < 0 else code
+            return shell_code(status)
+
+
+def shell_code(status: int) -> int:
+    """Return the exit code that a shell would report: 128 + signal number for a signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
 
 
 def _end_others(enclosure: Enclosure) -> None:

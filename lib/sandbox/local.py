@@ -218,8 +218,13 @@ class LocalSandbox:
             except ConnectionError:
                 connection.close()
                 continue
+            except TimeoutError:  # it is larger than what waits in a socket, and nobody takes it
+                connection.close()
+                break
             return connection
-        raise SandboxUnavailable("Whatever should have started the run was killed.")
+        raise SandboxUnavailable(
+            "Whatever should have started the run was killed or does not answer."
+        )
 
     def _connect(self) -> socket.socket:
         """Return a connection to a zygote that nobody replaces meanwhile."""

@@ -18,14 +18,13 @@ from lib.sandbox import process_tree, wire
 from lib.sandbox.child import Child, StartError
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.folder_size import FolderSize
-from lib.sandbox.init_process import FAILED, Ended, InitProcess
+from lib.sandbox.init_process import FAILED, KILLED, Ended, InitProcess
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
 from lib.sandbox.place import Place
 from lib.sandbox.process_names import boot_id, start_time
 from lib.sandbox.server_link import ServerLink
 from lib.secrets.mask import Mask
 
-KILLED: Final = 128 + signal.SIGKILL  # as a shell reports it
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
 TICK_SECONDS: Final = 0.25  # flush and check limits this often,

@@ -58,6 +58,8 @@ class WorkerProcess:
         wire.rehearse()
 
     def _wait_for_request(self) -> wire.LaunchRequest:
+        if self.order.channel is None:
+            raise EOFError
         with socket.socket(fileno=self.order.channel) as channel:
             return wire.LaunchRequest.receive(channel)
 

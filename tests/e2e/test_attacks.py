@@ -146,7 +146,8 @@ def test_a_run_finds_nothing_of_those_before(server: ServerProcess, situation: S
         looked = server.finished(server.start_run("looker"))
         assert looked["status"] == "completed", looked["error"]
         seen.append(json.loads(looked["logs"][-1]["message"]))
-        assert server.finished(server.start_run("leaver"))["status"] == "completed"
+        left = server.finished(server.start_run("leaver"))
+        assert left["status"] == "completed", left["error"]
     uids = [each.pop("uid") for each in seen]
     for each in seen:
         assert each["variables"], situation

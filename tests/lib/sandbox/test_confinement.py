@@ -25,7 +25,7 @@ sys.path.insert(0, sys.argv[1])
 from lib.sandbox import identity, loopback, process_tree
 from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
 from lib.sandbox.host_view import HostView
-from lib.sandbox.init_process import fork_with_init
+from lib.sandbox.init_process import InitProcess, Order
 from lib.sandbox.probe import probe
 from lib.sandbox.rlimits import Ceilings
 
@@ -46,21 +46,29 @@ TENANT = Tenant(work=work, ceilings=Ceilings(1 << 29, 1 << 29, tasks=32), uid=UI
 if UID:
     identity.give(work, UID, UID)
 
-def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, order=None):
-    pid = fork_with_init(enclosure, 1, uid=tenant.uid)
-    if pid == 0:
+def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, channel=None, listeners=None,
+          ports=(7100, 7101)):
+    # It is given the channel, if there is one, and its arguments.
+    init = InitProcess.fork(enclosure)
+    if isinstance(init, Order):
+        os.dup2(init.stdout, 1)
         try:
-            enclosure.build(uid=tenant.uid, listeners=order)
-            enclosure.admit(tenant)
-            worker(*arguments)
+            wanted = loopback.Order(ports, init.listeners) if init.listeners else None
+            enclosure.build(uid=tenant.uid, listeners=wanted)
+            given = () if init.channel is None else (init.channel,)
+            enclosure.admit(replace(tenant, keep=given))
+            worker(*given, *arguments)
             os._exit(0)
         except BaseException as error:
             print(type(error).__name__, error, flush=True)
             os._exit(1)
-    return pid
+    order = Order(os.dup(1), os.dup(1), os.dup(1), channel, listeners, tenant.uid, None)
+    order.send(init.line)
+    order.close()
+    return init
 
-def end(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def end(init):
+    return init.ended().exit_code
 """
 
 
@@ -96,15 +104,13 @@ def supervise(folder: Path, script: str) -> str:
 def test_the_worker_reaches_a_listener_that_the_supervisor_holds(folder: Path) -> None:
     script = """
 ours, theirs = socket.socketpair()
-order = loopback.Order(ports=(7100, 7101), channel=theirs.fileno())
 def worker():
     with socket.create_connection(("127.0.0.1", 7101)) as connection:
         print(connection.recv(5).decode(), flush=True)
-pid = start(worker, order=order)
-theirs.close()
+init = start(worker, listeners=theirs.detach())
 api, proxy = loopback.receive_listeners(ours, 2)
 proxy.accept()[0].sendall(b"hello")
-print(api.getsockname(), end(pid))
+print(api.getsockname(), end(init))
 """
     assert supervise(folder, script) == "hello\n('127.0.0.1', 7100) 0\n"
 
@@ -112,13 +118,11 @@ print(api.getsockname(), end(pid))
 def test_a_supervisor_learns_that_no_listener_comes(folder: Path) -> None:
     script = """
 ours, theirs = socket.socketpair()
-order = loopback.Order(ports=(70000,), channel=theirs.fileno())
-pid = start(lambda: None, order=order)
-theirs.close()
+init = start(lambda: None, listeners=theirs.detach(), ports=(70000,))
 try:
     loopback.receive_listeners(ours, 1)
 except EOFError:
-    print("none", end(pid))
+    print("none", end(init))
 """
     assert supervise(folder, script).endswith("none 1\n")
 
@@ -126,7 +130,7 @@ except EOFError:
 def test_sigterm_reaches_every_process_of_the_run(folder: Path) -> None:
     script = """
 read_end, write_end = os.pipe()
-def worker():
+def worker(write_end):
     said = []
     signal.signal(signal.SIGTERM, lambda *_: said.append(os.write(write_end, b"t")))
     child = os.fork()
@@ -137,12 +141,11 @@ def worker():
         time.sleep(0.01)
     if child:
         os.waitpid(child, 0)
-pid = start(worker, tenant=replace(TENANT, keep=(write_end,)))
-os.close(write_end)
+init = start(worker, channel=write_end)
 for _ in range(2):
     assert os.read(read_end, 1) == b"r"
-process_tree.signal_all(process_tree.descendants(pid), signal.SIGTERM)
-print(os.read(read_end, 1), os.read(read_end, 1), end(pid), os.read(read_end, 1))
+process_tree.signal_all(process_tree.descendants(init.pid), signal.SIGTERM)
+print(os.read(read_end, 1), os.read(read_end, 1), end(init), os.read(read_end, 1))
 """
     assert supervise(folder, script) == "b't' b't' 0 b''\n"
 
@@ -152,10 +155,10 @@ def test_the_worker_dies_with_its_supervisor(folder: Path) -> None:
 read_end, write_end = os.pipe()
 supervisor = os.fork()
 if supervisor == 0:
-    def worker():
+    def worker(write_end):
         os.write(write_end, b"r")
         time.sleep(60)
-    end(start(worker, tenant=replace(TENANT, keep=(write_end,))))
+    end(start(worker, channel=write_end))
 os.close(write_end)
 assert os.read(read_end, 1) == b"r"
 os.kill(supervisor, signal.SIGKILL)
@@ -169,10 +172,10 @@ def test_only_kept_descriptors_stay_open(folder: Path) -> None:
 read_end, write_end = os.pipe()
 for number in range(5):
     os.dup2(os.open(folder, os.O_RDONLY), 20 + 3 * number)
-def worker():
+def worker(kept):
     opened = [n for n in range(3, 100) if os.path.exists(f"/proc/self/fd/{n}")]
-    print(opened == [write_end], flush=True)
-print(end(start(worker, tenant=replace(TENANT, keep=(write_end,)))))
+    print(opened == [kept], flush=True)
+print(end(start(worker, channel=write_end)))
 """
     assert supervise(folder, script) == "True\n0\n"
 
@@ -233,22 +236,27 @@ print(end(start(worker, enclosure=replace(ENCLOSURE, home="/work"))), os.listdir
 def test_what_is_built_before_the_run_shows_folders_made_since(folder: Path) -> None:
     script = """
 ours, theirs = socket.socketpair()
-pid = fork_with_init(ENCLOSURE, 1, uid=TENANT.uid)
-if pid == 0:
+init = InitProcess.fork(ENCLOSURE)
+if isinstance(init, Order):
+    os.dup2(init.stdout, 1)
     ENCLOSURE.build(uid=TENANT.uid)
-    theirs.sendall(b"b")
-    late = theirs.recv(999).decode()
+    channel = socket.socket(fileno=init.channel)
+    channel.sendall(b"b")
+    late = channel.recv(999).decode()
     if UID:
         os.chown(late, UID, UID)
     ENCLOSURE.admit(replace(TENANT, work=late))
     print(os.listdir("."), flush=True)
     os._exit(0)
+order = Order(os.dup(1), os.dup(1), os.dup(1), theirs.detach(), None, TENANT.uid, None)
+order.send(init.line)
+order.close()
 ours.recv(1)
 late = folder + "/data/late"
 os.mkdir(late)
 open(late + "/here", "w").close()
 ours.sendall(late.encode())
-print(end(pid))
+print(end(init))
 """
     assert supervise(folder, script) == "['here']\n0\n"
 

@@ -16,7 +16,7 @@ sys.path.insert(0, sys.argv[1])
 from lib.sandbox import init_process, process_tree
 from lib.sandbox.confinement import ConfinementError, Enclosure, Layers
 from lib.sandbox.host_view import HostView
-from lib.sandbox.init_process import Ended, InitProcess, Order, fork_with_init
+from lib.sandbox.init_process import Ended, InitProcess, Order
 
 def enclosure(**layers):
     return Enclosure(Layers(no_new_privs=False, **layers), HostView.find(), "/nowhere")
@@ -151,17 +151,3 @@ print(init.ended())
 process_tree.end_below(os.getpid())
 """
     assert output_of(script) == "None"
-
-
-def test_a_single_worker_s_init_ends_with_its_code() -> None:
-    script = """
-failure, failure_end = os.pipe()
-pid = fork_with_init(enclosure(), failure_end)
-if pid == 0:
-    if os.fork() == 0:
-        time.sleep(60)
-    os._exit(3)
-os.close(failure_end)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), repr(reason(failure)))
-"""
-    assert output_of(script) == "3 ''"

@@ -127,8 +127,7 @@ def run(enclosure: Enclosure, tenant: Tenant) -> tuple[int, str, int]:
         become_worker(enclosure, tenant, init)
     failure, failure_end = os.pipe()
     output = os.open(CONFIGURATION["output"], os.O_WRONLY | os.O_APPEND)
-    channel = os.open(os.devnull, os.O_RDONLY)
-    order = Order(output, output, failure_end, channel, None, uid=tenant.uid, group=None)
+    order = Order(output, output, failure_end, None, None, uid=tenant.uid, group=None)
     order.send(init.line)
     os.close(failure_end)
     with os.fdopen(failure) as file:
