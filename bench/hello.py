@@ -9,6 +9,7 @@ the rest. Ratios are to the first.
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import subprocess
 import tempfile
@@ -59,11 +60,16 @@ def main() -> str:
 def in_turns(
     calls: dict[str, Callable[[], float]], *, rounds: int = ROUNDS
 ) -> dict[str, list[float]]:
-    """Return the seconds that each call says it took, a round after the other."""
+    """Return the seconds that each call says it took, a round after the other.
+
+    Each in an order of its own: what comes after a large process finds cold caches.
+    """
     took: dict[str, list[float]] = {name: [] for name in calls}
+    names, order = list(calls), random.Random(0)
     for number in range(WARM_UP + rounds):
-        for name, call in calls.items():
-            seconds = call()
+        order.shuffle(names)
+        for name in names:
+            seconds = calls[name]()
             if number >= WARM_UP:
                 took[name].append(seconds)
     return took
