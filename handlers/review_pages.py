@@ -131,7 +131,7 @@ class Proposals:
 
     def _manifest_of(self, run: RunRecord) -> Manifest | None:
         try:
-            return self._registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+            return self._registry.loaded_at(run.worker_id, run.worker_sha).manifest
         except ObjectNotFound:
             return None
 

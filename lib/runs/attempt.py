@@ -149,7 +149,7 @@ class Attempt:
 
     def _execute(self) -> state.Event | None:
         run = self._run
-        manifest = self._with.registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+        manifest = self._with.registry.loaded_at(run.worker_id, run.worker_sha).manifest
         if manifest is None:
             self._end_adopted()
             return self._failed("execution_error", "The worker's manifest does not load.")

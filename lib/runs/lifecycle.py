@@ -183,7 +183,7 @@ class Lifecycle:
     def can_replay(self, run: RunRecord) -> bool:
         """Whether the tree that the run executed can still be read."""
         try:
-            loaded = self._registry.worker_at(run.worker_id, run.worker_sha).loaded
+            loaded = self._registry.loaded_at(run.worker_id, run.worker_sha)
         except ObjectNotFound:
             return False
         return loaded.manifest is not None and not loaded.errors

@@ -30,7 +30,7 @@ class Masks:
     def _names(self, run: RunSummary) -> Sequence[str]:
         """Return what the run's worker declared; all there is where nobody can tell."""
         try:
-            manifest = self._registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+            manifest = self._registry.loaded_at(run.worker_id, run.worker_sha).manifest
         except ObjectNotFound:
             manifest = None
         if manifest is None:

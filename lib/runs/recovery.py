@@ -213,7 +213,7 @@ class Recovery:
         return state.Interrupted(run.fence, RESTARTED)
 
     def _collected(self, run: RunRecord, folder: AttemptFolder, mask: Mask | None) -> state.Event:
-        manifest = self._registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+        manifest = self._registry.loaded_at(run.worker_id, run.worker_sha).manifest
         if manifest is None or mask is None:
             return state.Interrupted(run.fence, RESTARTED)
         return self._collection.collect(run, folder, manifest, mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from collections.abc import Iterable
@@ -53,6 +54,7 @@ class Runtimes:
         return command if program is None else (str(program), *command[1:])
 
 
+@functools.cache
 def base_python() -> Path:
     """Return the base interpreter's real file, never a virtual environment's or a shim."""
     base: str = getattr(sys, "_base_executable", sys.executable)

@@ -107,6 +107,19 @@ class Registry:
                 self._snapshot = self._build(tip, self._snapshot)
             return self._snapshot
 
+    def loaded_at(self, worker_id: str, sha: str) -> LoadedManifest:
+        """Return a worker's manifest as it is in any tree, whatever the tip is by now.
+
+        Raises:
+            ObjectNotFound: the repository has no such tree.
+        """
+        snapshot = self._snapshot
+        known = None if snapshot is None else snapshot.workers.get(worker_id)
+        if known is not None and known.sha == sha:
+            return known.loaded
+        with self._lock:
+            return self._parse(worker_id, sha).loaded
+
     def worker_at(self, worker_id: str, sha: str) -> Worker:
         """Return a worker as it is in any tree, for a run that is frozen at it.
 

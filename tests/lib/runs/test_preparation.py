@@ -19,7 +19,7 @@ FILE_INPUT = "exec: {{inputs: [{{name: data, kind: file, type: csv{more}}}]}}\n"
 
 def filled(world: World, run: RunRecord, packages: Environment = NO_PACKAGES) -> Path:
     """Fill a run's folder; return its working directory."""
-    manifest = world.registry.worker_at(run.worker_id, run.worker_sha).loaded.manifest
+    manifest = world.registry.loaded_at(run.worker_id, run.worker_sha).manifest
     assert manifest is not None
     folder = world.folder(run)
     world.preparation.fill(folder, run, manifest, packages)

@@ -92,8 +92,21 @@ def test_a_removed_worker_is_gone_and_can_still_be_read_at_its_tree(workspace: W
     assert "a" not in registry.current().workers
     frozen = registry.worker_at("a", sha)
     assert (frozen.sha, frozen.loaded.title) == (sha, "A")
-    with pytest.raises(ObjectNotFound):
-        registry.worker_at("a", "1" * 40)
+    assert registry.loaded_at("a", sha) is frozen.loaded
+    for read in (registry.worker_at, registry.loaded_at):
+        with pytest.raises(ObjectNotFound):
+            read("a", "1" * 40)
+
+
+def test_a_manifest_is_read_without_a_look_at_the_tip(workspace: Workspace) -> None:
+    registry = Registry(workspace, load_manifest=Loader())
+    put(workspace, ("workers/a/worker.yml", GOOD))
+    first = registry.current().workers["a"]
+    put(workspace, ("workers/a/worker.yml", GOOD + b"# changed\n"))
+    assert registry.loaded_at("a", first.sha) is first.loaded
+    second = registry.current().workers["a"]
+    assert registry.loaded_at("a", second.sha) is second.loaded
+    assert registry.loaded_at("a", first.sha).title == first.loaded.title
 
 
 def test_an_old_tree_is_parsed_once(workspace: Workspace) -> None:
