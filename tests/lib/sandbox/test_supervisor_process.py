@@ -59,9 +59,15 @@ def next_by(runner: Runner, supervisor: int, script: str) -> Ended:
 
 
 def test_supervisors_take_turns_and_none_serves_more_than_its_share(own_runner: Runner) -> None:
-    served = Counter(own_runner.supervisor(own_runner("pass").folder) for _ in range(5 * MAX_RUNS))
+    served: Counter[int] = Counter()
+    for _ in range(20 * MAX_RUNS):  # 130 would do; a busy machine may have more of them
+        served[own_runner.supervisor(own_runner("pass").folder)] += 1
+        if sum(count == MAX_RUNS for count in served.values()) == 2:
+            break
+    for _ in range(10):
+        served[own_runner.supervisor(own_runner("pass").folder)] += 1
     assert max(served.values()) == MAX_RUNS
-    assert len(served) < MAX_RUNS  # five would do; a busy machine may need more at one time
+    assert len(served) < MAX_RUNS
 
 
 def test_a_supervisor_that_had_a_lasting_secret_serves_no_other_run(own_runner: Runner) -> None:
