@@ -191,7 +191,7 @@ class SandboxProbe:
         responses={200: SandboxView},
     )
     async def on_get(self, _call: Call[None, None]) -> SandboxView:
-        """As the server's probe found it when it last started the process that forks workers."""
+        """As the server's probe found it when it last started the zygote, from which workers are forked."""
         report = await blocking(self._sandbox.inspect)
         tried = [
             MechanismView(name=name, works=not why, reason=why or None)

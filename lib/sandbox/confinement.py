@@ -182,7 +182,7 @@ class Enclosure:
         with _step("namespaces"):
             return namespaces.fork(self.layers.namespaces_of_worker, group)
 
-    def build(self, *, uid: int | None, listeners: loopback.Order | None = None) -> None:
+    def build(self, *, uid: int | None, listeners: loopback.WantedListeners | None = None) -> None:
         """Set up, in the child of `fork_worker`, all that does not depend on the run.
 
         Args:
@@ -240,7 +240,7 @@ class Enclosure:
         privileges.set_dumpable(dumpable=True)
         namespaces.map_ids(*self.owner)
 
-    def _open_network(self, listeners: loopback.Order | None) -> None:
+    def _open_network(self, listeners: loopback.WantedListeners | None) -> None:
         loopback.bring_up()
         if listeners is not None:
             loopback.hand_over_listeners(listeners)

@@ -44,9 +44,9 @@ class GateTerms:
     network: str = NETWORK_MODULE
 
 
-def listeners_for(channel: int | None) -> loopback.Order | None:
+def listeners_for(channel: int | None) -> loopback.WantedListeners | None:
     """Return what a worker must make in its network namespace, and hand over by the channel."""
-    return None if channel is None else loopback.Order((API_PORT, PROXY_PORT), channel)
+    return None if channel is None else loopback.WantedListeners((API_PORT, PROXY_PORT), channel)
 
 
 @dataclass

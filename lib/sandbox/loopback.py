@@ -29,7 +29,7 @@ def bring_up() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class WantedListeners:
     """Listeners that are wanted from inside a network namespace.
 
     Attributes:
@@ -42,15 +42,15 @@ class Order:
     channel: int
 
 
-def hand_over_listeners(order: Order) -> None:
+def hand_over_listeners(wanted: WantedListeners) -> None:
     """Listen on each port and pass the sockets to whoever is to accept.
 
     A socket stays in the network namespace that it was made in, whoever holds
     it: so the supervisor, outside, serves the worker, inside.
     """
-    listeners = [listen(port) for port in order.ports]
+    listeners = [listen(port) for port in wanted.ports]
     try:
-        with socket.socket(fileno=_duplicate(order.channel)) as channel:
+        with socket.socket(fileno=_duplicate(wanted.channel)) as channel:
             socket.send_fds(channel, [b"\0"], [each.fileno() for each in listeners])
     finally:
         for each in listeners:

@@ -162,15 +162,20 @@ def test_the_last_lines_come_along_even_without_a_word_of_them(world: World) -> 
     ]
 
 
-def test_a_cancel_ends_the_process_and_the_run(world: World) -> None:
-    world.add_worker()
-    world.sandbox.script = stay
+def started_and_cancelled(world: World) -> tuple[RunRecord, FakeRun]:
     run = world.claimed()
     attempt = world.attempt(run)
     thread = in_background(attempt)
     live = world.sandbox.next_start()
     attempt.cancel()
     thread.join(DEADLINE_SECONDS)
+    return run, live
+
+
+def test_a_cancel_ends_the_process_and_the_run(world: World) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    run, live = started_and_cancelled(world)
     assert live.cancelled.is_set()
     assert world.status(run) is RunStatus.CANCELLED
 
@@ -274,12 +279,7 @@ def test_a_run_that_no_supervisor_takes_can_be_cancelled(world: World) -> None:
     world.add_worker()
     world.sandbox.script = stay
     world.sandbox.takes_runs = False
-    run = world.claimed()
-    attempt = world.attempt(run)
-    thread = in_background(attempt)
-    live = world.sandbox.next_start()
-    attempt.cancel()
-    thread.join(DEADLINE_SECONDS)
+    run, live = started_and_cancelled(world)
     assert world.status(run) is RunStatus.CANCELLED
     assert live.closed.is_set(), "so that nobody takes it later"
 

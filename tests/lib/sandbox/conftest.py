@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ DEADLINE_SECONDS = 60
 only_root_sees_descriptors = pytest.mark.skipif(
     os.geteuid() != 0, reason="a process that is not dumpable shows them to root alone"
 )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Look until something holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @dataclass

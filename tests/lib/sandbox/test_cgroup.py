@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lib.sandbox.cgroup import Group, Groups
-from lib.sandbox.zygote_process import ENGINE_ROOT
+from tests.lib.sandbox.isolated import output_of
 
 MIB = 1 << 20
 
@@ -158,8 +156,7 @@ def test_a_process_can_be_born_in_a_group_of_version_2_whose_time_is_counted(
     bare_group: Group,
 ) -> None:
     script = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
+import os
 from lib.sandbox import namespaces
 from lib.sandbox.cgroup import Group
 group = Group(2, sys.argv[2], sys.argv[2])
@@ -170,11 +167,6 @@ if pid == 0:
     os._exit(0)
 os.waitpid(pid, 0)
 """
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", script, str(ENGINE_ROOT), bare_group.memory],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert Path(bare_group.memory).name in done.stdout
+    said = output_of(script, bare_group.memory)
+    assert Path(bare_group.memory).name in said
     assert 0 < bare_group.cpu_seconds() < 60

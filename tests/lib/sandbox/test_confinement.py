@@ -53,7 +53,7 @@ def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, channel=None, 
     if isinstance(init, Order):
         os.dup2(init.stdout, 1)
         try:
-            wanted = loopback.Order(ports, init.listeners) if init.listeners else None
+            wanted = loopback.WantedListeners(ports, init.listeners) if init.listeners else None
             enclosure.build(uid=tenant.uid, listeners=wanted)
             given = () if init.channel is None else (init.channel,)
             enclosure.admit(replace(tenant, keep=given))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from lib.sandbox import descriptors
+from tests.lib.sandbox.isolated import output_of
 
 
 @pytest.fixture
@@ -57,16 +56,11 @@ def test_an_end_is_no_message(pair: tuple[socket.socket, socket.socket]) -> None
 
 def test_all_but_those_to_keep_are_closed() -> None:
     script = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
+import os
 from lib.sandbox import descriptors
 for number in (10, 11, 12, 500):
     os.dup2(1, number)
 descriptors.close_all_but([11])
 print([n for n in range(3, 600) if os.path.exists(f"/proc/self/fd/{n}")])
 """
-    root = os.path.dirname(os.path.abspath(descriptors.__file__)) + "/../.."  # noqa: PTH100, PTH120
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", script, root], check=True, capture_output=True, text=True
-    )
-    assert done.stdout == "[11]\n"
+    assert output_of(script) == "[11]"

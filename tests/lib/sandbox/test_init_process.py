@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from lib.sandbox.runtimes import base_python
-from lib.sandbox.zygote_process import ENGINE_ROOT
+from tests.lib.sandbox import isolated
 from tests.lib.sandbox.conftest import only_root_sees_descriptors
 
-DEADLINE_SECONDS = 20
-
 PREAMBLE = """
-import os, signal, socket, sys, time
-sys.path.insert(0, sys.argv[1])
-from lib.sandbox import init_process, process_tree
-from lib.sandbox.confinement import ConfinementError, Enclosure, Layers
+import os, signal, time
+from lib.sandbox import privileges, process_tree
+from lib.sandbox.confinement import Enclosure, Layers
 from lib.sandbox.host_view import HostView
-from lib.sandbox.init_process import Ended, InitProcess, Order
+from lib.sandbox.init_process import InitProcess, Order
 
 def enclosure(**layers):
     return Enclosure(Layers(no_new_privs=False, **layers), HostView.find(), "/nowhere")
 
-def order():
+def ask(init):
     failure, failure_end = os.pipe()
     channel = os.open(os.devnull, os.O_RDWR)
-    return failure, Order(os.dup(1), os.dup(2), failure_end, channel, None, None, None)
-
-def ask(init):
-    failure, wanted = order()
-    wanted.send(init.line)
-    wanted.close()
+    order = Order(os.dup(1), os.dup(2), failure_end, channel, None, None, None)
+    order.send(init.line)
+    order.close()
     return failure
 
 def reason(failure):
@@ -39,16 +30,7 @@ def reason(failure):
 
 
 def output_of(script: str) -> str:
-    done = subprocess.run(
-        [str(base_python()), "-I", "-c", PREAMBLE + script, str(ENGINE_ROOT)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        env={},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return isolated.output_of(PREAMBLE + script)
 
 
 def test_workers_come_one_after_the_other_and_each_is_told_of_alone() -> None:
@@ -114,6 +96,20 @@ for _ in range(2):
 print(len(os.listdir(f"/proc/{init.pid}/fd")))
 """
     assert output_of(script) == "4"
+
+
+def test_a_refused_namespace_is_told_and_the_next_order_is_heard() -> None:
+    script = """
+if os.geteuid() == 0:  # which the kernel refuses nothing
+    privileges.become(65534, 65534)
+init = InitProcess.fork(enclosure(network=True))
+if isinstance(init, Order):
+    os._exit(0)
+for _ in range(2):
+    print(reason(ask(init)), init.ended().exit_code)
+"""
+    refusal = "cnamespaces: [Errno 1] clone: Operation not permitted 127"
+    assert output_of(script).splitlines() == [refusal] * 2
 
 
 def test_init_ends_with_its_supervisor_and_its_worker_with_it() -> None:

@@ -19,7 +19,7 @@ from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
 from lib.sandbox.process_names import start_time
 from lib.sandbox.zygote_process import ZygoteProcess
-from tests.lib.sandbox.conftest import Runner, open_runner
+from tests.lib.sandbox.conftest import Runner, open_runner, wait_until
 
 MIB = 1024 * 1024
 
@@ -32,13 +32,6 @@ def wait_for(path: Path, seconds: float = 20) -> str:
             return text
         time.sleep(0.005)
     raise AssertionError(f"{path} never came")
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_output_becomes_lines_with_stream_and_number(runner: Runner) -> None:
@@ -275,6 +268,22 @@ def test_a_launch_that_was_cut_short_is_sent_again(own_runner: Runner) -> None:
     zygote._process.kill()
     thread.join()
     assert own_runner.finish(*started[0]).text == "ran"
+
+
+def test_a_large_launch_that_nobody_takes_is_told_as_that(tmp_path: Path) -> None:
+    """One that fits a socket's buffer waits there; this takes the ten seconds of its patience."""
+    with open_runner(tmp_path, "off") as runner:
+        runner("pass")
+        zygote = runner.sandbox._zygote
+        assert zygote is not None
+        os.kill(zygote._process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(SandboxUnavailable, match="does not answer"):
+                runner.start("open('ran', 'w')", environment={"LARGE": "x" * 2_000_000})
+        finally:
+            os.kill(zygote._process.pid, signal.SIGCONT)
+        assert runner("print('on')").text == "on"
+    assert not list(tmp_path.rglob("ran"))
 
 
 def test_a_run_whose_server_is_gone_before_it_starts_does_not_start(own_runner: Runner) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.lib.sandbox.conftest import (
     Runner,
     only_root_sees_descriptors,
     open_runner,
+    wait_until,
 )
 
 DEADLINE_SECONDS = 30
@@ -34,13 +34,6 @@ def confined(tmp_path: Path) -> Iterator[Runner]:
         if not runner.sandbox.inspect().is_whole:
             pytest.skip("this host does not confine whole")
         yield runner
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def supervisors(runner: Runner) -> list[int]:
@@ -72,7 +65,7 @@ def test_supervisors_take_turns_and_none_serves_more_than_its_share(own_runner: 
 
 def test_a_supervisor_that_had_a_lasting_secret_serves_no_other_run(own_runner: Runner) -> None:
     folder = own_runner("pass", has_lasting_secrets=True).folder
-    eventually(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
+    wait_until(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
 
 
 @pytest.mark.parametrize("command", [("/no/such/program",), None], ids=["no program", "cancelled"])
@@ -84,7 +77,7 @@ def test_a_supervisor_whose_run_was_ended_serves_no_other(
         assert live.wait(DEADLINE_SECONDS) is Signal.STARTED
         live.cancel()
     own_runner.finish(live, folder)
-    eventually(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
+    wait_until(lambda: own_runner.supervisor(folder) not in supervisors(own_runner))
 
 
 @only_root_sees_descriptors
@@ -102,16 +95,28 @@ def test_a_supervisor_holds_no_more_after_many_runs_than_after_one(
 
     counts = []
     for _ in range(20):
-        eventually(lambda: waits(supervisor))
+        wait_until(lambda: waits(supervisor))
         if worker_is_killed:
             (init,) = process_tree.children(supervisor)
             (worker,) = process_tree.children(init)
             os.kill(worker, signal.SIGKILL)
-            eventually(lambda: has_no_worker(supervisor))
+            wait_until(lambda: has_no_worker(supervisor))
         assert next_by(own_runner, supervisor, "print('x')").text == "x"
-        eventually(lambda: waits(supervisor))
+        wait_until(lambda: waits(supervisor))
         counts.append(held())
     assert max(counts) - min(counts) < 10  # it may be about to close those of an order
+
+
+@only_root_sees_descriptors
+def test_a_zygote_holds_no_more_after_many_runs_than_after_one(own_runner: Runner) -> None:
+    own_runner("pass")
+    zygote = own_runner.sandbox._zygote
+    assert zygote is not None
+    held = Path(f"/proc/{zygote._process.pid}/fd")
+    before = len(list(held.iterdir()))
+    for _ in range(MAX_RUNS):
+        own_runner("pass")
+    assert len(list(held.iterdir())) < before + 10  # one for each supervisor that there is
 
 
 def waits(supervisor: int) -> bool:
@@ -125,7 +130,7 @@ def test_those_that_a_burst_needed_go_when_it_is_over(own_runner: Runner) -> Non
     for live, folder in started:
         assert own_runner.finish(live, folder).exit.exit_code == 0
     assert len({own_runner.supervisor(folder) for _, folder in started}) > 2
-    eventually(lambda: len(supervisors(own_runner)) <= 2)
+    wait_until(lambda: len(supervisors(own_runner)) <= 2)
     assert own_runner("print('still')").text == "still"
 
 
@@ -150,7 +155,7 @@ def test_a_place_that_could_not_be_made_is_made_anew_when_a_run_comes(
     confined("pass")
     stage = tmp_path / "sandbox" / "stage"
     stage.rename(stage.with_name("away"))
-    eventually(lambda: fails_everywhere(confined))  # all places from before are used up
+    wait_until(lambda: fails_everywhere(confined))  # all places from before are used up
     stage.with_name("away").rename(stage)
     assert confined("print('there')").text == "there"
 
@@ -188,7 +193,7 @@ def test_a_supervisor_that_waits_ends_with_a_killed_zygote(
     assert zygote is not None
     zygote._process.kill()
     zygote._process.wait()
-    eventually(lambda: not is_alive(supervisor))
+    wait_until(lambda: not is_alive(supervisor))
 
 
 def test_a_busy_supervisor_outlives_its_zygote_and_serves_nobody_else(
@@ -203,4 +208,4 @@ def test_a_busy_supervisor_outlives_its_zygote_and_serves_nobody_else(
     zygote._process.wait()
     (folder / "work" / "go").touch()
     assert own_runner.finish(live, folder).exit.exit_code == 0
-    eventually(lambda: not is_alive(own_runner.supervisor(folder)))
+    wait_until(lambda: not is_alive(own_runner.supervisor(folder)))

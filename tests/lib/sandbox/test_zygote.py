@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from lib.sandbox.runtimes import base_python
-from lib.sandbox.zygote_process import ENGINE_ROOT
-
-DEADLINE_SECONDS = 20
+from tests.lib.sandbox import isolated
 
 PREAMBLE = """
-import os, resource, select, signal, socket, sys, time
-sys.path.insert(0, sys.argv[1])
+import os, resource, select, signal, socket, time
 from lib.sandbox import privileges, process_tree
 from lib.sandbox.zygote import Zygote
 
@@ -62,16 +56,7 @@ print(first.recv(6).decode())
 
 
 def output_of(script: str) -> str:
-    done = subprocess.run(
-        [str(base_python()), "-I", "-c", PREAMBLE + script, str(ENGINE_ROOT)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        env={},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return isolated.output_of(PREAMBLE + script)
 
 
 def test_a_caller_who_cannot_be_passed_on_waits() -> None:
