@@ -43,7 +43,12 @@ class AuditEntryView(ResponseModel):
     http_method: str
     route: str | None = Field(description="Template of the path; null: no route has it.")
     object: dict[str, str] = Field(description="Ids in the path.")
-    status: int | None = Field(description="Of the answer; null: the server stopped before it.")
+    status: int | None = Field(
+        description=(
+            "Of the answer, or of the one without `Prefer: wait`; "
+            "null: the server stopped before it."
+        )
+    )
     error_code: str | None
     address: str = Field(description="Of the client.")
     request_id: str

@@ -237,6 +237,7 @@ class WorkerRuns:
         headers = _location(run.id)
         if wait is None:
             return Reply(await blocking(self._view, run), 202, headers)
+        call.put_on_record(202)  # the run exists; all else is no effect of this call
         run, view = await self._finished(call, run, wait.seconds)
         status = 200 if _has_settled(run) else 202
         return Reply(view, status, {**headers, **wait.headers})

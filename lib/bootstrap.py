@@ -414,7 +414,6 @@ class _LocalParts:
         return Collection(
             sandbox=self.sandbox,
             content=self.stores.content,
-            logs=self.stores.logs,
             clock=self.clock,
             ids=self.ids,
         )
@@ -537,7 +536,7 @@ class _LocalParts:
             ids=self.ids,
             bell=self.bell,
             signals=self.signals,
-            canceller=self.executor,
+            runner=self.executor,
         )
 
     def _feedback(self) -> FeedbackBook:

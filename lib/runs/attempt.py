@@ -7,7 +7,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,7 +28,7 @@ from lib.sandbox.port import Launch, LiveRun, Sandbox, SandboxUnavailable, Signa
 from lib.secrets.cipher import SecretUnreadable
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import LogStore, RunStore, SecretStore, StaleFence, StoreUnavailable
-from lib.storage.records import LogLevel, LogLine, RunError, RunRecord, RunStatus
+from lib.storage.records import LogLevel, LogLine, RunChange, RunError, RunRecord, RunStatus
 from lib.workspace.registry import Registry
 
 log: Final = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Attempt:
         self._handed_over = False
         self._deadline = math.inf
         self._was_killed = False
+        self._last_lines: tuple[LogLine, ...] = ()  # recorded with the outcome
 
     @property
     def run(self) -> RunRecord:
@@ -235,7 +237,7 @@ class Attempt:
             raise
         finally:
             live.close()
-        self._patiently(carrier.carry)
+        self._last_lines = self._patiently(carrier.carry_but_the_rest)
 
     def _collect(self, manifest: Manifest) -> state.Event:
         """Return the outcome; of a supervisor that had to be killed, why that was."""
@@ -368,17 +370,23 @@ class Attempt:
         except StoreUnavailable:
             log.exception("outcome_not_recorded")
             return
-        except (StaleFence, state.RunStateConflict):
-            event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
         self._folder.remove()
 
     def _record(self, outcome: state.Event | None) -> None:
+        """Record the outcome, and the log's last lines with it.
+
+        Neither of a run that is somebody else's by now: their attempt numbers its lines, too.
+        """
         if outcome is None:
             return
         now = self._with.clock.now()
-        run = self._with.store.change(
-            self._run.id, lambda current: state.transition(current, outcome, now)
-        )
+        try:
+            run = self._with.store.change(
+                self._run.id, lambda current: self._transition(current, outcome, now)
+            )
+        except (StaleFence, state.RunStateConflict):
+            event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
+            return
         self._with.signals.notify(run.id)
         if run.status is RunStatus.FAILED and run.policy.issue_on_failure:
             self._with.failures.ring()
@@ -387,6 +395,10 @@ class Attempt:
             status=run.status.value, code=run.error.code if run.error else None,
             duration_ms=run.duration_ms,
         )  # fmt: skip
+
+    def _transition(self, current: RunRecord, outcome: state.Event, now: datetime) -> RunChange:
+        change = state.transition(current, outcome, now)
+        return replace(change, lines=(*self._last_lines, *change.lines))
 
     def _failed(self, code: str, message: str) -> state.Failed:
         return state.Failed(self._run.fence, mask_error(RunError(code, message), self._mask))

@@ -26,7 +26,6 @@ from lib.sandbox.port import Sandbox
 from lib.secrets.mask import Mask
 from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.content import ContentStore
-from lib.storage.ports import LogStore
 from lib.storage.records import Artifact, LogLine, RunError, RunRecord
 
 MAX_ARTIFACTS: Final = 1_000
@@ -37,15 +36,11 @@ class Collection:
 
     Args:
         content: Where artifacts and large values go.
-        logs: Takes the engine's own lines.
     """
 
-    def __init__(
-        self, *, sandbox: Sandbox, content: ContentStore, logs: LogStore, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, *, sandbox: Sandbox, content: ContentStore, clock: Clock, ids: Ids) -> None:
         self._sandbox = sandbox
         self._content = content
-        self._logs = logs
         self._clock = clock
         self._ids = ids
 
@@ -72,10 +67,12 @@ class Collection:
         notes = [mask.text(note) for note in (*outcome.notes, *keeper.notes)]
         if problem and outcome.error is None and not outcome.cancelled:
             outcome = Outcome(error=problem)
-        left = state.Left(tuple(keeper.kept.values()), exit_record.dropped_lines)
-        event = self._event(run, outcome, manifest, left, mask)
-        self._note(run, notes)  # last: who tries again after a failure says it once
-        return event
+        left = state.Left(
+            tuple(keeper.kept.values()),
+            exit_record.dropped_lines,
+            self._lines(notes, after=exit_record.last_seq),
+        )
+        return self._event(run, outcome, manifest, left, mask)
 
     def _event(
         self,
@@ -125,16 +122,12 @@ class Collection:
             expires_at=now + timedelta(hours=policy.expires_after_hours),
         )
 
-    def _note(self, run: RunRecord, messages: Sequence[str]) -> None:
-        if not messages:
-            return
-        first = self._logs.last_seq(run.id) + 1
+    def _lines(self, notes: Sequence[str], *, after: int) -> tuple[LogLine, ...]:
         now = self._clock.now()
-        lines = [
-            LogLine(first + number, now, "warning", "system", message)
-            for number, message in enumerate(messages)
-        ]
-        self._logs.append(run.id, lines)
+        return tuple(
+            LogLine(seq, now, "warning", "system", note)
+            for seq, note in enumerate(notes, start=after + 1)
+        )
 
 
 class _ArtifactKeeper:

@@ -1,21 +1,26 @@
-"""The executor: claims runs as soon as there are any, and executes each on a thread."""
+"""The executor: claims runs as soon as there are any, and executes each on a thread.
+
+A run that is created here while there is room is claimed as it is created, see `slot`;
+all others, and all that wait, by the dispatcher.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
 
-from lib.auth.run_token import mint
 from lib.auth.secret_token import SecretToken
 from lib.clock import Clock
 from lib.log import event
 from lib.runs import state
 from lib.runs.attempt import Attempt
+from lib.runs.claim import LEASE_SECONDS, Claim
 from lib.runs.signals import Bell, RunSignals
 from lib.sandbox.port import LiveRun, SandboxUnavailable
 from lib.secrets.mask import NO_MASK, Mask
@@ -24,11 +29,9 @@ from lib.storage.records import Lease, LogLevel, RunChange, RunRecord, SandboxRe
 
 log: Final = logging.getLogger(__name__)
 
-LEASE_SECONDS: Final = 30
 RENEW_SECONDS: Final = 10.0
 CLAIM_RETRY_SECONDS: Final = 1.0  # while the store is down
 IDLE_SECONDS: Final = 30.0  # look again even if nobody rang
-RUNNER: Final = "local"
 
 
 class MakeAttempt(Protocol):
@@ -44,6 +47,27 @@ class MakeAttempt(Protocol):
     ) -> Attempt:
         """Return it; see `Attempt`."""
         ...
+
+
+class Slot:
+    """Room for one run that is being created.
+
+    Attributes:
+        is_taken: Whether the run has begun in it.
+    """
+
+    def __init__(self, claim: Claim, begin: Callable[[RunRecord, SecretToken], bool]) -> None:
+        self.is_taken = False
+        self._claim = claim
+        self._begin = begin
+
+    def start(self, run: RunRecord) -> RunChange:
+        """Return the run as claimed, for `RunStore.create`."""
+        return self._claim.start(run)
+
+    def begin(self, run: RunRecord) -> None:
+        """Execute the run, which the store says has started; queue it again where that fails."""
+        self.is_taken = self._begin(run, self._claim.token_of(run))
 
 
 class Executor:
@@ -76,23 +100,28 @@ class Executor:
         self._report = report
         self._max_runs = max_runs
         self._attempts: dict[str, Attempt] = {}
+        self._held: set[str] = set()  # runs that are being created, with a slot each
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         self._claiming = threading.Lock()
+        self._takes_runs = False
         self._stopping = threading.Event()
         self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher")
         self._renewer = threading.Thread(target=self._renew, name="lease-renewer")
 
     def start(self) -> None:
         """Begin to claim and execute."""
+        with self._lock:
+            self._takes_runs = True
         self._dispatcher.start()
         self._renewer.start()
 
     def cancel(self, run_id: str) -> None:
         """End the process tree of a run if it runs here."""
-        with self._claiming:  # a run that is being claimed is not listed yet
-            attempt = self._find(run_id)
+        with self._claiming, self._changed:  # a run that is being claimed is not listed yet
+            self._changed.wait_for(lambda: run_id not in self._held)
+            attempt = self._attempts.get(run_id)
         if attempt is not None:
             attempt.cancel()
 
@@ -126,11 +155,14 @@ class Executor:
         Returns:
             The runs that go on without this server; its next life adopts them.
         """
+        with self._lock:
+            self._takes_runs = False
         self._stopping.set()
         self._bell.ring()
         self._join_starters()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._attempts, grace_seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held)
+            self._changed.wait_for(lambda: not self._attempts, grace_seconds)
             left = list(self._attempts.values())
         for attempt in left:
             attempt.hand_over()
@@ -142,6 +174,37 @@ class Executor:
         for thread in (self._dispatcher, self._renewer):
             if thread.is_alive():
                 thread.join()
+
+    @contextmanager
+    def slot(self, run_id: str) -> Iterator[Slot | None]:
+        """Keep room for a run while it is created; None: there is none."""
+        with self._lock:
+            is_free = self._takes_runs and self._free_slots > 0
+            if is_free:
+                self._held.add(run_id)
+        if not is_free:
+            yield None
+            return
+        slot = Slot(self._new_claim(), self._begin_created)
+        try:
+            yield slot
+        finally:
+            with self._changed:
+                self._held.discard(run_id)
+                self._changed.notify_all()
+            if not slot.is_taken:
+                self._bell.ring()  # it may have been room for another
+
+    def _begin_created(self, run: RunRecord, token: SecretToken) -> bool:
+        """Begin a run that was claimed as it was created. Raises nothing: it is created."""
+        try:
+            self._begin(self._attempt(run, token=token))
+        except Exception:
+            log.exception("dispatch_failed")
+            with contextlib.suppress(StoreUnavailable):  # it is queued again when its lease ends
+                self._give_back([run])
+            return False
+        return True
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
@@ -181,19 +244,20 @@ class Executor:
     def _claim(self) -> list[tuple[RunRecord, SecretToken]]:
         """Claim as many runs as there is room for, each with a token of its own."""
         with self._lock:
-            free = self._max_runs - len(self._attempts)
+            free = self._free_slots
         if free <= 0:
             return []
-        tokens: dict[str | None, SecretToken] = {}
+        claim = self._new_claim()
+        claimed = self._store.claim(claim.start, now=self._clock.now(), limit=free)
+        return [(run, claim.token_of(run)) for run in claimed]
+
+    @property
+    def _free_slots(self) -> int:
+        return self._max_runs - len(self._attempts) - len(self._held)
+
+    def _new_claim(self) -> Claim:
         report = self._find_report()  # not in the store's transaction: it may start a process
-
-        def start(run: RunRecord) -> RunChange:
-            token = mint(run.id)  # a store may ask again: only the last one's hash is kept
-            tokens[token.sha256] = token
-            return self._started(run, token, report)
-
-        claimed = self._store.claim(start, now=self._clock.now(), limit=free)
-        return [(run, tokens[run.token_sha256]) for run in claimed]
+        return Claim(owner=self._owner, report=report, clock=self._clock)
 
     def _find_report(self) -> SandboxReport:
         """Return what the sandbox holds; nothing where there is none, which the start will say."""
@@ -201,17 +265,6 @@ class Executor:
             return self._report()
         except SandboxUnavailable:
             return SandboxReport()
-
-    def _started(self, run: RunRecord, token: SecretToken, report: SandboxReport) -> RunChange:
-        now = self._clock.now()
-        claim = state.Started(
-            owner=self._owner,
-            lease_until=now + timedelta(seconds=LEASE_SECONDS),
-            runner=RUNNER,
-            sandbox=report,
-            token_sha256=token.sha256,
-        )
-        return state.transition(run, claim, now)
 
     def _begin(self, attempt: Attempt) -> None:
         run = attempt.run
@@ -236,9 +289,9 @@ class Executor:
             self._bell.ring()
 
     def _forget(self, attempt: Attempt) -> None:
-        with self._idle:
+        with self._changed:
             del self._attempts[attempt.run.id]
-            self._idle.notify_all()
+            self._changed.notify_all()
 
     def _pause(self) -> float:
         """Return the seconds until a waiting retry is due, at most IDLE_SECONDS.
@@ -246,7 +299,7 @@ class Executor:
         While every slot is taken nothing is due: the end of an attempt rings.
         """
         with self._lock:
-            if len(self._attempts) >= self._max_runs:
+            if self._free_slots <= 0:
                 return IDLE_SECONDS
         due: datetime | None = self._store.next_due()
         if due is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -20,6 +21,7 @@ from lib.manifest.models import Manifest
 from lib.runs import state
 from lib.runs.catalogue import Catalogue, Entry, WorkerBroken
 from lib.runs.collection import canonical
+from lib.runs.executor import Slot
 from lib.runs.inputs import FileInputs, resolve_inputs
 from lib.runs.key_use import KeyUse
 from lib.runs.signals import Bell, RunSignals
@@ -77,11 +79,15 @@ class _ProposedMeanwhile(Exception):
     """The run began to wait for an approval after it was read."""
 
 
-class Canceller(Protocol):
-    """Whoever can end the process tree of a running run."""
+class Runner(Protocol):
+    """Whoever executes runs in this process."""
+
+    def slot(self, run_id: str) -> AbstractContextManager[Slot | None]:
+        """Keep room for a run while it is created; None: there is none."""
+        ...
 
     def cancel(self, run_id: str) -> None:
-        """End it if it runs here."""
+        """End the process tree of a run if it runs here."""
         ...
 
 
@@ -90,7 +96,7 @@ class Lifecycle:
 
     Args:
         bell: Rung when a run may be claimed.
-        canceller: Ends process trees.
+        runner: Takes new runs at once where it can, and ends process trees.
     """
 
     def __init__(
@@ -106,7 +112,7 @@ class Lifecycle:
         ids: Ids,
         bell: Bell,
         signals: RunSignals,
-        canceller: Canceller,
+        runner: Runner,
     ) -> None:
         self._catalogue = catalogue
         self._registry = registry
@@ -118,7 +124,7 @@ class Lifecycle:
         self._ids = ids
         self._bell = bell
         self._signals = signals
-        self._canceller = canceller
+        self._runner = runner
 
     def start(self, request: StartRequest) -> Creation:
         """Queue a new run of a worker's current tree.
@@ -199,7 +205,7 @@ class Lifecycle:
         except _ProposedMeanwhile:  # now there is an approval, and no process
             run = self._cancel(run_id)
         if run.status is RunStatus.RUNNING:
-            self._canceller.cancel(run_id)
+            self._runner.cancel(run_id)
         self._signals.notify(run_id)
         return run
 
@@ -266,12 +272,16 @@ class Lifecycle:
         change = state.first_change(self._new_run(request, frozen))
         key, now = request.key, change.run.created_at
         claim = None if key is None else key.claim(change.run, now=now)
-        try:
-            creation = self._store.create(change, claim=claim)
-        except UploadNotFound:  # it went since it was checked: say so as the check does
-            self._files.check(frozen.manifest, frozen.inputs, now=self._clock.now())
-            raise
-        if creation.run is not None:
+        with self._runner.slot(change.run.id) as slot:
+            try:
+                start = None if slot is None else slot.start
+                creation = self._store.create(change, claim=claim, start=start)
+            except UploadNotFound:  # it went since it was checked: say so as the check does
+                self._files.check(frozen.manifest, frozen.inputs, now=self._clock.now())
+                raise
+            if slot is not None and creation.started is not None:
+                slot.begin(creation.started)
+        if creation.run is not None and creation.started is None:
             self._bell.ring()
         return creation
 

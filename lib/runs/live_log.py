@@ -14,6 +14,7 @@ from lib.storage.ports import LogStore
 from lib.storage.records import LogLevel, LogLine, LogStream
 
 BATCH_BYTES: Final = 1024 * 1024
+REST_BYTES: Final = 16 * 1024  # what may go with a record of something else
 _LEVELS: Final[dict[LogStream, LogLevel]] = {
     "stdout": "info",
     "stderr": "warning",
@@ -46,12 +47,33 @@ class LiveLog:
         is_more = True
         while is_more:
             whole, is_more = self._read()
-            parsed = (self._parse(line) for line in whole.splitlines())
-            if lines := [line for line in parsed if line is not None]:
-                self._store.append(self._run_id, lines)
-                carried = True
-            self._offset += len(whole)
+            carried |= self._take_on(whole)
         return carried
+
+    def carry_but_the_rest(self) -> tuple[LogLine, ...]:
+        """Carry over all but the last lines, if those are few; return them.
+
+        For a log that is whole: who records its end stores them with that.
+
+        Raises:
+            StoreUnavailable: as `carry`.
+        """
+        while True:
+            whole, is_more = self._read()
+            if not is_more and len(whole) <= REST_BYTES:
+                return self._parsed(whole)
+            self._take_on(whole)
+
+    def _take_on(self, whole: bytes) -> bool:
+        lines = self._parsed(whole)
+        if lines:
+            self._store.append(self._run_id, lines)
+        self._offset += len(whole)
+        return bool(lines)
+
+    def _parsed(self, whole: bytes) -> tuple[LogLine, ...]:
+        parsed = (self._parse(line) for line in whole.splitlines())
+        return tuple([line for line in parsed if line is not None])
 
     def _read(self) -> tuple[bytes, bool]:
         """Return whole lines, as many as a batch holds, and whether there may be more."""

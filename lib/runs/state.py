@@ -29,6 +29,7 @@ from lib.storage.approval_records import Approval
 from lib.storage.ports import StaleFence
 from lib.storage.records import (
     Artifact,
+    LogLine,
     RunChange,
     RunError,
     RunEvent,
@@ -65,10 +66,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What an attempt leaves beside its outcome."""
+    """What an attempt leaves beside its outcome.
+
+    Attributes:
+        lines: Last lines of its log.
+    """
 
     artifacts: tuple[Artifact, ...] = ()
     logs_dropped: int = 0
+    lines: tuple[LogLine, ...] = ()
 
 
 NOTHING: Final = Left()
@@ -307,7 +313,8 @@ def _changed(run: RunRecord, status: RunStatus, now: datetime, left: Left = NOTH
     facts = [("artifact", _artifact_data(artifact)) for artifact in left.artifacts]
     run = replace(run, status=status, logs_dropped=run.logs_dropped + left.logs_dropped)
     facts.append(("status", _status_data(run)))
-    return RunChange(*_recorded(run, facts, now), artifacts=left.artifacts)
+    recorded, events = _recorded(run, facts, now)
+    return RunChange(recorded, events, lines=left.lines, artifacts=left.artifacts)
 
 
 def with_approval(change: RunChange, approval: Approval, now: datetime) -> RunChange:

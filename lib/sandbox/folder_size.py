@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from lib.sandbox import process_tree
@@ -17,6 +17,8 @@ BLOCK_BYTES: Final = 512  # unit of st_blocks, stat(2)
 ENTRY_BYTES: Final = 1024  # what a file or folder counts at least: inodes run out too
 IDLE_FACTOR: Final = 20  # a measurement that took t is repeated after 20 t at the earliest,
 MAX_IDLE_SECONDS: Final = 1.0  # but not much later: a slow one must not buy time
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHANGED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 MAX_ENTRIES: Final = 200_000  # more take longer to count than anybody has a reason to make
 
 
@@ -30,7 +32,7 @@ class FolderSize:
 
     def __init__(self, path: str, *, max_entries: int = MAX_ENTRIES) -> None:
         self._max_entries = max_entries
-        self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folder = os.open(path, _FOLDER & ~os.O_NOFOLLOW)
         self._not_before = 0.0
 
     def close(self) -> None:
@@ -50,25 +52,44 @@ class FolderSize:
         """
         begin = time.monotonic()
         try:
-            total = sum(self._sizes()) + nameless_bytes(pids)
+            total = _Sum(self._max_entries).of(self._folder) + nameless_bytes(pids)
         except (RecursionError, OSError):
             total = sys.maxsize
         end = time.monotonic()
         self._not_before = end + min(MAX_IDLE_SECONDS, (end - begin) * IDLE_FACTOR)
         return total
 
-    def _sizes(self) -> Iterator[int]:
-        tree = os.fwalk(".", onerror=_refuse, follow_symlinks=False, dir_fd=self._folder)
-        count = 0
-        for _, folders, names, folder in tree:
-            count += len(folders) + len(names)
-            if count > self._max_entries:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            yield ENTRY_BYTES * len(folders)
-            for name in names:
-                with contextlib.suppress(OSError):
-                    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                    yield max(ENTRY_BYTES, status.st_blocks * BLOCK_BYTES)
+
+class _Sum:
+    """Adds up, and counts what it adds up."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._left = max_entries
+
+    def of(self, folder: int) -> int:
+        """Return the bytes below an open folder. Raises OSError: it cannot be looked into."""
+        total = 0
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                self._left -= 1
+                if self._left < 0:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                try:
+                    total += self._of_entry(folder, entry)
+                except OSError as error:
+                    if error.errno not in _CHANGED:  # since it was listed
+                        raise
+        return total
+
+    def _of_entry(self, folder: int, entry: os.DirEntry[str]) -> int:
+        if not entry.is_dir(follow_symlinks=False):
+            status = entry.stat(follow_symlinks=False)
+            return max(ENTRY_BYTES, status.st_blocks * BLOCK_BYTES)
+        below = os.open(entry.name, _FOLDER, dir_fd=folder)
+        try:
+            return ENTRY_BYTES + self.of(below)
+        finally:
+            os.close(below)
 
 
 def nameless_bytes(pids: Iterable[int]) -> int:
@@ -85,8 +106,3 @@ def nameless_bytes(pids: Iterable[int]) -> int:
                     if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
                         found[status.st_dev, status.st_ino] = status.st_blocks * BLOCK_BYTES
     return sum(found.values())
-
-
-def _refuse(error: OSError) -> None:
-    if error.errno != errno.ENOENT:  # gone since it was listed
-        raise error

@@ -26,6 +26,7 @@ TABLE: Final[dict[str, tuple[int | None, int | None]]] = {
     "creat": (85, None),
     "create_module": (174, None),
     "delete_module": (176, 106),
+    "fallocate": (285, 47),
     "fanotify_init": (300, 262),
     "fanotify_mark": (301, 263),
     "fchmod": (91, 52),

@@ -331,6 +331,8 @@ class RunChange:
     Attributes:
         reports_failure: Whether a FailureReport of the run comes into being.
         follow_up: A new run that comes into being with the change.
+        lines: Last lines of the run's log, few; those of a `seq` that is there already
+            change nothing.
     """
 
     run: RunRecord
@@ -339,6 +341,7 @@ class RunChange:
     approval: Approval | None = None
     reports_failure: bool = False
     follow_up: RunChange | None = None
+    lines: tuple[LogLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

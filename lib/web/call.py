@@ -62,6 +62,13 @@ class Call(Generic[Q, B]):
         """Have this call on record, where it would not be: its route is public, or a GET."""
         self.request.exchange.audit_as = actor
 
+    def put_on_record(self, status: int) -> None:
+        """Have this call on record as answered by `status`, without waiting for its answer.
+
+        For one that has had its effect, and goes on to wait for what comes of it.
+        """
+        self.request.exchange.record_early(status)
+
     @property
     def client(self) -> str:
         """The client's address, as far as trusted proxies tell."""

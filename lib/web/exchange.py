@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -78,7 +79,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_is_recorded",
+        "_recording",
         "_send",
         "_started",
         "audit_as",
@@ -110,7 +111,7 @@ class Exchange:
         self.params: Mapping[str, Any] = {}
         self.error_code: str | None = None
         self.audit_as: AuditActor | None = None
-        self._is_recorded = False
+        self._recording: asyncio.Future[None] | None = None
         self._send = send
         self._started = time.perf_counter()
 
@@ -145,9 +146,17 @@ class Exchange:
         For a server that stops: what the call began may have its effect still.
         """
         auditor, actor = self.kernel.auditor, self._actor()
-        if auditor is not None and actor is not None and not self._is_recorded:
-            self._is_recorded = True
-            auditor.record(actor, self._outcome())
+        if auditor is not None and actor is not None and self._recording is None:
+            auditor.record(actor, self._outcome(self.status or None))
+
+    def record_early(self, status: int) -> None:
+        """Begin to put the call on record, as answered by `status`, before its answer is known.
+
+        For a call that has had its effect and goes on to wait for something else.
+        """
+        auditor, actor = self.kernel.auditor, self._actor()
+        if auditor is not None and actor is not None:
+            self._begin_to_record(auditor, actor, status)
 
     async def fail(self, failure: Failure) -> None:
         """Answer with a problem, where the framework cannot."""
@@ -175,10 +184,18 @@ class Exchange:
 
     async def _send_recorded(self, message: Message, auditor: Auditor, actor: AuditActor) -> None:
         """Send the start of an answer once the call is on record."""
-        if not self._is_recorded:
-            self._is_recorded = True
-            await blocking(auditor.record, actor, self._outcome())
+        await self._begin_to_record(auditor, actor, self.status)
         await self._send(message)
+
+    def _begin_to_record(
+        self, auditor: Auditor, actor: AuditActor, status: int
+    ) -> asyncio.Future[None]:
+        """Return what ends when the call is on record: the first of these counts."""
+        if self._recording is None:
+            self._recording = asyncio.ensure_future(
+                blocking(auditor.record, actor, self._outcome(status))
+            )
+        return self._recording
 
     def _actor(self) -> AuditActor | None:
         """Return as whom the call is on record; None for a call that is not."""
@@ -189,12 +206,12 @@ class Exchange:
             return None
         return AuditActor.of(caller)
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self, status: int | None) -> Outcome:
         return Outcome(
             http_method=self.method,
             route=self.template,
             params=self.params,
-            status=self.status or None,
+            status=status,
             error_code=self.error_code,
             client=self.client,
             request_id=self.request_id,

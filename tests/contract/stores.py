@@ -109,14 +109,15 @@ def _in_memory(clock: Clock) -> Stores:
     claims = MemoryClaimStore(references)
     feedback = MemoryFeedbackStore(references, claims)
     reports = MemoryFailureReportStore()
-    runs = MemoryRunStore(references, uploads, claims, feedback, reports)
+    logs = MemoryLogStore()
+    runs = MemoryRunStore(references, uploads, claims, feedback, reports, logs)
     return Stores(
         runs=runs,
         approvals=MemoryApprovalStore(runs),
         claims=claims,
         feedback=feedback,
         reports=reports,
-        logs=MemoryLogStore(),
+        logs=logs,
         uploads=uploads,
         shares=MemoryShareStore(),
         references=references,

@@ -20,6 +20,7 @@ from lib.storage.memory.claims import MemoryClaimStore
 from lib.storage.memory.counters import MemoryCounters
 from lib.storage.memory.failure_reports import MemoryFailureReportStore
 from lib.storage.memory.feedback import MemoryFeedbackStore
+from lib.storage.memory.logs import MemoryLogStore
 from lib.storage.memory.queue import Choice, choose, is_claimable, turn
 from lib.storage.memory.run_lists import page_of
 from lib.storage.memory.uploads import MemoryUploadStore
@@ -55,11 +56,13 @@ class MemoryRunStore:
         claims: Where keys of starts are settled.
         feedback: What is said of these runs.
         reports: Takes up failures that are to be reported.
+        logs: Takes up the lines that come with changes.
 
     Attributes:
         lock: Held by whoever reads or changes several things at once.
         approvals: By run and id.
         claims: Where keys are settled.
+        logs: Where lines are kept that come with changes.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class MemoryRunStore:
         claims: MemoryClaimStore | None = None,
         feedback: MemoryFeedbackStore | None = None,
         reports: MemoryFailureReportStore | None = None,
+        logs: MemoryLogStore | None = None,
     ) -> None:
         self.lock = self._lock = threading.RLock()
         self._refs = refs or MemoryBlobReferences()
@@ -81,8 +85,15 @@ class MemoryRunStore:
         self.claims = self._claims = claims or MemoryClaimStore(self._refs)
         self._feedback = feedback or MemoryFeedbackStore(self._refs, self._claims)
         self._reports = reports or MemoryFailureReportStore()
+        self.logs = logs or MemoryLogStore()
 
-    def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+    def create(
+        self,
+        change: RunChange,
+        *,
+        claim: IdempotencyClaim | None = None,
+        start: Callable[[RunRecord], RunChange] | None = None,
+    ) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
         with self._lock:
             at = change.run.created_at
@@ -91,9 +102,14 @@ class MemoryRunStore:
                 if answer is not None:
                     return Creation(run=None, replayed=answer)
             check_cap(change.run, lambda: self._count_unfinished(change.run.worker_id))
+            is_first = self._choose(at, limit=1) == Choice()
             self._insert(change)
             if claim:
                 self._claims.put(claim)
+            if start and is_first and self._choose(at, limit=1).chosen == [change.run]:
+                started = start(change.run)
+                self.apply(change.run, started)
+                return Creation(change.run, started=started.run)
             return Creation(change.run)
 
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
@@ -271,6 +287,8 @@ class MemoryRunStore:
         events = self._events.setdefault(run.id, {})
         if taken := [event.seq for event in change.events if event.seq in events]:
             raise ValueError(f"Run {run.id} has event {taken[0]} already.")
+        if change.lines:
+            self.logs.append(run.id, change.lines)
         self._runs[run.id] = run
         events.update((event.seq, event) for event in change.events)
         for artifact in change.artifacts:

@@ -52,10 +52,16 @@ class ConcurrencyReached(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A new run, or the answer that the same request got before."""
+    """A new run, or the answer that the same request got before.
+
+    Attributes:
+        run: As it was created.
+        started: As it is now, where it was claimed in the same unit.
+    """
 
     run: RunRecord | None
     replayed: StoredAnswer | None = None
+    started: RunRecord | None = None
 
 
 class RunStore(Protocol):
@@ -65,8 +71,17 @@ class RunStore(Protocol):
     other adapters may lag by seconds.
     """
 
-    def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+    def create(
+        self,
+        change: RunChange,
+        *,
+        claim: IdempotencyClaim | None = None,
+        start: Callable[[RunRecord], RunChange] | None = None,
+    ) -> Creation:
         """Insert a new queued run with its first events, and settle `claim`, as one unit.
+
+        With `start` the run is claimed in the same unit, if `RunStore.claim` would have
+        nothing else to look at, and the run's cap lets it start. An adapter may leave that.
 
         A live claim with the same key and digest: nothing is written and the
         stored answer returned. A claim that had expired by the run's
@@ -103,7 +118,8 @@ class RunStore(Protocol):
         claimable in the same transaction (highest priority, then oldest).
         The same when a claimable run stops being that without having run: it
         may be the one that was let out for the cap. Artifacts replace those of
-        the same name; the approval is inserted or replaced by id. A follow-up run is
+        the same name; the approval is inserted or replaced by id. Log lines are there no
+        later than the run's new status. A follow-up run is
         created as `create` does, its cap not looked at. A report of the
         failure is kept until FailureReportStore.settle. An event's `seq` that is
         taken is a defect and changes nothing.

@@ -7,7 +7,7 @@ import sqlite3
 from lib.storage.blob_names import named_by_belongings
 from lib.storage.documents import ARTIFACTS, EVENTS
 from lib.storage.records import RunChange
-from lib.storage.sqlite import approval_rows, blob_refs, failure_reports, feedback
+from lib.storage.sqlite import approval_rows, blob_refs, failure_reports, feedback, logs
 
 _ADD_EVENT = "INSERT INTO run_events (run_id, seq, document) VALUES (?, ?, ?)"
 _PUT_ARTIFACT = "INSERT OR REPLACE INTO artifacts (run_id, name, document) VALUES (?, ?, ?)"
@@ -28,6 +28,7 @@ def add(connection: sqlite3.Connection, change: RunChange) -> None:
     run = change.run
     for event in change.events:
         connection.execute(_ADD_EVENT, (run.id, event.seq, EVENTS.encode(event)))
+    logs.append(connection, run.id, change.lines)
     for artifact in change.artifacts:
         values = (run.id, artifact.name, ARTIFACTS.encode(artifact))
         connection.execute(_PUT_ARTIFACT, values)

@@ -38,6 +38,8 @@ DELETE FROM log_chunks WHERE row IN (
 )
 """
 
+_Chunk = tuple[int, int, bytes]
+
 
 class SqliteLogStore:
     """A LogStore whose rows are chunks of lines, compressed where it pays."""
@@ -50,15 +52,7 @@ class SqliteLogStore:
         if not lines:
             return
         chunk = _encode(lines)  # here, not in the writer, whose time all callers share
-
-        def operation(connection: sqlite3.Connection) -> None:
-            last = _last_seq(connection, run_id)
-            if last < lines[0].seq:
-                connection.execute(_APPEND, (run_id, *chunk))
-            elif new := [line for line in lines if line.seq > last]:
-                connection.execute(_APPEND, (run_id, *_encode(new)))
-
-        self._database.write(operation)
+        self._database.write(lambda connection: _append(connection, run_id, lines, chunk))
 
     def tail(self, run_id: str, *, limit: int) -> list[LogLine]:
         """Return the last lines, oldest first."""
@@ -91,6 +85,23 @@ class SqliteLogStore:
             return [*islice(_wanted(chunks, after, least), limit)]
 
 
+def append(connection: sqlite3.Connection, run_id: str, lines: Sequence[LogLine]) -> None:
+    """Add a few lines, as SqliteLogStore.append does."""
+    if lines:
+        _append(connection, run_id, lines, _encode(lines))
+
+
+def _append(
+    connection: sqlite3.Connection, run_id: str, lines: Sequence[LogLine], chunk: _Chunk
+) -> None:
+    """Add lines, `chunk` being all of them encoded."""
+    last = _last_seq(connection, run_id)
+    if last < lines[0].seq:
+        connection.execute(_APPEND, (run_id, *chunk))
+    elif new := [line for line in lines if line.seq > last]:
+        connection.execute(_APPEND, (run_id, *_encode(new)))
+
+
 def _last_seq(connection: sqlite3.Connection, run_id: str) -> int:
     row: tuple[int] | None = connection.execute(LAST_SEQ, (run_id,)).fetchone()
     return row[0] if row else 0
@@ -106,7 +117,7 @@ def _delete_some(connection: sqlite3.Connection, run_ids: Sequence[str]) -> int:
     return len(run_ids)
 
 
-def _encode(lines: Sequence[LogLine]) -> tuple[int, int, bytes]:
+def _encode(lines: Sequence[LogLine]) -> _Chunk:
     """Return a chunk's last seq, highest severity and bytes."""
     data = LOG_LINES.encode(tuple(lines)).encode()
     if len(data) >= COMPRESS_FROM_BYTES:

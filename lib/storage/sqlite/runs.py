@@ -66,7 +66,13 @@ class SqliteRunStore:
                 with self._counting:
                     self._version += 1
 
-    def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+    def create(
+        self,
+        change: RunChange,
+        *,
+        claim: IdempotencyClaim | None = None,
+        start: Callable[[RunRecord], RunChange] | None = None,
+    ) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
 
         def operation(connection: sqlite3.Connection) -> Creation:
@@ -77,8 +83,9 @@ class SqliteRunStore:
                 if answer is not None:
                     return Creation(run=None, replayed=answer)
                 claims.put(connection, claim)
-            changes.create(connection, change)
-            return Creation(change.run)
+            started = start and work.start_new(connection, change, start)
+            changes.create(connection, started or change)
+            return Creation(change.run, started=started.run if started else None)
 
         return self.write(operation)
 

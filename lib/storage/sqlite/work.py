@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from lib.clock import to_milliseconds
@@ -67,6 +68,22 @@ def claim(
     chosen, held = _choose(connection, limit)
     connection.executemany(HOLD, [(run_id,) for run_id in held])
     return [_begin(connection, run_id, start) for run_id in chosen]
+
+
+def start_new(
+    connection: sqlite3.Connection, change: RunChange, start: Callable[[RunRecord], RunChange]
+) -> RunChange | None:
+    """Return the creation of a run with its claim, where it is its turn at once; else None."""
+    run = change.run
+    cap = run.policy.concurrency.max
+    if (
+        run.waits is not None
+        or is_any_claimable(connection, now=run.created_at)
+        or 0 < cap <= counters.running(connection, run.worker_id)
+    ):
+        return None
+    started = start(run)
+    return replace(started, events=(*change.events, *started.events))
 
 
 def renew(connection: sqlite3.Connection, leases: Sequence[Lease], until: datetime) -> list[str]:

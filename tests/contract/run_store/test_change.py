@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from lib.storage.approval_records import ApprovalStatus
-from lib.storage.ports import ApprovalStore, RunNotFound, RunStore, StaleFence
-from lib.storage.records import RunChange, RunEvent, RunRecord, RunStatus
+from lib.storage.ports import ApprovalStore, LogStore, RunNotFound, RunStore, StaleFence
+from lib.storage.records import LogLine, RunChange, RunEvent, RunRecord, RunStatus
 from lib.storage.stored import Stored
 from tests.contract.samples import Samples, changed, ending, starting
 from tests.contract.threads import MANY, together
@@ -118,6 +118,21 @@ class TestBelongings:
 
         assert runs.list_artifacts(run.id) == []
         assert approvals.list_of_run(run.id) == []
+
+    def test_last_lines_of_the_log_come_with_it(
+        self, runs: RunStore, logs: LogStore, samples: Samples, run: RunRecord
+    ) -> None:
+        lines = [
+            LogLine(seq, samples.now, "info", "stdout", "x" * 3_000 * (seq % 2))
+            for seq in range(1, 5)
+        ]
+        logs.append(run.id, lines[:2])
+
+        runs.change(run.id, lambda current: RunChange(current, lines=tuple(lines[1:3])))
+        runs.change(run.id, lambda current: RunChange(current, lines=tuple(lines[3:])))
+        runs.change(run.id, lambda current: RunChange(current, lines=tuple(lines)))
+
+        assert logs.list(run.id, limit=9) == lines
 
     def test_an_event_keeps_its_data(
         self, runs: RunStore, samples: Samples, run: RunRecord

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,84 @@ class TestCreate:
         runs.create(samples.new(waits=Wait.CAP, cap=5))
 
         assert runs.claim(starting(samples.now), now=samples.now, limit=9) == []
+
+
+class TestCreateAndClaim:
+    def test_a_new_run_is_claimed_as_it_is_created(self, runs: RunStore, samples: Samples) -> None:
+        change = samples.new(cap=1)
+
+        creation = runs.create(change, start=starting(samples.now, "me"))
+
+        assert creation.run == change.run
+        run = creation.started
+        assert run is not None
+        assert (run.status, run.fence, run.lease_owner) == (RunStatus.RUNNING, 1, "me")
+        assert runs.get(run.id) == run
+        told = [event.data["status"] for event in runs.list_events(run.id)]
+        assert told == ["queued", "running"]
+        totals = runs.totals(now=samples.now)
+        assert (totals.queued, totals.running) == (0, 1)
+        assert runs.claim(starting(samples.now), now=samples.now, limit=9) == []
+        runs.change(run.id, ending(samples.now))
+        assert runs.totals(now=samples.now).running == 0
+
+    def test_whoever_waits_goes_first(self, runs: RunStore, samples: Samples) -> None:
+        runs.create(samples.new(priority=0))
+        second = samples.new(priority=9)
+
+        assert runs.create(second, start=starting(samples.now)) == Creation(second.run)
+        assert runs.get(second.run.id) == second.run
+
+    def test_a_retry_whose_time_has_come_goes_first(self, runs: RunStore, samples: Samples) -> None:
+        due = samples.now + timedelta(seconds=1)
+        runs.create(samples.new(waits=Wait.TIME, not_before=due))
+        early, late = samples.new(), samples.new(created_at=due)
+
+        assert runs.create(early, start=starting(samples.now)).started is not None
+        assert runs.create(late, start=starting(samples.now)).started is None
+
+    def test_a_cap_holds(self, runs: RunStore, samples: Samples) -> None:
+        runs.create(samples.new(cap=1), start=starting(samples.now))
+        second, other = samples.new(cap=1), samples.new("other", cap=1)
+
+        assert runs.create(other, start=starting(samples.now)).started is not None
+        assert runs.create(second, start=starting(samples.now)).started is None
+        assert runs.get(second.run.id).status is RunStatus.QUEUED
+
+    def test_who_would_rather_skip_is_refused(self, runs: RunStore, samples: Samples) -> None:
+        skipping: dict[str, Any] = {"cap": 1, "on_limit": "skip"}
+        runs.create(samples.new(**skipping), start=starting(samples.now))
+
+        with pytest.raises(ConcurrencyReached):
+            runs.create(samples.new(**skipping), start=starting(samples.now))
+        assert runs.totals(now=samples.now).running == 1
+
+    def test_a_run_that_waits_for_something_is_not_claimed(
+        self, runs: RunStore, samples: Samples
+    ) -> None:
+        change = samples.new(waits=Wait.CAP, cap=5)
+
+        assert runs.create(change, start=starting(samples.now)) == Creation(change.run)
+
+    def test_a_repetition_starts_nothing(self, runs: RunStore, samples: Samples) -> None:
+        claim = samples.claim()
+        runs.create(samples.new(), claim=claim, start=starting(samples.now))
+
+        again = runs.create(samples.new(), claim=claim, start=starting(samples.now))
+
+        assert again == Creation(None, claim.answer)
+        assert runs.totals(now=samples.now).running == 1
+
+    def test_of_many_at_once_no_more_start_than_may(self, runs: RunStore, samples: Samples) -> None:
+        changes = [samples.new(cap=3) for _ in range(32)]
+
+        made = together(lambda number: runs.create(changes[number], start=starting(samples.now)))
+
+        started = [each.started for each in made if isinstance(each, Creation) and each.started]
+        assert len(made) == 32
+        assert len(started) == 3
+        totals = runs.totals(now=samples.now)
+        assert (totals.queued, totals.running) == (29, 3)
 
 
 class TestIdempotentCreate:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.sandbox.port import SandboxUnavailable, Signal
-from lib.storage.memory import MemoryRunStore
+from lib.storage.memory import MemoryLogStore, MemoryRunStore
 from lib.storage.ports import StoreUnavailable
-from lib.storage.records import RunChange, RunRecord, RunStatus
+from lib.storage.records import LogLine, RunChange, RunRecord, RunStatus
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, leave_log, stay
 from tests.lib.runs.world import OWNER, PYTHON, World
 
@@ -162,6 +162,30 @@ def test_the_last_lines_come_along_even_without_a_word_of_them(world: World) -> 
     ]
 
 
+def test_the_last_lines_and_the_outcome_are_one_change(world: World) -> None:
+    class Sharp(MemoryLogStore):
+        def append(self, run_id: str, lines: Sequence[LogLine]) -> None:
+            statuses.append(world.status(run))
+            super().append(run_id, lines)
+
+    def script(live: FakeRun) -> None:
+        leave_log(live.launch.folder, "one", "two")
+        live.finish({"status": "success", "outputs": {"x": 1}}, last_seq=2)
+
+    statuses: list[RunStatus] = []
+    world.use_logs(Sharp())
+    world.sandbox.script = script
+    world.add_worker()
+    run = world.claimed()
+    world.attempt(run).execute()
+    assert statuses == [RunStatus.RUNNING]  # one append, by the change that ends the run
+    assert [line.message for line in world.logs.tail(run.id, limit=9)] == [
+        "one",
+        "two",
+        "Output x is not declared in worker.yml and was dropped.",
+    ]
+
+
 def started_and_cancelled(world: World) -> tuple[RunRecord, FakeRun]:
     run = world.claimed()
     attempt = world.attempt(run)
@@ -198,10 +222,12 @@ def test_an_abandoned_attempt_records_nothing_and_ends_its_process(world: World)
     attempt = world.attempt(run)
     thread = in_background(attempt)
     live = world.sandbox.next_start()
+    leave_log(live.launch.folder, "one")
     attempt.abandon()
     thread.join(DEADLINE_SECONDS)
     assert live.cancelled.is_set()
     assert world.runs.get(run.id) == run
+    assert world.logs.last_seq(run.id) == 0  # the number may be another attempt's by now
     assert not world.folder(run).path.exists()
 
 
@@ -225,10 +251,12 @@ def test_a_late_executor_cannot_overwrite(world: World) -> None:
     interrupted = world.settle(run, state.Interrupted(run.fence, "lease lost"))
     again = world.claim(interrupted, "srv_other")
 
+    leave_log(live.launch.folder, "one")
     live.finish(GOOD)
     thread.join(DEADLINE_SECONDS)
 
     assert world.runs.get(run.id) == again
+    assert world.logs.last_seq(run.id) == 0
     assert again.lease_owner == "srv_other"
     assert not world.folder(run).path.exists()
 

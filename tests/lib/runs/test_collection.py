@@ -59,10 +59,14 @@ def ended(world: World) -> Callable[[str], Ended]:
     return make
 
 
-def artifacts_of(event: state.Event) -> dict[str, str]:
+def left_by(event: state.Event) -> state.Left:
     left_nothing = state.Started | state.NeverStarted | state.Decided | state.CancelRequested
     assert not isinstance(event, left_nothing)
-    return {artifact.name: artifact.path for artifact in event.left.artifacts}
+    return event.left
+
+
+def artifacts_of(event: state.Event) -> dict[str, str]:
+    return {artifact.name: artifact.path for artifact in left_by(event).artifacts}
 
 
 def failure(event: state.Event) -> tuple[str, str]:
@@ -76,8 +80,8 @@ def values(world: World, event: state.Event) -> dict[str, Any]:
     return loaded
 
 
-def notes(world: World, ended: Ended) -> list[tuple[int, str]]:
-    return [(line.seq, line.message) for line in world.logs.tail(ended.run.id, limit=50)]
+def notes(event: state.Event) -> list[tuple[int, str]]:
+    return [(line.seq, line.message) for line in left_by(event).lines]
 
 
 Make = Callable[..., Ended]
@@ -167,12 +171,12 @@ def test_files_beyond_the_limit_fail_the_run_and_those_before_are_kept(ended: Ma
     assert artifacts_of(event) == {"a": "out/a"}
 
 
-def test_a_file_problem_never_hides_the_worker_s_own_error(world: World, ended: Make) -> None:
+def test_a_file_problem_never_hides_the_worker_s_own_error(ended: Make) -> None:
     attempt = ended("limits: {output_bytes: 65536}\n")
     attempt.write("out/a", b"x" * 65_537)
     event = attempt.collect(exit_code=3, stderr_tail="boom\n")
     assert failure(event) == ("execution_error", "The worker exited with code 3: boom")
-    assert "limits.output_bytes" in notes(world, attempt)[0][1]
+    assert "limits.output_bytes" in notes(event)[0][1]
     assert isinstance(attempt.collect(exit_code=143, ended_by="cancel"), state.Cancelled)
 
 
@@ -214,16 +218,13 @@ def test_folders_nested_too_deep_fail_the_run(ended: Make) -> None:
 
 def test_notes_follow_the_last_line_of_the_log(world: World, ended: Make) -> None:
     attempt = ended()
-    assert isinstance(
-        attempt.collect({"status": "success", "outputs": {"x": 1, "y": 2}}), state.Completed
-    )
-    assert notes(world, attempt) == [
-        (1, "Output x is not declared in worker.yml and was dropped."),
-        (2, "Output y is not declared in worker.yml and was dropped."),
+    event = attempt.collect({"status": "success", "outputs": {"x": 1, "y": 2}}, last_seq=7)
+    assert isinstance(event, state.Completed)
+    assert notes(event) == [
+        (8, "Output x is not declared in worker.yml and was dropped."),
+        (9, "Output y is not declared in worker.yml and was dropped."),
     ]
-    attempt.collect({"status": "success", "outputs": {"z": 1}})
-    assert notes(world, attempt)[-1][0] == 3
-    line = world.logs.tail(attempt.run.id, limit=1)[0]
+    line = event.left.lines[0]
     assert (line.stream, line.level, line.at) == ("system", "warning", world.clock.now())
 
 

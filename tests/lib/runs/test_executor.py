@@ -19,7 +19,7 @@ from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
-from tests.lib.runs.world import OWNER, World
+from tests.lib.runs.world import OWNER, RecordedCancels, World
 
 Start = Callable[..., Executor]
 
@@ -280,7 +280,7 @@ def test_a_cancel_while_the_run_is_being_claimed_is_not_lost(world: World, start
 
     entered = threading.Event()
 
-    class Entered:
+    class Entered(RecordedCancels):
         def cancel(self, run_id: str) -> None:
             entered.set()
             executor.cancel(run_id)

@@ -97,6 +97,28 @@ def test_values_of_secrets_never_reach_the_store(source: Source, tmp_path: Path)
     assert source.lines()[0].message == "the key is ***"
 
 
+def test_a_few_last_lines_are_left_to_who_records_the_end(source: Source) -> None:
+    source.add(line(1))
+    source.log.carry()
+    source.add(line(2) + line(3) + b"[half")
+    for _ in range(2):  # who failed to record them gets them again
+        assert [each.seq for each in source.log.carry_but_the_rest()] == [2, 3]
+    assert [each.seq for each in source.lines()] == [1]
+
+
+def test_many_last_lines_are_carried(source: Source) -> None:
+    message = "y" * 16_000
+    count = 2 * BATCH_BYTES // 16_000
+    source.add(b"".join(line(seq, message) for seq in range(1, count + 1)))
+    left = source.log.carry_but_the_rest()
+    assert len(left) < 2
+    assert [each.seq for each in (*source.lines(), *left)] == list(range(1, count + 1))
+
+
+def test_without_a_file_no_lines_are_left(source: Source) -> None:
+    assert source.log.carry_but_the_rest() == ()
+
+
 @given(st.lists(st.text(), min_size=1), st.data())
 def test_any_text_cut_anywhere_arrives_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, messages: list[str], data: st.DataObject

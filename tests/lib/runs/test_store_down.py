@@ -61,7 +61,8 @@ def started(world: World, run: RunRecord) -> tuple[threading.Thread, FakeRun]:
 
 
 def test_a_log_store_that_is_down_for_a_moment_loses_no_line_and_no_run(world: World) -> None:
-    world.logs = logs = ShakyLogs()
+    logs = ShakyLogs()
+    world.use_logs(logs)
     world.sandbox.script = stay
     world.add_worker()
     run = world.claimed()
@@ -77,7 +78,8 @@ def test_a_log_store_that_is_down_for_a_moment_loses_no_line_and_no_run(world: W
 
 
 def test_a_log_store_that_stays_down_leaves_the_run_to_recovery(world: World) -> None:
-    world.logs = logs = ShakyLogs()
+    logs = ShakyLogs()
+    world.use_logs(logs)
     logs.refusals = 99
 
     def script(live: FakeRun) -> None:
@@ -172,7 +174,7 @@ def test_a_defect_of_ours_ends_the_process_before_the_run_fails(
         def append(self, run_id: str, lines: Sequence[LogLine]) -> None:
             raise ZeroDivisionError
 
-    world.logs = BrokenLogs()
+    world.use_logs(BrokenLogs())
     world.sandbox.script = lambda live: live.log("one")
     world.add_worker()
     run = world.claimed()
@@ -185,7 +187,8 @@ def test_a_defect_of_ours_ends_the_process_before_the_run_fails(
 
 
 def test_a_stop_while_the_store_is_down_leaves_the_outcome_to_the_next_life(world: World) -> None:
-    world.logs = logs = ShakyLogs()
+    logs = ShakyLogs()
+    world.use_logs(logs)
     world.record_seconds = 600
     world.sandbox.script = stay
     world.add_worker()

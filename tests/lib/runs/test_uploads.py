@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from lib.runs import state
 from lib.runs.uploads import LIFETIME, Receiver
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import Creation, StoreUnavailable, UploadNotFound
-from lib.storage.records import IdempotencyClaim, RunChange, RunQuery
+from lib.storage.records import RunChange, RunQuery
 from lib.storage.stored import Stored
 from tests.lib.runs.world import World
 
@@ -157,10 +158,10 @@ def test_an_upload_that_goes_between_check_and_start_is_told_as_by_the_check(
     upload = world.upload()
 
     class SlowStore(MemoryRunStore):
-        def create(self, change: RunChange, *, claim: IdempotencyClaim | None = None) -> Creation:
+        def create(self, change: RunChange, **options: Any) -> Creation:
             world.clock.advance(hours=24)
             world.retention().sweep()
-            return super().create(change, claim=claim)
+            return super().create(change, **options)
 
     world.runs = SlowStore(world.references, world.upload_store)
     with pytest.raises(Invalid) as caught:

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,11 @@ from lib.runs.blob_sweep import BlobSweep
 from lib.runs.catalogue import Catalogue
 from lib.runs.collection import Collection
 from lib.runs.dependencies import EarlyInstalls
-from lib.runs.executor import Executor
+from lib.runs.executor import Executor, Slot
 from lib.runs.failure_issues import FailureIssues
 from lib.runs.feedback import FeedbackBook
 from lib.runs.key_use import KeyUse
-from lib.runs.lifecycle import Canceller, Lifecycle, StartRequest
+from lib.runs.lifecycle import Lifecycle, Runner, StartRequest
 from lib.runs.masks import Masks
 from lib.runs.preparation import AttemptFolder, Preparation
 from lib.runs.promotion import Promotions
@@ -141,6 +141,9 @@ class RecordedCancels:
     def __init__(self) -> None:
         self.run_ids: list[str] = []
 
+    def slot(self, _run_id: str) -> AbstractContextManager[Slot | None]:
+        return nullcontext()
+
     def cancel(self, run_id: str) -> None:
         self.run_ids.append(run_id)
 
@@ -180,10 +183,15 @@ class World:
         self.claims = MemoryClaimStore(self.references)
         self.feedback_store = MemoryFeedbackStore(self.references, self.claims)
         self.reports = MemoryFailureReportStore()
-        self.runs = MemoryRunStore(
-            self.references, self.upload_store, self.claims, self.feedback_store, self.reports
-        )
         self.logs = MemoryLogStore()
+        self.runs = MemoryRunStore(
+            self.references,
+            self.upload_store,
+            self.claims,
+            self.feedback_store,
+            self.reports,
+            self.logs,
+        )
         self.settings = MemoryWorkerSettingsStore()
         self.secrets = MemorySecretStore()
         self.blobs = MemoryBlobStore(clock)
@@ -216,6 +224,10 @@ class World:
             runtimes=self.runtimes,
             environments=self.packages,
         )
+
+    def use_logs(self, logs: MemoryLogStore) -> None:
+        """Keep all lines there from here on."""
+        self.logs = self.runs.logs = logs
 
     @property
     def early_installs(self) -> EarlyInstalls:
@@ -250,7 +262,6 @@ class World:
         return Collection(
             sandbox=self.sandbox,
             content=self.content,
-            logs=self.logs,
             clock=self.clock,
             ids=self.ids,
         )
@@ -321,7 +332,7 @@ class World:
             ids=self.ids,
         )
 
-    def lifecycle(self, canceller: Canceller | None = None) -> Lifecycle:
+    def lifecycle(self, runner: Runner | None = None) -> Lifecycle:
         return Lifecycle(
             catalogue=self.catalogue,
             registry=self.registry,
@@ -333,7 +344,7 @@ class World:
             ids=self.ids,
             bell=self.bell,
             signals=self.signals,
-            canceller=canceller or self.cancels,
+            runner=runner or self.cancels,
         )
 
     def adopt(self, run: RunRecord, live: LiveRun, mask: Mask) -> None:

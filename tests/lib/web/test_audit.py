@@ -24,6 +24,7 @@ from lib.web.audit import AuditActor
 from lib.web.operation import operation
 from lib.web.route import Route
 from lib.web.shutdown import Shutdown
+from lib.web.threads import blocking
 from tests.lib.web.things import SECRET, Things, routes_of
 
 RUN = "run_01jd0000000000000000000000"
@@ -242,6 +243,54 @@ class Down:
 
     def append(self, _entry):
         raise StoreUnavailable("The database cannot be used now: disk full.")
+
+
+class Told(MemoryAuditStore):
+    """Tells when an entry is durable."""
+
+    def __init__(self):
+        super().__init__()
+        self.durable = threading.Event()
+
+    def append(self, entry):
+        super().append(entry)
+        self.durable.set()
+
+
+class Patient:
+    """Has its effect, then waits until its entry is durable, and may fail after that."""
+
+    def __init__(self, durable):
+        self._durable = durable
+
+    @operation("begin", access=Access.MEMBER, summary="Begin", responses={200: None})
+    async def on_post(self, call, thing_id):
+        call.put_on_record(202)
+        assert await blocking(self._durable.wait, 20)
+        if thing_id == "bad":
+            raise ValueError
+
+
+@pytest.mark.parametrize(("thing", "answered"), [("good", 200), ("bad", 500)])
+def test_a_call_that_waits_is_on_record_before_it_has_waited(client_of, thing, answered):
+    audit = Told()
+    patient = Patient(audit.durable)
+    call = client_of(audit=audit, routes=[Route("/patient/{thing_id}", patient)])
+    assert call("POST", f"/patient/{thing}").status_code == answered
+    (entry,) = entries(audit)  # once, whatever comes after it
+    assert (entry.status, entry.error_code) == (202, None)
+
+
+def test_who_is_nobody_is_not_on_record_early_either(client_of, audit):
+    class Public(Patient):
+        @operation("begin", access=Access.PUBLIC, summary="Begin", responses={200: None})
+        async def on_post(self, call, token):
+            call.put_on_record(202)
+
+    routes = [Route("/approvals/public/{token}/approve", Public(threading.Event()))]
+    call = client_of({}, audit=audit, routes=routes)
+    assert call("POST", "/approvals/public/x/approve").status_code == 200
+    assert entries(audit) == ()
 
 
 def test_an_entry_that_cannot_be_written_costs_nobody_their_answer(client_of, caplog):

@@ -1,0 +1,210 @@
+"""A run that is created while there is room: claimed as it is created, never lost, never twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lib.runs.attempt import Attempt
+from lib.runs.executor import Executor
+from lib.runs.lifecycle import Lifecycle, StartRequest
+from lib.storage.memory import MemoryRunStore
+from lib.storage.ports import Creation, StoreUnavailable
+from lib.storage.records import RunChange, RunRecord, RunStatus, Trigger
+from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, stay
+from tests.lib.runs.world import OWNER, World
+
+Start = Callable[..., Executor]
+
+
+class Claimless(MemoryRunStore):
+    """Has nothing for the dispatcher, so what begins has begun in a slot."""
+
+    def claim(self, *_: object, **__: object) -> list[RunRecord]:
+        return []
+
+
+class SlowStore(MemoryRunStore):
+    """Holds each creation back, once it is done, until the test lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.created: list[RunRecord] = []
+        self.has_created = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def create(self, change: RunChange, **options: Any) -> Creation:
+        creation = super().create(change, **options)
+        if creation.started is not None:
+            self.created.append(creation.started)
+            self.has_created.release()
+            assert self.go_on.wait(DEADLINE_SECONDS)
+        return creation
+
+
+@pytest.fixture
+def start(world: World) -> Iterator[Start]:
+    executors: list[Executor] = []
+
+    def make(**options: Any) -> Executor:
+        executor = world.executor(**options)
+        executor.start()
+        executors.append(executor)
+        return executor
+
+    yield make
+    for executor in executors:
+        executor.stop(grace_seconds=0)
+
+
+def ask(lifecycle: Lifecycle) -> RunRecord:
+    trigger = Trigger("manual", None, "ada")
+    created = lifecycle.start(StartRequest(worker_id="plain", inputs={}, trigger=trigger)).run
+    assert created is not None
+    return created
+
+
+def asking(lifecycle: Lifecycle) -> threading.Thread:
+    thread = threading.Thread(target=ask, args=(lifecycle,))
+    thread.start()
+    return thread
+
+
+def test_it_runs_without_the_dispatcher(world: World, start: Start) -> None:
+    world.runs = Claimless()
+    world.add_worker()
+    lifecycle = world.lifecycle(start())
+    run = ask(lifecycle)
+    assert run.status is RunStatus.QUEUED  # what was asked for, and is answered
+    done = world.until(run, RunStatus.COMPLETED)
+    assert (done.runner, done.sandbox, done.fence) == ("local", world.sandbox.report(), 1)
+
+
+def test_its_lease_and_its_token_are_ours(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    run = ask(world.lifecycle(start()))
+    live = world.sandbox.next_start()
+    claimed = world.runs.get(run.id)
+    assert claimed.lease_owner == OWNER
+    assert claimed.lease_until is not None
+    assert (claimed.lease_until - world.clock.now()).total_seconds() == 30
+    assert live.launch.environment["FLOOM_RUN_TOKEN"]
+    assert claimed.token_sha256 is not None
+
+
+def test_one_for_which_there_is_no_room_waits_for_the_dispatcher(
+    world: World, start: Start
+) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    lifecycle = world.lifecycle(start(max_runs=1))
+    ask(lifecycle)
+    live = world.sandbox.next_start()
+    second = ask(lifecycle)
+    assert world.status(second) is RunStatus.QUEUED
+    live.finish(GOOD)
+    assert world.sandbox.next_start().launch.run_id == second.id
+
+
+def test_no_more_begin_than_may_however_many_are_created_at_once(
+    world: World, start: Start
+) -> None:
+    world.add_worker()
+    world.sandbox.script = stay
+    lifecycle = world.lifecycle(start(max_runs=3))
+    threads = [asking(lifecycle) for _ in range(20)]
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+    lives = [world.sandbox.next_start() for _ in range(3)]
+    assert len(world.sandbox.launches) == 3
+    for _ in range(17):
+        lives.pop(0).finish(GOOD)
+        lives.append(world.sandbox.next_start())
+    assert len({launch.run_id for launch in world.sandbox.launches}) == 20
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_an_executor_that_takes_no_runs_has_no_slots(world: World, is_stopped: bool) -> None:
+    world.add_worker()
+    executor = world.executor()
+    if is_stopped:
+        executor.start()
+        executor.stop(grace_seconds=0)
+    run = ask(world.lifecycle(executor))
+    assert world.status(run) is RunStatus.QUEUED
+
+
+def test_a_slot_that_was_not_used_is_free_again(world: World, start: Start) -> None:
+    class Away(MemoryRunStore):
+        is_away = True
+
+        def create(self, change: RunChange, **options: Any) -> Creation:
+            if self.is_away:
+                raise StoreUnavailable("The store is away.")
+            return super().create(change, **options)
+
+    world.runs = store = Away()
+    world.add_worker()
+    lifecycle = world.lifecycle(start(max_runs=1))
+    rings = world.bell.rings
+    with pytest.raises(StoreUnavailable):
+        ask(lifecycle)
+    assert world.bell.rings > rings  # the dispatcher may have found no room meanwhile
+    store.is_away = False
+    world.until(ask(lifecycle), RunStatus.COMPLETED)
+
+
+def test_a_cancel_between_creation_and_begin_is_not_lost(world: World, start: Start) -> None:
+    world.runs = store = SlowStore()
+    world.add_worker()
+    world.sandbox.script = stay
+    lifecycle = world.lifecycle(start())
+    creating = asking(lifecycle)
+    assert store.has_created.acquire(timeout=DEADLINE_SECONDS)
+    [run] = store.created
+    cancelling = threading.Thread(target=lifecycle.cancel, args=(run.id,))
+    cancelling.start()
+    world.until(run, RunStatus.RUNNING)
+    store.go_on.set()
+    cancelling.join(DEADLINE_SECONDS)
+    creating.join(DEADLINE_SECONDS)
+    assert world.until(run, RunStatus.CANCELLED).cancel_requested_at is not None
+
+
+def test_a_stop_between_creation_and_begin_leaves_the_run_to_the_next_life(world: World) -> None:
+    world.runs = store = SlowStore()
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = world.executor()
+    executor.start()
+    creating = asking(world.lifecycle(executor))
+    assert store.has_created.acquire(timeout=DEADLINE_SECONDS)
+    left: list[RunRecord] = []
+    stopping = threading.Thread(target=lambda: left.extend(executor.stop(grace_seconds=0)))
+    stopping.start()
+    store.go_on.set()
+    stopping.join(DEADLINE_SECONDS)
+    creating.join(DEADLINE_SECONDS)
+    assert left == store.created
+    assert world.status(left[0]) is RunStatus.RUNNING
+
+
+def test_a_run_that_cannot_begin_is_queued_again(world: World, start: Start) -> None:
+    world.add_worker()
+    executor = start()
+    make, refused = executor._attempt, threading.Event()
+
+    def refuse_once(run: RunRecord, **options: Any) -> Attempt:
+        if not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        return make(run, **options)
+
+    executor._attempt = refuse_once
+    done = world.until(ask(world.lifecycle(executor)), RunStatus.COMPLETED)
+    assert refused.is_set()
+    assert (done.attempt, done.fence) == (1, 2)
