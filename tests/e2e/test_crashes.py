@@ -10,6 +10,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -18,11 +21,10 @@ import pytest
 from tests.e2e.server import ROOT, ServerProcess
 
 EFFECT = (
-    "import json, os, sys, time\n"
+    "import json, os, sys, time, urllib.request\n"
     "inputs = json.load(open('inputs.json'))\n"
     "if inputs['ledger']:\n"
-    "    with open(inputs['ledger'], 'a') as ledger:\n"
-    "        ledger.write(os.environ['FLOOM_RUN_ID'] + '\\n')\n"
+    "    urllib.request.urlopen(inputs['ledger'] + os.environ['FLOOM_RUN_ID'], timeout=60)\n"
     "print('one line')\n"
     "time.sleep(inputs['seconds'])\n"
     "print('and another')\n"
@@ -33,34 +35,62 @@ INPUTS = (
     " {name: seconds, type: number, default: 0.3}]\n"
 )
 MODES = ["off", "best_effort"]
+ADDRESS = "127.0.0.2"  # in nobody's NO_PROXY
+
+
+@contextmanager
+def ledger() -> Iterator[tuple[str, list[str]]]:
+    """Yield an address that somebody else has, and the paths that were asked for there."""
+    asked: list[str] = []
+
+    class Ledger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path.removeprefix("/"))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer((ADDRESS, 0), Ledger) as listener:
+        thread = threading.Thread(target=listener.serve_forever)
+        thread.start()
+        yield f"{ADDRESS}:{listener.server_port}", asked
+        listener.shutdown()
+        thread.join()
 
 
 def kill_loop(tmp_path: Path, *, mode: str, kills: int, runs: int) -> None:
     """Kill the server again and again under running workers, then judge each run.
 
-    A ledger outside of the run's folder can be written only where nothing is
-    confined; elsewhere the log is the effect.
+    Each has an effect on somebody else, by the network where there is a way out, and one on its log.
     """
-    ledger = tmp_path / "ledger"
-    ledger.touch()
-    effect = {"ledger": str(ledger) if mode == "off" else ""}
-    server = ServerProcess(tmp_path / "var", FLOOM_SANDBOX=mode).start()
-    server.add_worker("effect", INPUTS, run_py=EFFECT)
-    server.reload()
-    acknowledged = []
-    for _ in range(kills):
-        for n in range(runs):
-            seconds = 0.05 + n % 4 * 0.1
-            acknowledged.append(server.start_run("effect", seconds=seconds, **effect))
-        server.kill()
-        server.start()
+    with ledger() as (place, asked):
+        server = ServerProcess(tmp_path / "var", FLOOM_SANDBOX=mode).start()
+        egress = f'capabilities: {{network: {{egress: {{allow: ["{place}"]}}}}}}\n'
+        server.add_worker("effect", INPUTS + egress, run_py=EFFECT)
+        assert server.reload()["errors"] == []
+        holds = server.client.get("/system/sandbox").json()["properties"]["network"]
+        has_way_out = mode == "off" or "namespace" in holds
+        acknowledged = []
+        for _ in range(kills):
+            for n in range(runs):
+                effect = {"ledger": f"http://{place}/" if has_way_out else ""}
+                seconds = 0.05 + n % 4 * 0.1
+                acknowledged.append(server.start_run("effect", seconds=seconds, **effect))
+            server.kill()
+            server.start()
+        judge(server, acknowledged)
+        assert Counter(asked) == Counter(acknowledged if has_way_out else [])
+
+
+def judge(server: ServerProcess, acknowledged: list[str]) -> None:
+    """Each run was executed once, to its end."""
     for run_id in acknowledged:
         run = server.finished(run_id, seconds=120)
         assert run["status"] == "completed", run
         assert run["attempt"] == 1
         assert [line["message"] for line in run["logs"]] == ["one line", "and another"]
-    if mode == "off":
-        assert Counter(ledger.read_text().split()) == Counter(acknowledged)
     assert server.client.get("/system/overview").json()["stats"]["running"] == 0
     assert server.stop() == 0
 
