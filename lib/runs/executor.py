@@ -50,14 +50,9 @@ class MakeAttempt(Protocol):
 
 
 class Slot:
-    """Room for one run that is being created.
+    """Room for one run that is being created."""
 
-    Attributes:
-        is_taken: Whether the run has begun in it.
-    """
-
-    def __init__(self, claim: Claim, begin: Callable[[RunRecord, SecretToken], bool]) -> None:
-        self.is_taken = False
+    def __init__(self, claim: Claim, begin: Callable[[RunRecord, SecretToken], None]) -> None:
         self._claim = claim
         self._begin = begin
 
@@ -67,7 +62,7 @@ class Slot:
 
     def begin(self, run: RunRecord) -> None:
         """Execute the run, which the store says has started; queue it again where that fails."""
-        self.is_taken = self._begin(run, self._claim.token_of(run))
+        self._begin(run, self._claim.token_of(run))
 
 
 class Executor:
@@ -137,8 +132,9 @@ class Executor:
         attempt.note(level, message)
 
     def is_executing(self, run_id: str) -> bool:
-        """Whether this process has an attempt of the run."""
-        return self._find(run_id) is not None
+        """Whether this process has an attempt of the run, or is about to."""
+        with self._lock:
+            return run_id in self._attempts or run_id in self._held
 
     def _find(self, run_id: str) -> Attempt | None:
         with self._lock:
@@ -178,33 +174,44 @@ class Executor:
     @contextmanager
     def slot(self, run_id: str) -> Iterator[Slot | None]:
         """Keep room for a run while it is created; None: there is none."""
+        is_held = self._hold(run_id)
+        try:
+            yield self._find_slot() if is_held else None
+        finally:
+            if is_held:
+                self._let_go(run_id)
+
+    def _hold(self, run_id: str) -> bool:
         with self._lock:
             is_free = self._takes_runs and self._free_slots > 0
             if is_free:
                 self._held.add(run_id)
-        if not is_free:
-            yield None
-            return
-        slot = Slot(self._new_claim(), self._begin_created)
-        try:
-            yield slot
-        finally:
-            with self._changed:
-                self._held.discard(run_id)
-                self._changed.notify_all()
-            if not slot.is_taken:
-                self._bell.ring()  # it may have been room for another
+        return is_free
 
-    def _begin_created(self, run: RunRecord, token: SecretToken) -> bool:
+    def _find_slot(self) -> Slot | None:
+        """Return a slot; None where the sandbox fails: no reason to refuse a run that can wait."""
+        try:
+            return Slot(self._new_claim(), self._begin_created)
+        except Exception:
+            log.exception("dispatch_failed")
+            return None
+
+    def _let_go(self, run_id: str) -> None:
+        with self._changed:
+            self._held.discard(run_id)
+            has_left_room = run_id not in self._attempts  # it did not begin, or has ended already
+            self._changed.notify_all()
+        if has_left_room:
+            self._bell.ring()  # who looked while it was held found no room
+
+    def _begin_created(self, run: RunRecord, token: SecretToken) -> None:
         """Begin a run that was claimed as it was created. Raises nothing: it is created."""
         try:
             self._begin(self._attempt(run, token=token))
         except Exception:
             log.exception("dispatch_failed")
-            with contextlib.suppress(StoreUnavailable):  # it is queued again when its lease ends
+            with contextlib.suppress(StoreUnavailable):  # its lease ends, and it is interrupted
                 self._give_back([run])
-            return False
-        return True
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
@@ -253,7 +260,7 @@ class Executor:
 
     @property
     def _free_slots(self) -> int:
-        return self._max_runs - len(self._attempts) - len(self._held)
+        return self._max_runs - len(self._held | self._attempts.keys())  # one that begins is both
 
     def _new_claim(self) -> Claim:
         report = self._find_report()  # not in the store's transaction: it may start a process

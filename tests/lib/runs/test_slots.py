@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from lib.runs.attempt import Attempt
-from lib.runs.executor import Executor
+from lib.runs.executor import Executor, Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import Creation, StoreUnavailable
-from lib.storage.records import RunChange, RunRecord, RunStatus, Trigger
+from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport, Trigger
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, stay
-from tests.lib.runs.world import OWNER, World
+from tests.lib.runs.test_executor import CertainBell
+from tests.lib.runs.world import OWNER, HeardSignals, RecordedCancels, World
 
 Start = Callable[..., Executor]
 
@@ -208,3 +210,97 @@ def test_a_run_that_cannot_begin_is_queued_again(world: World, start: Start) -> 
     done = world.until(ask(world.lifecycle(executor)), RunStatus.COMPLETED)
     assert refused.is_set()
     assert (done.attempt, done.fence) == (1, 2)
+
+
+class HeldUp(HeardSignals):
+    """Holds up whoever begins, once its run is listed and before its thread is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_listed = threading.Event()
+        self.go_on = threading.Event()
+
+    def notify_progress(self, run_id: str) -> None:
+        super().notify_progress(run_id)
+        if not self.has_listed.is_set():
+            self.has_listed.set()
+            assert self.go_on.wait(DEADLINE_SECONDS)
+
+
+def test_a_run_that_begins_in_a_slot_takes_the_room_of_one(world: World) -> None:
+    world.signals = signals = HeldUp()
+    world.bell = bell = CertainBell()  # type: ignore[assignment]
+    world.add_worker()
+    world.sandbox.script = stay
+    executor = world.executor(max_runs=2)
+    executor.start()
+    bell.until_waiting()
+    creating = asking(world.lifecycle(executor))
+    assert signals.has_listed.wait(DEADLINE_SECONDS)
+    second = ask(world.lifecycle())  # nobody rings again after this one
+    assert world.sandbox.next_start().launch.run_id == second.id
+    signals.go_on.set()
+    creating.join(DEADLINE_SECONDS)
+    executor.stop(grace_seconds=0)
+
+
+@pytest.mark.parametrize("failure", [OSError("no descriptors"), RuntimeError("no threads")])
+def test_without_word_of_the_sandbox_a_run_waits_for_the_dispatcher(
+    world: World, start: Start, failure: Exception
+) -> None:
+    world.add_worker()
+    executor = start(max_runs=1)
+    report = executor._report
+
+    def fail() -> SandboxReport:
+        raise failure
+
+    executor._report = fail
+    run = ask(world.lifecycle(executor))
+    executor._report = report
+    world.until(run, RunStatus.COMPLETED)
+    world.until(
+        ask(world.lifecycle(executor)), RunStatus.COMPLETED
+    )  # its slot is not held for ever
+
+
+def test_a_run_that_ends_before_its_slot_leaves_room_for_another(world: World) -> None:
+    world.bell = bell = CertainBell()  # type: ignore[assignment]
+    world.add_worker()
+    executor = world.executor(max_runs=1)
+    executor.start()
+    bell.until_waiting()
+    later: list[RunRecord] = []
+
+    class Lingering(RecordedCancels):
+        """Holds a slot until its run has ended and the dispatcher has found no room twice."""
+
+        @contextmanager
+        def slot(self, run_id: str) -> Iterator[Slot | None]:
+            with executor.slot(run_id) as slot:
+                yield slot
+                bell.until_waiting()
+                later.append(ask(world.lifecycle()))
+                bell.until_waiting()
+
+    first = ask(world.lifecycle(Lingering()))
+    assert world.status(first) is RunStatus.COMPLETED
+    world.until(later[0], RunStatus.COMPLETED)
+    executor.stop(grace_seconds=0)
+
+
+def test_a_run_whose_lease_ends_before_it_begins_is_not_given_up(
+    world: World, start: Start
+) -> None:
+    """The host may sleep at any moment."""
+    world.runs = store = SlowStore()
+    world.add_worker()
+    executor = start()
+    creating = asking(world.lifecycle(executor))
+    assert store.has_created.acquire(timeout=DEADLINE_SECONDS)
+    [run] = store.created
+    world.clock.advance(seconds=31)
+    assert world.recovery().recover_expired(spare=executor.is_executing) == 0
+    store.go_on.set()
+    creating.join(DEADLINE_SECONDS)
+    assert world.until(run, RunStatus.COMPLETED).fence == 1
