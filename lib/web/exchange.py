@@ -184,7 +184,8 @@ class Exchange:
 
     async def _send_recorded(self, message: Message, auditor: Auditor, actor: AuditActor) -> None:
         """Send the start of an answer once the call is on record."""
-        await self._begin_to_record(auditor, actor, self.status)
+        # Shielded: a call that is cut off now must not take its entry along.
+        await asyncio.shield(self._begin_to_record(auditor, actor, self.status))
         await self._send(message)
 
     def _begin_to_record(

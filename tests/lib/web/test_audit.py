@@ -355,6 +355,36 @@ def test_a_call_that_a_stop_cuts_off_is_on_record_without_a_status(make_app, aud
     assert (entry.route, entry.status, entry.error_code) == ("/wait", None, None)
 
 
+def test_a_call_that_is_cut_off_while_it_is_put_on_record_stays_on_record(make_app):
+    """However early: nothing of the write may have begun."""
+
+    class Cut:
+        @operation("cut", access=Access.MEMBER, summary="Cut", responses={200: None})
+        async def on_post(self, _call):
+            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+
+    audit = Told()
+    app = make_app(audit=audit, routes=[Route("/cut", Cut())])
+    scope = testing.create_scope(
+        path="/cut", method="POST", host="localhost", headers={"x-floom-secret": SECRET}
+    )
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message):
+        pytest.fail("there is no answer")
+
+    async def run():
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.ensure_future(app(scope, receive, send))
+        assert await asyncio.to_thread(audit.durable.wait, 20)
+
+    asyncio.run(run())
+    (entry,) = entries(audit)
+    assert (entry.route, entry.status) == ("/cut", 200)
+
+
 MARK = "MARK"
 MARKED = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=8).map(
     lambda text: text + MARK + text
