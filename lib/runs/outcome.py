@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ _OUT_OF_MEMORY: Final = re.compile(
     re.MULTILINE,
 )
 _STDERR_LINES: Final = 5
+MAX_NOTES: Final = 100  # they are written with the outcome, while every other writer waits
 _SIGNAL_NAMES: Final = {each.value: each.name for each in signal.Signals}  # some numbers have none
 
 
@@ -98,16 +100,23 @@ def _with_outputs(
     named = tuple(result.artifacts)
     if read.problems:
         return Outcome(error=_output_error(read.problems), named_artifacts=named)
-    notes = tuple(
-        f"Output {name} is not declared in worker.yml and was dropped." for name in read.undeclared
-    )
     return Outcome(
         outputs=read.values,
         decision=decision,
-        notes=notes,
+        notes=_notes(read.undeclared),
         named_artifacts=named,
         files=read.files,
     )
+
+
+def _notes(undeclared: Sequence[str]) -> tuple[str, ...]:
+    notes = [
+        f"Output {name} is not declared in worker.yml and was dropped."
+        for name in undeclared[:MAX_NOTES]
+    ]
+    if more := undeclared[MAX_NOTES:]:
+        notes.append(f"{len(more)} more were dropped for the same reason.")
+    return tuple(notes)
 
 
 def _decision(result: ResultFile, manifest: Manifest, phase: Phase | None) -> Decision | None:

@@ -12,7 +12,7 @@ import pytest
 
 from lib.manifest.models import Manifest
 from lib.runs.folder import WorkFolder
-from lib.runs.outcome import Outcome, evaluate
+from lib.runs.outcome import MAX_NOTES, Outcome, evaluate
 from lib.runs.outputs import FileOutput
 from lib.sandbox.wire import ExitRecord
 from lib.storage.records import Phase
@@ -278,6 +278,13 @@ def test_undeclared_outputs_are_dropped_with_a_note(judge: Judge) -> None:
     assert outcome.outputs is not None
     assert "extra" not in outcome.outputs
     assert outcome.notes == ("Output extra is not declared in worker.yml and was dropped.",)
+
+
+def test_however_many_are_dropped_the_notes_are_few(judge: Judge) -> None:
+    extra = {f"extra_{number}": 1 for number in range(10_000)}
+    notes = judge({"status": "success", "outputs": {"message": "hi", **extra}}).notes
+    assert len(notes) == MAX_NOTES + 1
+    assert notes[-1] == "9900 more were dropped for the same reason."
 
 
 def test_a_proposing_run_may_ask_for_a_decision_without_its_outputs(judge: Judge) -> None:
