@@ -67,7 +67,10 @@ class _Sum:
         self._left = max_entries
 
     def of(self, folder: int) -> int:
-        """Return the bytes below an open folder. Raises OSError: it cannot be looked into."""
+        """Return the bytes below an open folder. Raises OSError: it cannot be looked into.
+
+        One frame a level, so that few folders are nested too deep for it.
+        """
         total = 0
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -75,21 +78,19 @@ class _Sum:
                 if self._left < 0:
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 try:
-                    total += self._of_entry(folder, entry)
+                    if not entry.is_dir(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        total += max(ENTRY_BYTES, status.st_blocks * BLOCK_BYTES)
+                        continue
+                    below = os.open(entry.name, _FOLDER, dir_fd=folder)
+                    try:
+                        total += ENTRY_BYTES + self.of(below)
+                    finally:
+                        os.close(below)
                 except OSError as error:
                     if error.errno not in _CHANGED:  # since it was listed
                         raise
         return total
-
-    def _of_entry(self, folder: int, entry: os.DirEntry[str]) -> int:
-        if not entry.is_dir(follow_symlinks=False):
-            status = entry.stat(follow_symlinks=False)
-            return max(ENTRY_BYTES, status.st_blocks * BLOCK_BYTES)
-        below = os.open(entry.name, _FOLDER, dir_fd=folder)
-        try:
-            return ENTRY_BYTES + self.of(below)
-        finally:
-            os.close(below)
 
 
 def nameless_bytes(pids: Iterable[int]) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,21 +58,40 @@ def test_empty_files_and_folders_count_for_they_use_inodes_up(tmp_path: Path) ->
     assert size(tmp_path) == 100 * ENTRY_BYTES
 
 
-# The walk that was given up leaves its iterators to the collector, which says so.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_folder_nested_to_hide_its_size_is_too_large(tmp_path: Path) -> None:
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(sys.getrecursionlimit() + 100):
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def nest(folder: Path, levels: int) -> None:
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
         os.mkdir("d", dir_fd=here)
         below = os.open("d", os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = below
     os.close(here)
-    try:
-        assert size(tmp_path) == sys.maxsize
-        gc.collect()
-    finally:  # too deep for whoever tidies up after tests
-        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Iterator[Path]:
+    """A folder for what is too deep for whoever tidies up after tests."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+
+def test_a_folder_nested_to_hide_its_size_is_too_large(nested: Path) -> None:
+    nest(nested, sys.getrecursionlimit() + 100)
+    folder = FolderSize(str(nested))
+    before = open_descriptors()
+    assert folder.measure() == sys.maxsize
+    assert open_descriptors() == before  # nothing stays open on the way out
+    folder.close()
+
+
+def test_folders_that_are_nested_deeply_count(nested: Path) -> None:
+    levels = sys.getrecursionlimit() * 7 // 10
+    nest(nested, levels)
+    assert size(nested) == levels * ENTRY_BYTES
 
 
 def test_the_next_measurement_waits_in_proportion_to_the_last(tmp_path: Path) -> None:
