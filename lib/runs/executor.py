@@ -297,7 +297,8 @@ class Executor:
 
     def _forget(self, attempt: Attempt) -> None:
         with self._changed:
-            del self._attempts[attempt.run.id]
+            if self._attempts.get(attempt.run.id) is attempt:  # else its retry has begun
+                del self._attempts[attempt.run.id]
             self._changed.notify_all()
 
     def _pause(self) -> float:

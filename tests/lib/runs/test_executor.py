@@ -19,7 +19,7 @@ from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
-from tests.lib.runs.world import OWNER, RecordedCancels, World
+from tests.lib.runs.world import OWNER, HeardSignals, RecordedCancels, World
 
 Start = Callable[..., Executor]
 
@@ -401,3 +401,35 @@ def test_runs_fail_and_do_not_wait_for_ever_where_the_sandbox_does_not_start(
     assert failed.error is not None
     assert failed.error.code == "sandbox_unavailable"
     assert failed.sandbox == SandboxReport()
+
+
+def test_a_retry_that_begins_before_the_attempt_before_it_has_tidied_up_is_not_forgotten(
+    world: World, start: Start
+) -> None:
+    class HeldBack(HeardSignals):
+        """Keeps the first attempt from its end once its outcome is recorded."""
+
+        has_recorded = threading.Event()
+        go_on = threading.Event()
+
+        def notify(self, run_id: str) -> None:
+            super().notify(run_id)
+            if threading.current_thread().name.startswith("run-") and not self.go_on.is_set():
+                self.has_recorded.set()
+                assert self.go_on.wait(DEADLINE_SECONDS)
+
+    world.signals = signals = HeldBack()
+    world.add_worker(manifest="retry: {max_attempts: 2, delay_seconds: 0}\n")
+    world.sandbox.script = stay
+    run = world.start()
+    executor = start(max_runs=2)
+    world.sandbox.next_start().finish(exit_code=1)
+    assert signals.has_recorded.wait(DEADLINE_SECONDS)
+    [first] = [each for each in threading.enumerate() if each.name == f"run-{run.id}"]
+    world.bell.ring()  # as the end of any other run does
+    second = world.sandbox.next_start()
+    signals.go_on.set()
+    first.join(DEADLINE_SECONDS)
+    assert executor.is_executing(run.id)  # else its lease would end, and no cancel reach it
+    second.finish(GOOD)
+    assert world.until(run, RunStatus.COMPLETED).attempt == 2
