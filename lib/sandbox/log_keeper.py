@@ -62,7 +62,7 @@ class LogKeeper:
 
     @property
     def last_seq(self) -> int:
-        """Sequence number of the last line, 0 when there is none."""
+        """Sequence number of the last line; without one that before the first."""
         return self._next_seq - 1
 
     @property

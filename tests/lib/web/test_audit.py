@@ -361,7 +361,9 @@ def test_a_call_that_is_cut_off_while_it_is_put_on_record_stays_on_record(make_a
     class Cut:
         @operation("cut", access=Access.MEMBER, summary="Cut", responses={200: None})
         async def on_post(self, _call):
-            asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_soon(task.cancel)
 
     audit = Told()
     app = make_app(audit=audit, routes=[Route("/cut", Cut())])
