@@ -520,7 +520,7 @@ class _LocalParts:
             signals=self.signals,
             clock=self.clock,
             owner=self.folder.owner,
-            report=self.sandbox.report,
+            sandbox=self.sandbox,
             max_runs=self.settings.max_concurrent_runs,
         )
 

@@ -22,7 +22,7 @@ from lib.runs import state
 from lib.runs.attempt import Attempt
 from lib.runs.claim import LEASE_SECONDS, Claim
 from lib.runs.signals import Bell, RunSignals
-from lib.sandbox.port import LiveRun, SandboxUnavailable
+from lib.sandbox.port import LiveRun, Sandbox, SandboxUnavailable
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.ports import RunStore, StaleFence, StoreUnavailable
 from lib.storage.records import Lease, LogLevel, RunChange, RunRecord, SandboxReport
@@ -71,7 +71,6 @@ class Executor:
     Args:
         owner: Id of this server; it names the leases.
         bell: Rings when a run may have become claimable.
-        report: Returns what the sandbox holds now.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Executor:
         signals: RunSignals,
         clock: Clock,
         owner: str,
-        report: Callable[[], SandboxReport],
+        sandbox: Sandbox,
         max_runs: int,
     ) -> None:
         self._store = store
@@ -92,7 +91,7 @@ class Executor:
         self._signals = signals
         self._clock = clock
         self._owner = owner
-        self._report = report
+        self._sandbox = sandbox
         self._max_runs = max_runs
         self._attempts: dict[str, Attempt] = {}
         self._held: set[str] = set()  # runs that are being created, with a slot each
@@ -189,8 +188,13 @@ class Executor:
         return is_free
 
     def _find_slot(self) -> Slot | None:
-        """Return a slot; None where the sandbox fails: no reason to refuse a run that can wait."""
+        """Return a slot; None where the sandbox fails: no reason to refuse a run that can wait.
+
+        Nor to keep its caller waiting while the sandbox starts: that is the dispatcher's.
+        """
         try:
+            if not self._sandbox.is_ready():
+                return None
             return Slot(self._new_claim(), self._begin_created)
         except Exception:
             log.exception("dispatch_failed")
@@ -269,7 +273,7 @@ class Executor:
     def _find_report(self) -> SandboxReport:
         """Return what the sandbox holds; nothing where there is none, which the start will say."""
         try:
-            return self._report()
+            return self._sandbox.report()
         except SandboxUnavailable:
             return SandboxReport()
 

@@ -91,6 +91,11 @@ class LocalSandbox:
         self._retired: list[ZygoteProcess] = []
         self._is_renewing = False
 
+    def is_ready(self) -> bool:
+        """Whether there is a zygote; see the port."""
+        zygote = self._zygote  # without the lock, which is held while one is started
+        return sys.platform != "linux" or (zygote is not None and zygote.is_alive())
+
     def report(self) -> SandboxReport:
         """Return what holds here; see the port."""
         return self.inspect().holds

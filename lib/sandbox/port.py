@@ -115,6 +115,10 @@ class HostReport:
 class Sandbox(Protocol):
     """Starts attempts, and knows those that an earlier server left."""
 
+    def is_ready(self) -> bool:
+        """Whether `report` answers at once, and need not start anything first."""
+        ...
+
     def report(self) -> SandboxReport:
         """Return the mechanism that holds each property of isolation for a run that starts now."""
         ...

@@ -52,6 +52,7 @@ RESERVED_BYTES: Final = 32 * 1024  # 4 KiB of stderr with each byte as `\\ufffd`
 FULL_DISK_SECONDS: Final = 5.0
 _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 _RETRY_SECONDS: Final = 0.1
+_ASK_OTHERWISE: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINTR)
 _DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -241,8 +242,7 @@ def reserve(folder_fd: int, name: str) -> None:
     """
     temporary, file = _open_temporary(folder_fd, name)
     try:
-        # The size stays 0: what is written needs no cutting off, which costs more than all else.
-        syscalls.call("fallocate", file, _KEEP_SIZE, 0, RESERVED_BYTES)
+        _take_room(file)
     except OSError as error:
         if error.errno in _DISK_IS_FULL:
             os.unlink(temporary, dir_fd=folder_fd)
@@ -250,6 +250,16 @@ def reserve(folder_fd: int, name: str) -> None:
         # This file system cannot promise anything; `write_whole` does what it can.
     finally:
         os.close(file)
+
+
+def _take_room(file: int) -> None:
+    try:
+        # The size stays 0: what is written needs no cutting off, which costs more than all else.
+        syscalls.call("fallocate", file, _KEEP_SIZE, 0, RESERVED_BYTES)
+    except OSError as error:
+        if error.errno not in _ASK_OTHERWISE:
+            raise
+        os.posix_fallocate(file, 0, RESERVED_BYTES)  # writes zeros, if need be
 
 
 def write_whole(

@@ -128,13 +128,20 @@ class FakeSandbox:
         self.on_end: Callable[[Path], None] = lambda _folder: None
         self.survives = False
         self.takes_runs = True
+        self.ready = True
+        self.ailment: Exception | None = None
         self.holds = SandboxReport(limits="fake")
         self.mode: SandboxMode = "best_effort"
         self.refusal: Exception | None = None
         self._runs: dict[Path, FakeRun] = {}
         self._started: queue.SimpleQueue[FakeRun] = queue.SimpleQueue()
 
+    def is_ready(self) -> bool:
+        return self.ready
+
     def report(self) -> SandboxReport:
+        if self.ailment is not None:
+            raise self.ailment
         return self.holds
 
     def inspect(self) -> HostReport:

@@ -13,32 +13,14 @@ from lib.auth.run_token import RunTokens
 from lib.errors import Unauthenticated
 from lib.runs import state
 from lib.runs.executor import Executor
-from lib.runs.signals import Bell
 from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
-from tests.lib.runs.world import OWNER, HeardSignals, RecordedCancels, World
+from tests.lib.runs.world import OWNER, CertainBell, HeardSignals, RecordedCancels, World
 
 Start = Callable[..., Executor]
-
-
-class CertainBell(Bell):
-    """A bell whose waits end by a ring only, so that no test passes by a timer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pauses: list[float] = []
-        self.waiting = threading.Semaphore(0)
-
-    def wait(self, timeout_seconds: float | None) -> None:
-        self.pauses.append(timeout_seconds or 0)
-        self.waiting.release()
-        super().wait(DEADLINE_SECONDS)
-
-    def until_waiting(self) -> None:
-        assert self.waiting.acquire(timeout=DEADLINE_SECONDS)
 
 
 @pytest.fixture
@@ -390,12 +372,7 @@ def test_runs_fail_and_do_not_wait_for_ever_where_the_sandbox_does_not_start(
     world.add_worker()
     run = world.start()
     refusal = SandboxUnavailable("The process that starts workers did not start.")
-
-    def refuse() -> SandboxReport:
-        raise refusal
-
-    world.sandbox.refusal = refusal
-    world.sandbox.report = refuse  # type: ignore[method-assign]
+    world.sandbox.refusal = world.sandbox.ailment = refusal
     start()
     failed = world.until(run, RunStatus.FAILED)
     assert failed.error is not None

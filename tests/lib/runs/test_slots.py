@@ -14,10 +14,9 @@ from lib.runs.executor import Executor, Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import Creation, StoreUnavailable
-from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport, Trigger
+from lib.storage.records import RunChange, RunRecord, RunStatus, Trigger
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, stay
-from tests.lib.runs.test_executor import CertainBell
-from tests.lib.runs.world import OWNER, HeardSignals, RecordedCancels, World
+from tests.lib.runs.world import OWNER, CertainBell, HeardSignals, RecordedCancels, World
 
 Start = Callable[..., Executor]
 
@@ -250,18 +249,20 @@ def test_without_word_of_the_sandbox_a_run_waits_for_the_dispatcher(
 ) -> None:
     world.add_worker()
     executor = start(max_runs=1)
-    report = executor._report
-
-    def fail() -> SandboxReport:
-        raise failure
-
-    executor._report = fail
+    world.sandbox.ailment = failure
     run = ask(world.lifecycle(executor))
-    executor._report = report
+    world.sandbox.ailment = None
     world.until(run, RunStatus.COMPLETED)
-    world.until(
-        ask(world.lifecycle(executor)), RunStatus.COMPLETED
-    )  # its slot is not held for ever
+    again = ask(world.lifecycle(executor))  # the slot is not held for ever
+    world.until(again, RunStatus.COMPLETED)
+
+
+def test_nobody_waits_in_a_request_for_a_sandbox_that_starts(world: World, start: Start) -> None:
+    world.runs = Claimless()
+    world.add_worker()
+    lifecycle = world.lifecycle(start())
+    world.sandbox.ready = False
+    assert world.status(ask(lifecycle)) is RunStatus.QUEUED  # for the dispatcher
 
 
 def test_a_run_that_ends_before_its_slot_leaves_room_for_another(world: World) -> None:

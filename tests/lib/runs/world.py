@@ -135,6 +135,23 @@ class CountedBell(Bell):
         super().ring()
 
 
+class CertainBell(Bell):
+    """A bell whose waits end by a ring only, so that no test passes by a timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+        self.waiting = threading.Semaphore(0)
+
+    def wait(self, timeout_seconds: float | None) -> None:
+        self.pauses.append(timeout_seconds or 0)
+        self.waiting.release()
+        super().wait(DEADLINE_SECONDS)
+
+    def until_waiting(self) -> None:
+        assert self.waiting.acquire(timeout=DEADLINE_SECONDS)
+
+
 class RecordedCancels:
     """Whom the lifecycle asked to end a process tree."""
 
@@ -376,7 +393,7 @@ class World:
             signals=self.signals,
             clock=self.clock,
             owner=OWNER,
-            report=self.sandbox.report,
+            sandbox=self.sandbox,
             max_runs=max_runs,
         )
 
