@@ -382,7 +382,7 @@ class Attempt:
         now = self._with.clock.now()
         try:
             run = self._with.store.change(
-                self._run.id, lambda current: self._end(current, outcome, now)
+                self._run.id, lambda current: self._with_last_lines(current, outcome, now)
             )
         except (StaleFence, state.RunStateConflict):
             event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
@@ -396,7 +396,9 @@ class Attempt:
             duration_ms=run.duration_ms,
         )  # fmt: skip
 
-    def _end(self, current: RunRecord, outcome: state.Event, now: datetime) -> RunChange:
+    def _with_last_lines(
+        self, current: RunRecord, outcome: state.Event, now: datetime
+    ) -> RunChange:
         """Return what the outcome makes of the run, with the last lines of its log."""
         change = state.transition(current, outcome, now)
         return replace(change, lines=(*self._last_lines, *change.lines))
