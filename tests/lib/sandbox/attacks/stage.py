@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lib.sandbox import landlock
 from lib.sandbox.runtimes import base_python
 from lib.sandbox.zygote_process import ENGINE_ROOT
 
@@ -196,6 +197,14 @@ def is_open_to_all(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in path.parents)
 
 
+def landlock_abi() -> int:
+    """Return the kernel's, as far as it is known here; 0: no Landlock."""
+    try:
+        return landlock.abi()
+    except OSError:
+        return 0
+
+
 def lacking(situation: Situation) -> str | None:
     """Say why a situation cannot be had here; None if it can."""
     if sys.platform != "linux":
@@ -204,4 +213,6 @@ def lacking(situation: Situation) -> str | None:
         return "needs root"
     if not is_open_to_all(base_python()) and situation != "root" and not SYSTEM_PYTHON.exists():
         return f"{base_python()} is closed to other users, and there is no {SYSTEM_PYTHON}"
+    if situation.startswith("docker") and not landlock_abi():
+        return "nothing holds without namespaces and Landlock"
     return None
