@@ -19,6 +19,28 @@ from lib.sandbox.zygote_process import ENGINE_ROOT
 Situation = Literal["root", "user", "docker", "docker_user"]
 SITUATIONS: tuple[Situation, ...] = ("root", "user", "docker", "docker_user")
 
+# What is allowed before an ABI of Landlock, where nothing else would hold it: there the
+# probe says that a property is not held.
+ALLOWED_BEFORE: dict[Situation, dict[str, int]] = {
+    "root": {},
+    "user": {},
+    "docker": {},
+    "docker_user": {
+        "truncate_state_database": landlock.TRUNCATE_ABI,
+        "signal_server": landlock.SCOPE_ABI,
+        "signal_server_by_descriptor": landlock.SCOPE_ABI,
+        "stop_init": landlock.SCOPE_ABI,
+        "stop_init_by_its_name_on_a_pipe": landlock.SCOPE_ABI,
+    },
+}
+# The oldest ABI with which each property is held, where that hangs on Landlock.
+NEEDED_ABI: dict[Situation, dict[str, int]] = {
+    "root": {},
+    "user": {},
+    "docker": {"files": landlock.TRUNCATE_ABI},
+    "docker_user": {"files": landlock.TRUNCATE_ABI, "processes": landlock.SCOPE_ABI},
+}
+
 HERE = Path(__file__).resolve().parent
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 # Test processes side by side must not share ids: the kernel counts by them.
@@ -203,6 +225,11 @@ def landlock_abi() -> int:
         return landlock.abi()
     except OSError:
         return 0
+
+
+def lost(needs: dict[str, int]) -> set[str]:
+    """Return what this kernel's Landlock is too old for."""
+    return {name for name, since in needs.items() if landlock_abi() < since}
 
 
 def lacking(situation: Situation) -> str | None:

@@ -18,6 +18,8 @@ from lib.sandbox import landlock
 from lib.sandbox.runtimes import base_python
 from tests.lib.sandbox.attacks import attempts
 from tests.lib.sandbox.attacks.stage import (
+    ALLOWED_BEFORE,
+    NEEDED_ABI,
     SITUATIONS,
     SYSTEM_PYTHON,
     Situation,
@@ -25,6 +27,7 @@ from tests.lib.sandbox.attacks.stage import (
     is_open_to_all,
     lacking,
     landlock_abi,
+    lost,
 )
 
 # What is allowed, and why that is no harm.
@@ -35,26 +38,6 @@ ALLOWED: dict[Situation, set[str]] = {
     # The kernel counts processes by user, and here that is the server's too:
     # the supervisor counts instead.
     "docker_user": {"exhaust_processes"},
-}
-# What is allowed before an ABI of Landlock, where nothing else would hold it: there the
-# probe says that a property is not held.
-ALLOWED_BEFORE: dict[Situation, dict[str, int]] = {
-    "root": {},
-    "user": {},
-    "docker": {},
-    "docker_user": {
-        "truncate_state_database": landlock.TRUNCATE_ABI,
-        "signal_server": landlock.SCOPE_ABI,
-        "signal_server_by_descriptor": landlock.SCOPE_ABI,
-        "stop_init": landlock.SCOPE_ABI,
-        "stop_init_by_its_name_on_a_pipe": landlock.SCOPE_ABI,
-    },
-}
-NEEDED_ABI: dict[Situation, dict[str, int]] = {
-    "root": {},
-    "user": {},
-    "docker": {"files": landlock.TRUNCATE_ABI},
-    "docker_user": {"files": landlock.TRUNCATE_ABI, "processes": landlock.SCOPE_ABI},
 }
 # What cannot work without namespaces, said in docs/isolation.md.
 FAILS: dict[Situation, set[str]] = {
@@ -85,11 +68,6 @@ def situation(request: pytest.FixtureRequest) -> Situation:
 def skip_where_lacking(wanted: Situation) -> None:
     if reason := lacking(wanted):
         pytest.skip(f"{wanted}: {reason}")
-
-
-def lost(needs: dict[str, int]) -> set[str]:
-    """Return what this kernel's Landlock is too old for."""
-    return {name for name, since in needs.items() if landlock_abi() < since}
 
 
 everywhere = pytest.mark.parametrize("situation", SITUATIONS, indirect=True)
