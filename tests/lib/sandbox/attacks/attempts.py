@@ -111,7 +111,7 @@ def call(name: str | int, *arguments: object) -> int:
     """Make a system call; raise OSError as it fails."""
     number = name if isinstance(name, int) else NUMBERS[name][COLUMN]
     if number is None:
-        raise OSError(errno.ENOSYS, f"no {name} on this architecture")
+        raise OSError(errno.ENOSYS, f"the kernel has none: {name}, on this architecture")
     wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     result: int = LIBC.syscall(ctypes.c_long(number), *wide)
     if result < 0:
