@@ -222,7 +222,9 @@ def _candidates() -> list[Groups]:
     own = _own_groups()
     if "" in mounts and "" in own:
         # A group that holds processes cannot hand controllers on, but the one
-        # above may, if it was given to us (systemd's Delegate=).
+        # above may, if it was given to us (systemd's DelegateSubgroup=). We do not
+        # move out of our own: if runs outlived the server (KillMode=process),
+        # systemd could not start another in a group that hands controllers on.
         base = mounts[""] / own[""].lstrip("/")
         found += [Groups(2, each, each) for each in (base, base.parent) if _hands_on(each)]
     if all(name in mounts and name in own for name in _CONTROLLERS):
