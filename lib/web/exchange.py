@@ -79,7 +79,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_recording",
+        "_early",
+        "_is_recorded",
         "_send",
         "_started",
         "audit_as",
@@ -111,7 +112,8 @@ class Exchange:
         self.params: Mapping[str, Any] = {}
         self.error_code: str | None = None
         self.audit_as: AuditActor | None = None
-        self._recording: asyncio.Future[None] | None = None
+        self._is_recorded = False
+        self._early: asyncio.Future[None] | None = None
         self._send = send
         self._started = time.perf_counter()
 
@@ -146,7 +148,8 @@ class Exchange:
         For a server that stops: what the call began may have its effect still.
         """
         auditor, actor = self.kernel.auditor, self._actor()
-        if auditor is not None and actor is not None and self._recording is None:
+        if auditor is not None and actor is not None and not self._is_recorded:
+            self._is_recorded = True
             auditor.record(actor, self._outcome(self.status or None))
 
     def record_early(self, status: int) -> None:
@@ -155,8 +158,11 @@ class Exchange:
         For a call that has had its effect and goes on to wait for something else.
         """
         auditor, actor = self.kernel.auditor, self._actor()
-        if auditor is not None and actor is not None:
-            self._begin_to_record(auditor, actor, status)
+        if auditor is not None and actor is not None and not self._is_recorded:
+            self._is_recorded = True
+            self._early = asyncio.ensure_future(
+                blocking(auditor.record, actor, self._outcome(status))
+            )
 
     async def fail(self, failure: Failure) -> None:
         """Answer with a problem, where the framework cannot."""
@@ -184,19 +190,12 @@ class Exchange:
 
     async def _send_recorded(self, message: Message, auditor: Auditor, actor: AuditActor) -> None:
         """Send the start of an answer once the call is on record."""
-        # Shielded: a call that is cut off now must not take its entry along.
-        await asyncio.shield(self._begin_to_record(auditor, actor, self.status))
+        if not self._is_recorded:
+            self._is_recorded = True
+            await blocking(auditor.record, actor, self._outcome(self.status))
+        elif self._early is not None:
+            await asyncio.shield(self._early)  # a call that is cut off must not take it along
         await self._send(message)
-
-    def _begin_to_record(
-        self, auditor: Auditor, actor: AuditActor, status: int
-    ) -> asyncio.Future[None]:
-        """Return what ends when the call is on record: the first of these counts."""
-        if self._recording is None:
-            self._recording = asyncio.ensure_future(
-                blocking(auditor.record, actor, self._outcome(status))
-            )
-        return self._recording
 
     def _actor(self) -> AuditActor | None:
         """Return as whom the call is on record; None for a call that is not."""
