@@ -102,11 +102,11 @@ class MemoryRunStore:
                 if answer is not None:
                     return Creation(run=None, replayed=answer)
             check_cap(change.run, lambda: self._count_unfinished(change.run.worker_id))
-            is_first = self._choose(at, limit=1) == Choice()
+            is_first = start is not None and self._choose(at, limit=1) == Choice()
             self._insert(change)
             if claim:
                 self._claims.put(claim)
-            if start and is_first and self._choose(at, limit=1).chosen == [change.run]:
+            if start is not None and is_first and self._choose(at, limit=1).chosen == [change.run]:
                 started = start(change.run)
                 self.apply(change.run, started)
                 return Creation(change.run, started=started.run)
