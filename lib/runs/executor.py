@@ -99,15 +99,12 @@ class Executor:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._claiming = threading.Lock()
-        self._takes_runs = False
         self._stopping = threading.Event()
         self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher")
         self._renewer = threading.Thread(target=self._renew, name="lease-renewer")
 
     def start(self) -> None:
         """Begin to claim and execute."""
-        with self._lock:
-            self._takes_runs = True
         self._dispatcher.start()
         self._renewer.start()
 
@@ -150,8 +147,6 @@ class Executor:
         Returns:
             The runs that go on without this server; its next life adopts them.
         """
-        with self._lock:
-            self._takes_runs = False
         self._stopping.set()
         self._bell.ring()
         self._join_starters()
@@ -182,23 +177,16 @@ class Executor:
 
     def _hold(self, run_id: str) -> bool:
         with self._lock:
-            is_free = self._takes_runs and self._free_slots > 0
+            takes_runs = self._dispatcher.is_alive() and not self._stopping.is_set()
+            is_free = takes_runs and self._free_slots > 0
             if is_free:
                 self._held.add(run_id)
         return is_free
 
     def _find_slot(self) -> Slot | None:
-        """Return a slot; None where the sandbox fails: no reason to refuse a run that can wait.
-
-        Nor to keep its caller waiting while the sandbox starts: that is the dispatcher's.
-        """
-        try:
-            if not self._sandbox.is_ready():
-                return None
-            return Slot(self._new_claim(), self._begin_created)
-        except Exception:
-            log.exception("dispatch_failed")
-            return None
+        """Return a slot; None while the sandbox has to start: nobody waits for that in a request."""
+        report = self._sandbox.report_at_hand()
+        return None if report is None else Slot(self._new_claim(report), self._begin_created)
 
     def _let_go(self, run_id: str) -> None:
         with self._changed:
@@ -258,7 +246,7 @@ class Executor:
             free = self._free_slots
         if free <= 0:
             return []
-        claim = self._new_claim()
+        claim = self._new_claim(self._find_report())
         claimed = self._store.claim(claim.start, now=self._clock.now(), limit=free)
         return [(run, claim.token_of(run)) for run in claimed]
 
@@ -266,12 +254,14 @@ class Executor:
     def _free_slots(self) -> int:
         return self._max_runs - len(self._held | self._attempts.keys())  # one that begins is both
 
-    def _new_claim(self) -> Claim:
-        report = self._find_report()  # not in the store's transaction: it may start a process
+    def _new_claim(self, report: SandboxReport) -> Claim:
         return Claim(owner=self._owner, report=report, clock=self._clock)
 
     def _find_report(self) -> SandboxReport:
-        """Return what the sandbox holds; nothing where there is none, which the start will say."""
+        """Return what the sandbox holds; nothing where there is none, which the start will say.
+
+        Not in the store's transaction: it may start a process.
+        """
         try:
             return self._sandbox.report()
         except SandboxUnavailable:

@@ -91,10 +91,12 @@ class LocalSandbox:
         self._retired: list[ZygoteProcess] = []
         self._is_renewing = False
 
-    def is_ready(self) -> bool:
-        """Whether there is a zygote; see the port."""
+    def report_at_hand(self) -> SandboxReport | None:
+        """Return what holds here where there is a zygote; see the port."""
         zygote = self._zygote  # without the lock, which is held while one is started
-        return sys.platform != "linux" or (zygote is not None and zygote.is_alive())
+        if sys.platform == "linux" and (zygote is None or not zygote.is_alive()):
+            return None
+        return self._report_of(zygote).holds
 
     def report(self) -> SandboxReport:
         """Return what holds here; see the port."""
@@ -102,9 +104,12 @@ class LocalSandbox:
 
     def inspect(self) -> HostReport:
         """Return what the zygote's probe found; see the port."""
-        if sys.platform != "linux":
+        return self._report_of(self._current() if sys.platform == "linux" else None)
+
+    def _report_of(self, zygote: ZygoteProcess | None) -> HostReport:
+        if zygote is None:
             return HostReport(self._mode, SandboxReport(), {"Linux": f"this is {sys.platform}"})
-        found = self._current().found
+        found = zygote.found
         if found is None:
             return HostReport(self._mode, SandboxReport(limits="rlimits"), {})
         return HostReport(self._mode, SandboxReport(**found["properties"]), found["facts"])

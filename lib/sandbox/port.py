@@ -115,8 +115,8 @@ class HostReport:
 class Sandbox(Protocol):
     """Starts attempts, and knows those that an earlier server left."""
 
-    def is_ready(self) -> bool:
-        """Whether `report` answers at once, and need not start anything first."""
+    def report_at_hand(self) -> SandboxReport | None:
+        """Return what `report` would; None where that would have to start something first."""
         ...
 
     def report(self) -> SandboxReport:

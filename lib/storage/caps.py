@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lib.storage.ports import ConcurrencyReached
-from lib.storage.records import RunRecord, RunStatus
+from lib.storage.records import RunChange, RunRecord, RunStatus
 
 
 def check_cap(run: RunRecord, busy: Callable[[], int]) -> None:
@@ -24,6 +25,28 @@ def check_cap(run: RunRecord, busy: Callable[[], int]) -> None:
         raise ConcurrencyReached(
             f"Worker {run.worker_id} has {runs} queued or running, as many as it may."
         )
+
+
+def started_at_once(
+    change: RunChange,
+    start: Callable[[RunRecord], RunChange],
+    *,
+    is_any_claimable: Callable[[], bool],
+    running: Callable[[], int],
+) -> RunChange | None:
+    """Return the creation of a run with its claim, where it is its turn at once; else None.
+
+    Args:
+        change: The creation.
+        start: Claims the run.
+        is_any_claimable: Whether another run could be claimed now.
+        running: Counts the worker's running runs.
+    """
+    run, cap = change.run, change.run.policy.concurrency.max
+    if run.waits is not None or is_any_claimable() or 0 < cap <= running():
+        return None
+    started = start(run)
+    return replace(started, events=(*change.events, *started.events))
 
 
 def frees_a_place(before: RunRecord, after: RunRecord) -> bool:

@@ -13,7 +13,7 @@ from lib.storage.blob_names import (
     named_by_belongings,
     named_by_run,
 )
-from lib.storage.caps import check_cap, frees_a_place
+from lib.storage.caps import check_cap, frees_a_place, started_at_once
 from lib.storage.documents import encode_summary
 from lib.storage.memory.blob_refs import MemoryBlobReferences
 from lib.storage.memory.claims import MemoryClaimStore
@@ -102,15 +102,11 @@ class MemoryRunStore:
                 if answer is not None:
                     return Creation(run=None, replayed=answer)
             check_cap(change.run, lambda: self._count_unfinished(change.run.worker_id))
-            is_first = start is not None and self._choose(at, limit=1) == Choice()
-            self._insert(change)
+            started = start and self._start_new(change, start)
+            self._insert(started or change)
             if claim:
                 self._claims.put(claim)
-            if start is not None and is_first and self._choose(at, limit=1).chosen == [change.run]:
-                started = start(change.run)
-                self.apply(change.run, started)
-                return Creation(change.run, started=started.run)
-            return Creation(change.run)
+            return Creation(change.run, started=started.run if started else None)
 
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
         """Return the answer that the same request got, if its claim still lives."""
@@ -262,6 +258,19 @@ class MemoryRunStore:
         self._keep(change)
         self._feedback.open(change.run.id)
         self._counters.count_created(change.run)
+
+    def _start_new(
+        self, change: RunChange, start: Callable[[RunRecord], RunChange]
+    ) -> RunChange | None:
+        now, worker_id = change.run.created_at, change.run.worker_id
+        return started_at_once(
+            change,
+            start,
+            is_any_claimable=lambda: any(
+                is_claimable(run, now) for run in self._all(RunStatus.QUEUED)
+            ),
+            running=lambda: sum(run.worker_id == worker_id for run in self._all(RunStatus.RUNNING)),
+        )
 
     def _choose(self, now: datetime, limit: int) -> Choice:
         queued = self._all(RunStatus.QUEUED)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from lib.clock import to_milliseconds
+from lib.storage.caps import started_at_once
 from lib.storage.records import Lease, RunChange, RunRecord
 from lib.storage.sqlite import changes, counters, run_rows
 
@@ -73,17 +73,14 @@ def claim(
 def start_new(
     connection: sqlite3.Connection, change: RunChange, start: Callable[[RunRecord], RunChange]
 ) -> RunChange | None:
-    """Return the creation of a run with its claim, where it is its turn at once; else None."""
+    """Return the creation of a run with its claim; None where it has to wait its turn."""
     run = change.run
-    cap = run.policy.concurrency.max
-    if (
-        run.waits is not None
-        or is_any_claimable(connection, now=run.created_at)
-        or 0 < cap <= counters.running(connection, run.worker_id)
-    ):
-        return None
-    started = start(run)
-    return replace(started, events=(*change.events, *started.events))
+    return started_at_once(
+        change,
+        start,
+        is_any_claimable=lambda: is_any_claimable(connection, now=run.created_at),
+        running=lambda: counters.running(connection, run.worker_id),
+    )
 
 
 def renew(connection: sqlite3.Connection, leases: Sequence[Lease], until: datetime) -> list[str]:

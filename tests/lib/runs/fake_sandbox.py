@@ -136,8 +136,8 @@ class FakeSandbox:
         self._runs: dict[Path, FakeRun] = {}
         self._started: queue.SimpleQueue[FakeRun] = queue.SimpleQueue()
 
-    def is_ready(self) -> bool:
-        return self.ready
+    def report_at_hand(self) -> SandboxReport | None:
+        return self.holds if self.ready and self.ailment is None else None
 
     def report(self) -> SandboxReport:
         if self.ailment is not None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import pytest
 
 from lib.runs import state
-from lib.runs.attempt import Attempt
 from lib.runs.event_stream import Position, StreamItem
 from lib.runs.key_use import KeyUse
 from lib.runs.lifecycle import ReplayConflict, StartRequest
@@ -19,7 +17,7 @@ from lib.storage.records import RunChange, RunEvent, RunRecord, RunStatus, Store
 from lib.storage.stored import Stored
 from tests.lib.runs.fake_sandbox import GOOD, leave_exit, leave_mark, stay
 from tests.lib.runs.test_event_stream import Story
-from tests.lib.runs.world import OWNER, World
+from tests.lib.runs.world import OWNER, World, refuse_a_thread_once
 
 
 def test_a_cancel_before_the_process_exists_outlives_a_crash(world: World) -> None:
@@ -85,16 +83,7 @@ def test_a_run_that_ends_while_its_events_are_read_still_shows_its_end() -> None
 def test_the_dispatcher_survives_a_failure_of_one_run(world: World) -> None:
     world.add_worker()
     executor = world.executor()
-    make = executor._attempt
-    failed = threading.Event()
-
-    def fail_once(run: RunRecord, **options: Any) -> Attempt:
-        if not failed.is_set():
-            failed.set()
-            raise RuntimeError("can't start new thread")
-        return make(run, **options)
-
-    executor._attempt = fail_once
+    failed = refuse_a_thread_once(executor)
     executor.start()
     world.start()
     assert failed.wait(10)

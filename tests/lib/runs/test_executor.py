@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import pytest
 
 from lib.auth.run_token import RunTokens
 from lib.errors import Unauthenticated
 from lib.runs import state
-from lib.runs.executor import Executor
 from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport
+from tests.lib.runs.conftest import Start
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
 from tests.lib.runs.world import OWNER, CertainBell, HeardSignals, RecordedCancels, World
-
-Start = Callable[..., Executor]
-
-
-@pytest.fixture
-def start(world: World) -> Iterator[Start]:
-    executors: list[Executor] = []
-
-    def make(**options: Any) -> Executor:
-        executor = world.executor(**options)
-        executor.start()
-        executors.append(executor)
-        return executor
-
-    yield make
-    for executor in executors:
-        executor.stop(grace_seconds=0)
 
 
 def test_a_run_that_waits_is_executed_at_once(world: World, start: Start) -> None:

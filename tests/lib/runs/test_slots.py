@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from lib.runs.attempt import Attempt
-from lib.runs.executor import Executor, Slot
+from lib.runs.executor import Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import Creation, StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, Trigger
+from tests.lib.runs.conftest import Start
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, stay
-from tests.lib.runs.world import OWNER, CertainBell, HeardSignals, RecordedCancels, World
-
-Start = Callable[..., Executor]
+from tests.lib.runs.world import (
+    OWNER,
+    CertainBell,
+    HeardSignals,
+    RecordedCancels,
+    World,
+    refuse_a_thread_once,
+)
 
 
 class Claimless(MemoryRunStore):
@@ -44,21 +49,6 @@ class SlowStore(MemoryRunStore):
             self.has_created.release()
             assert self.go_on.wait(DEADLINE_SECONDS)
         return creation
-
-
-@pytest.fixture
-def start(world: World) -> Iterator[Start]:
-    executors: list[Executor] = []
-
-    def make(**options: Any) -> Executor:
-        executor = world.executor(**options)
-        executor.start()
-        executors.append(executor)
-        return executor
-
-    yield make
-    for executor in executors:
-        executor.stop(grace_seconds=0)
 
 
 def ask(lifecycle: Lifecycle) -> RunRecord:
@@ -163,13 +153,20 @@ def test_a_cancel_between_creation_and_begin_is_not_lost(world: World, start: St
     world.runs = store = SlowStore()
     world.add_worker()
     world.sandbox.script = stay
-    lifecycle = world.lifecycle(start())
-    creating = asking(lifecycle)
+    executor = start()
+    creating = asking(world.lifecycle(executor))
     assert store.has_created.acquire(timeout=DEADLINE_SECONDS)
     [run] = store.created
-    cancelling = threading.Thread(target=lifecycle.cancel, args=(run.id,))
+    entered = threading.Event()
+
+    class Entered(RecordedCancels):
+        def cancel(self, run_id: str) -> None:
+            entered.set()
+            executor.cancel(run_id)
+
+    cancelling = threading.Thread(target=world.lifecycle(Entered()).cancel, args=(run.id,))
     cancelling.start()
-    world.until(run, RunStatus.RUNNING)
+    assert entered.wait(DEADLINE_SECONDS)
     store.go_on.set()
     cancelling.join(DEADLINE_SECONDS)
     creating.join(DEADLINE_SECONDS)
@@ -184,11 +181,14 @@ def test_a_stop_between_creation_and_begin_leaves_the_run_to_the_next_life(world
     executor.start()
     creating = asking(world.lifecycle(executor))
     assert store.has_created.acquire(timeout=DEADLINE_SECONDS)
-    left: list[RunRecord] = []
-    stopping = threading.Thread(target=lambda: left.extend(executor.stop(grace_seconds=0)))
-    stopping.start()
-    store.go_on.set()
-    stopping.join(DEADLINE_SECONDS)
+    join_starters = executor._join_starters
+
+    def join_and_go_on() -> None:  # the last thing before a stop looks at what there is
+        join_starters()
+        store.go_on.set()
+
+    executor._join_starters = join_and_go_on  # type: ignore[method-assign]
+    left = executor.stop(grace_seconds=0)
     creating.join(DEADLINE_SECONDS)
     assert left == store.created
     assert world.status(left[0]) is RunStatus.RUNNING
@@ -197,15 +197,7 @@ def test_a_stop_between_creation_and_begin_leaves_the_run_to_the_next_life(world
 def test_a_run_that_cannot_begin_is_queued_again(world: World, start: Start) -> None:
     world.add_worker()
     executor = start()
-    make, refused = executor._attempt, threading.Event()
-
-    def refuse_once(run: RunRecord, **options: Any) -> Attempt:
-        if not refused.is_set():
-            refused.set()
-            raise RuntimeError("can't start new thread")
-        return make(run, **options)
-
-    executor._attempt = refuse_once
+    refused = refuse_a_thread_once(executor)
     done = world.until(ask(world.lifecycle(executor)), RunStatus.COMPLETED)
     assert refused.is_set()
     assert (done.attempt, done.fence) == (1, 2)

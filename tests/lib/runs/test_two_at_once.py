@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import pytest
 
 from lib.runs import state
-from lib.runs.attempt import Attempt
 from lib.storage.approval_records import ApprovalStatus
 from lib.storage.memory import MemoryRunStore
 from lib.storage.records import RunRecord, RunStatus, StoredAnswer
@@ -17,7 +15,7 @@ from tests.contract.fused import Fuse
 from tests.lib.runs.approvals.conftest import ballot
 from tests.lib.runs.fake_sandbox import GOOD
 from tests.lib.runs.samples import approval
-from tests.lib.runs.world import World
+from tests.lib.runs.world import World, refuse_a_thread_once
 
 
 def test_a_cancel_that_meets_a_new_proposal_cancels_its_approval(world: World) -> None:
@@ -71,15 +69,7 @@ def test_runs_for_which_there_is_no_thread_are_queued_again(world: World) -> Non
     world.add_worker()
     runs = [world.start() for _ in range(3)]
     executor = world.executor(max_runs=3)
-    make, refused = executor._attempt, threading.Event()
-
-    def refuse_once(run: RunRecord, **options: Any) -> Attempt:
-        if not refused.is_set():
-            refused.set()
-            raise RuntimeError("can't start new thread")
-        return make(run, **options)
-
-    executor._attempt = refuse_once
+    refused = refuse_a_thread_once(executor)
     world.sandbox.script = lambda live: live.finish(GOOD)
     executor.start()
     try:

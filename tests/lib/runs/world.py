@@ -165,6 +165,20 @@ class RecordedCancels:
         self.run_ids.append(run_id)
 
 
+def refuse_a_thread_once(executor: Executor) -> threading.Event:
+    """Have no thread for the next run that the executor begins; return what tells of it."""
+    make, refused = executor._attempt, threading.Event()
+
+    def refuse_once(run: RunRecord, **options: Any) -> Attempt:
+        if not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        return make(run, **options)
+
+    executor._attempt = refuse_once
+    return refused
+
+
 class KnownPeople:
     """Accounts by id and by address."""
 

@@ -329,12 +329,10 @@ def test_other_requests_are_served_while_an_entry_is_written(make_app):
     asyncio.run(run())
 
 
-def test_a_call_that_a_stop_cuts_off_is_on_record_without_a_status(make_app, audit):
-    """What it began may have its effect still."""
-    waiting = Waiting()
-    app = make_app(audit=audit, routes=[Route("/wait", waiting)])
+def unanswered(app, path):
+    """Begin a call that must get no answer."""
     scope = testing.create_scope(
-        path="/wait", method="POST", host="localhost", headers={"x-floom-secret": SECRET}
+        path=path, method="POST", host="localhost", headers={"x-floom-secret": SECRET}
     )
 
     async def receive():
@@ -343,8 +341,16 @@ def test_a_call_that_a_stop_cuts_off_is_on_record_without_a_status(make_app, aud
     async def send(_message):
         pytest.fail("there is no answer")
 
+    return asyncio.ensure_future(app(scope, receive, send))
+
+
+def test_a_call_that_a_stop_cuts_off_is_on_record_without_a_status(make_app, audit):
+    """What it began may have its effect still."""
+    waiting = Waiting()
+    app = make_app(audit=audit, routes=[Route("/wait", waiting)])
+
     async def run():
-        call = asyncio.ensure_future(app(scope, receive, send))
+        call = unanswered(app, "/wait")
         await asyncio.wait_for(waiting.begun.wait(), 10)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -367,19 +373,10 @@ def test_a_call_that_is_cut_off_while_it_is_put_on_record_stays_on_record(make_a
 
     audit = Told()
     app = make_app(audit=audit, routes=[Route("/cut", Cut())])
-    scope = testing.create_scope(
-        path="/cut", method="POST", host="localhost", headers={"x-floom-secret": SECRET}
-    )
-
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(_message):
-        pytest.fail("there is no answer")
 
     async def run():
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.ensure_future(app(scope, receive, send))
+            await unanswered(app, "/cut")
         assert await asyncio.to_thread(audit.durable.wait, 20)
 
     asyncio.run(run())
