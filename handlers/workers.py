@@ -212,7 +212,7 @@ class WorkerRuns:
         errors=START_ERRORS,
     )
     async def on_post(self, call: Call[None, StartRun], worker_id: str) -> Reply:
-        """The answer shows it queued, and does not wait; `Prefer: wait=10` waits for the end.
+        """Answered at once, with the run as queued; `Prefer: wait=10` waits for the end.
 
         With it the answer is 200 and the finished run, or 202 if the run has not
         finished by then. A run that waits for an approval counts as finished.
