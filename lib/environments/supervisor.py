@@ -41,6 +41,7 @@ TICK_SECONDS: Final = 0.5
 FIRST_UID_AFTER_RUNS: Final = identity.UID_COUNT
 UID_COUNT: Final = 64
 MAX_TASKS: Final = 512
+XFSZ_CODE: Final = 128 + signal.SIGXFSZ  # one file was to become larger than all may be
 
 
 def main() -> NoReturn:
@@ -254,7 +255,7 @@ class Supervisor:
         process_tree.end_below(os.getpid())
         self._drain(output)
         self._drain_refusals(poll)
-        return InstallExit(code, reason)
+        return InstallExit(code, reason or self._judge_once_more(code))
 
     def _reason_to_end(self, *, cancelled: bool, deadline: float) -> str | None:
         if cancelled:
@@ -264,6 +265,11 @@ class Supervisor:
         if self._size.due() and self._size.measure() > self._request.disk_bytes:
             return "disk"
         return None
+
+    def _judge_once_more(self, code: int) -> str | None:
+        """A quick installer may be over its limit, or ended by it, between two looks."""
+        over = code == XFSZ_CODE or self._size.measure() > self._request.disk_bytes
+        return "disk" if over else None
 
     def _pass_on(self, output: int) -> bool:
         """Read once and say what is whole; False at the end."""
