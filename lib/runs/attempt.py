@@ -100,6 +100,7 @@ class Attempt:
         self._handed_over = False
         self._deadline = math.inf
         self._was_killed = False
+        self._has_settled = False
         self._last_lines: tuple[LogLine, ...] = ()  # recorded with the outcome
 
     @property
@@ -138,7 +139,7 @@ class Attempt:
             self._handed_over = True
 
     def execute(self) -> None:
-        """Prepare, start, watch, record. Never raises."""
+        """Prepare, start, watch, record. Never raises; `tidy_up` is to follow."""
         try:
             self._settle(self._execute())
         except _HandedOver:
@@ -148,6 +149,22 @@ class Attempt:
         except Exception:
             log.exception("attempt_failed")
             self._settle(self._failed("internal_error", INTERNAL_ERROR))
+
+    def tidy_up(self) -> None:
+        """Let the supervisor go, and remove what was left of a run that is on record.
+
+        While it is not, because the store stayed down or the run goes on without us, its
+        folder stays, too: recovery collects what is in it. Never raises.
+        """
+        try:
+            with self._lock:
+                live = self._live
+            if live is not None:
+                live.close()
+            if self._has_settled:
+                self._folder.remove()
+        except Exception:
+            log.exception("attempt_not_tidied_up")
 
     def _execute(self) -> state.Event | None:
         run = self._run
@@ -235,8 +252,6 @@ class Attempt:
         except Exception:  # no process outlives the record of its run
             self._with.sandbox.end_orphans([self._folder.path])
             raise
-        finally:
-            live.close()
         self._last_lines = self._patiently(carrier.carry_but_the_rest)
 
     def _collect(self, manifest: Manifest) -> state.Event:
@@ -276,6 +291,8 @@ class Attempt:
         with self._lock:
             if self._handed_over:
                 raise _HandedOver
+            if self._live is not None:
+                self._live.close()  # of the launch that was lost
             live = self._live = self._with.sandbox.start(launch)
             if self._wanted_end:
                 live.cancel()
@@ -360,17 +377,13 @@ class Attempt:
                 time.sleep(RECORD_AGAIN_SECONDS)
 
     def _settle(self, outcome: state.Event | None) -> None:
-        """Record the outcome and remove the folder.
-
-        When the store stays down the folder stays, too, and recovery collects
-        what is in it.
-        """
+        """Record the outcome."""
         try:
             self._patiently(lambda: self._record(outcome))
         except StoreUnavailable:
             log.exception("outcome_not_recorded")
             return
-        self._folder.remove()
+        self._has_settled = True
 
     def _record(self, outcome: state.Event | None) -> None:
         """Record the outcome, and the log's last lines with it.

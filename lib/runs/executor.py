@@ -32,6 +32,7 @@ log: Final = logging.getLogger(__name__)
 RENEW_SECONDS: Final = 10.0
 CLAIM_RETRY_SECONDS: Final = 1.0  # while the store is down
 IDLE_SECONDS: Final = 30.0  # look again even if nobody rang
+ANSWER_SECONDS: Final = 0.01  # in which whoever waits for an outcome is told it, undisturbed
 
 
 class MakeAttempt(Protocol):
@@ -100,6 +101,7 @@ class Executor:
         self._changed = threading.Condition(self._lock)
         self._claiming = threading.Lock()
         self._stopping = threading.Event()
+        self._tidying = threading.BoundedSemaphore(max_runs)
         self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher")
         self._renewer = threading.Thread(target=self._renew, name="lease-renewer")
 
@@ -286,8 +288,22 @@ class Executor:
         try:
             attempt.execute()
         finally:
+            # So many may be left to tidy up that it takes as long as they were made in.
+            is_in_time = self._tidying.acquire(blocking=False)
+            if not is_in_time:
+                attempt.tidy_up()
             self._forget(attempt)
             self._bell.ring()
+            if is_in_time:
+                self._tidy_up_later(attempt)
+
+    def _tidy_up_later(self, attempt: Attempt) -> None:
+        """Tidy up while others have the slot, and after who waits for the outcome is answered."""
+        try:
+            self._stopping.wait(ANSWER_SECONDS)
+            attempt.tidy_up()
+        finally:
+            self._tidying.release()
 
     def _forget(self, attempt: Attempt) -> None:
         with self._changed:

@@ -90,14 +90,22 @@ class AttemptFolder:
 
     def create(self) -> None:
         """Make it afresh. Only this user may enter."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self.path.mkdir()
-        except FileExistsError:
-            remove_tree(self.path)
-            self.path.mkdir()
+        while not self._is_made():  # an earlier attempt of the run is being removed just now
+            pass
         self.work.mkdir(mode=0o700)
         self.meta.mkdir(mode=0o700)
+
+    def _is_made(self) -> bool:
+        """Make the empty folder; False where the one above it was taken away meanwhile."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                self.path.mkdir()
+            except FileExistsError:
+                remove_tree(self.path)
+                self.path.mkdir()
+            return True
+        return False
 
     def remove(self) -> None:
         """Remove it with all that a worker left, however deep; idempotent."""

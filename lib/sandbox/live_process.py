@@ -83,3 +83,5 @@ class LiveProcess:
             self._noted.set()
         else:
             self._words.append(_SIGNALS[word])
+            if word == wire.EXIT:
+                self._noted.set()  # no note will stand any more

@@ -62,6 +62,11 @@ class ServerLink:
             with contextlib.suppress(OSError):
                 self._connection.send(word, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
+    def outlast(self, seconds: float) -> None:
+        """Wait until the server hangs up, at most so long; what it says is not heard any more."""
+        if self._connection is not None:
+            has_hung_up(self._connection, seconds)
+
     def close(self) -> None:
         """Hang up, and be found no more."""
         self._drop()
@@ -92,8 +97,8 @@ class ServerLink:
         self._partial = b""
 
 
-def has_hung_up(connection: socket.socket) -> bool:
-    """Whether nobody is at the other end any more."""
+def has_hung_up(connection: socket.socket, within_seconds: float = 0.0) -> bool:
+    """Whether nobody is at the other end any more; waits so long for that."""
     poll = select.poll()
     poll.register(connection, 0)  # a hang-up is told in any case
-    return bool(poll.poll(0))
+    return bool(poll.poll(within_seconds * 1000))

@@ -99,6 +99,10 @@ class Supervisor:
         was_ended = self._ended_by is not None or self._stopping
         return self._init_lives and not was_ended and not self._request.has_lasting_secrets
 
+    def outlast_server(self, seconds: float) -> None:
+        """Wait until the server has let go of the run, which is over; at most so long."""
+        self._server.outlast(seconds)
+
     def close(self) -> None:
         """Let go of all that is this run's, but for its place."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -29,6 +29,7 @@ from lib.sandbox.warm import WarmStart
 from lib.sandbox.worker_process import WorkerProcess
 
 MAX_RUNS: Final = 50
+TELL_SECONDS: Final = 0.05
 
 
 def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
@@ -87,6 +88,9 @@ def _serve(connection: socket.socket, place: Place) -> bool:
     supervisor = Supervisor(request, connection, meta, place)
     try:
         supervisor.run()
+        if supervisor.may_go_on:
+            # What is prepared next would take its time from those who tell how this run ended.
+            supervisor.outlast_server(TELL_SECONDS)
         return supervisor.may_go_on
     finally:
         supervisor.close()

@@ -6,7 +6,9 @@ supervisor that is ready. It is the run's for as long as both live:
 
 server -> supervisor    `cancel\n`, `note LEVEL TEXT\n` with TEXT in JSON
 supervisor -> server    `started\n`, `log\n` after each flush, `noted\n` when a note stands
-                        in the log, `exit\n`, end of stream
+                        in the log, `exit\n`
+
+The server hangs up when the run's end is on record; the supervisor soon after `exit`.
 
 A restarted server connects to `control.sock` in `<folder>/meta` and goes on there.
 

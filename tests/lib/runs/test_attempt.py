@@ -15,7 +15,7 @@ from lib.storage.memory import MemoryLogStore, MemoryRunStore
 from lib.storage.ports import StoreUnavailable
 from lib.storage.records import LogLine, RunChange, RunRecord, RunStatus
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, leave_log, stay
-from tests.lib.runs.world import OWNER, PYTHON, World
+from tests.lib.runs.world import OWNER, PYTHON, World, execute
 
 RETRY = "retry: {max_attempts: 2, delay_seconds: 0, on: [interrupted, execution_error]}\n"
 
@@ -26,7 +26,7 @@ def error_of(run: RunRecord) -> tuple[str, str]:
 
 
 def in_background(attempt: Attempt) -> threading.Thread:
-    thread = threading.Thread(target=attempt.execute)
+    thread = threading.Thread(target=execute, args=(attempt,))
     thread.start()
     return thread
 
@@ -53,7 +53,7 @@ def test_the_sandbox_gets_the_command_the_limits_and_the_next_line_number(world:
     assert run.status is RunStatus.QUEUED
     run = world.claim(run)
     world.sandbox.script = lambda run: run.finish(GOOD)
-    world.attempt(run).execute()
+    world.execute(run)
 
     first, second = world.sandbox.launches
     assert first.command == (str(PYTHON), "run.py")
@@ -75,7 +75,7 @@ def test_the_run_keeps_to_the_policy_of_its_start_not_to_a_later_manifest(world:
         live.finish(GOOD)
 
     world.sandbox.script = script
-    world.attempt(run).execute()
+    world.execute(run)
     assert seen == ["first"]
     assert world.sandbox.launches[0].limits.timeout_seconds == 7
 
@@ -177,7 +177,7 @@ def test_the_last_lines_and_the_outcome_are_one_change(world: World) -> None:
     world.sandbox.script = script
     world.add_worker()
     run = world.claimed()
-    world.attempt(run).execute()
+    world.execute(run)
     assert statuses == [RunStatus.RUNNING]  # one append, by the change that ends the run
     assert [line.message for line in world.logs.tail(run.id, limit=9)] == [
         "one",
@@ -354,7 +354,7 @@ def test_a_store_that_is_down_for_a_moment_still_gets_the_outcome(world: World) 
     world.add_worker()
     run = world.claimed()
     store.refusals = 1
-    world.attempt(run).execute()
+    world.execute(run)
     assert world.status(run) is RunStatus.COMPLETED
     assert not world.folder(run).path.exists()
 
@@ -373,7 +373,7 @@ def test_a_store_that_stays_down_leaves_the_folder_to_a_restarted_server(
     run = world.claimed()
     store.refusals = 1
     with caplog.at_level(logging.ERROR):
-        world.attempt(run).execute()
+        world.execute(run)
     assert "outcome_not_recorded" in caplog.text
     assert world.runs.get(run.id) == run
 

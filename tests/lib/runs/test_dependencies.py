@@ -96,7 +96,7 @@ def test_a_failed_installation_can_be_retried(world: World) -> None:
     assert run.status is RunStatus.QUEUED
     world.packages.failure = None
     run = world.claim(run)
-    world.attempt(run).execute()
+    world.execute(run)
     assert world.status(run) is RunStatus.COMPLETED
     assert world.runs.get(run.id).attempt == 2
 

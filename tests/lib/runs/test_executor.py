@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import pytest
 
@@ -392,3 +393,47 @@ def test_a_retry_that_begins_before_the_attempt_before_it_has_tidied_up_is_not_f
     assert executor.is_executing(run.id)  # else its lease would end, and no cancel reach it
     second.finish(GOOD)
     assert world.until(run, RunStatus.COMPLETED).attempt == 2
+
+
+def test_a_run_begins_while_another_is_tidied_up_after_and_no_stop_leaves_that_undone(
+    world: World, start: Start
+) -> None:
+    may_go_on = threading.Event()
+
+    def finish(run: FakeRun) -> None:
+        if len(world.sandbox.launches) == 1:
+            run.close = partial(may_go_on.wait, DEADLINE_SECONDS)  # type: ignore[assignment]
+        run.finish(GOOD)
+
+    world.sandbox.script = finish
+    world.add_worker()
+    first, second = world.start(), world.start()
+    executor = start(max_runs=1)
+    world.until(second, RunStatus.COMPLETED)
+    third = world.start()
+    world.until(third, RunStatus.COMPLETED)
+    assert world.folder(world.runs.get(first.id)).path.exists()
+    # One is all that may wait for that: otherwise folders could pile up.
+    assert not world.folder(world.runs.get(second.id)).path.exists()
+
+    may_go_on.set()
+    executor.stop(grace_seconds=0)
+    assert list(world.runs_folder.iterdir()) == []
+
+
+def test_what_cannot_be_removed_is_logged_and_the_next_run_goes_on(
+    world: World, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("no more descriptors")
+
+    def finish(run: FakeRun) -> None:
+        run.close = fail  # type: ignore[method-assign]
+        run.finish(GOOD)
+
+    world.sandbox.script = finish
+    world.add_worker()
+    start(max_runs=1)
+    for _ in range(3):
+        world.until(world.start(), RunStatus.COMPLETED)
+    assert "attempt_not_tidied_up" in caplog.text

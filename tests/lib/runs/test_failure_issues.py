@@ -94,7 +94,7 @@ class TestReports:
         run = world.claimed()
         world.add_worker("plain")
         world.sandbox.script = failing()
-        world.attempt(run).execute()
+        world.execute(run)
 
         assert reported(world) == [run.id]
 
@@ -105,7 +105,7 @@ class TestReports:
         assert run.status is RunStatus.QUEUED
         assert reported(world) == []
 
-        world.attempt(world.claim(run)).execute()
+        world.execute(world.claim(run))
         assert world.status(run) is RunStatus.FAILED
         assert reported(world) == [run.id]
 

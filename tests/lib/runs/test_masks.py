@@ -132,7 +132,7 @@ def test_taking_a_secret_is_its_last_use_and_showing_a_run_is_none(stored: World
     stored.add_worker(manifest=DECLARES)
     run = stored.claimed()
     used = stored.clock.advance(seconds=5)
-    stored.attempt(run).execute()
+    stored.execute(run)
     stored.clock.advance(seconds=5)
     assert stored.masks.of_run(run).text(KEY) == "***"
     uses = {secret.name: secret.last_used_at for secret in stored.secrets.list()}
@@ -153,7 +153,7 @@ def test_a_secret_that_was_deleted_meanwhile_fails_the_run_by_name(stored: World
     stored.add_worker(manifest=DECLARES)
     run = stored.claimed()
     stored.secrets.delete("API_KEY")
-    stored.attempt(run).execute()
+    stored.execute(run)
     error = stored.runs.get(run.id).error
     assert error is not None
     assert error.code == "missing_secret"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,23 @@ def test_a_folder_of_any_depth_and_with_odd_modes_is_removed(tmp_path: Path) -> 
     assert not folder.path.exists()
     folder.remove()
     remove_tree(tmp_path / "never there")
+
+
+def test_a_folder_is_made_while_that_of_the_attempt_before_it_is_removed(tmp_path: Path) -> None:
+    first, second = (AttemptFolder(tmp_path / "run_1" / fence) for fence in "12")
+    first.create()
+
+    def remove_again_and_again() -> None:
+        for _ in range(500):
+            first.remove()  # and the run's own folder with it, when that is empty
+
+    thread = threading.Thread(target=remove_again_and_again)
+    thread.start()
+    while thread.is_alive():
+        second.create()
+        assert second.work.is_dir()
+        second.remove()
+    thread.join()
 
 
 def test_removing_a_folder_follows_no_link(tmp_path: Path) -> None:

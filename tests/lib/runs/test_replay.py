@@ -48,7 +48,7 @@ def test_a_worker_that_was_deleted_is_replayed_and_executed_as_it_was(world: Wor
     world.sandbox.script = lambda run: run.finish(GOOD)
 
     run = world.claim(replay(world, old))
-    world.attempt(run).execute()
+    world.execute(run)
 
     assert world.status(run) is RunStatus.COMPLETED
     with pytest.raises(WorkerNotFound):

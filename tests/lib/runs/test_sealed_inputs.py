@@ -40,7 +40,7 @@ def test_the_process_gets_them_opened(world: World, repeated: int) -> None:
     world.sandbox.script = script
     run = world.claim(started(world, sealed(world, VALUE * repeated)))
     assert VALUE not in repr(run)
-    world.attempt(run).execute()
+    world.execute(run)
 
     assert world.status(run) is RunStatus.COMPLETED
     assert seen == [{"who": VALUE * repeated}]
@@ -73,7 +73,7 @@ def test_a_run_whose_inputs_cannot_be_opened_fails_by_name_and_the_others_go_on(
     world.sandbox.script = lambda live: live.finish(GOOD)
     lost, other = started(world, UNREADABLE), started(world, sealed(world))
     for run in (lost, other):
-        world.attempt(world.claim(run)).execute()
+        world.execute(world.claim(run))
 
     failed = world.runs.get(lost.id)
     assert failed.error is not None
@@ -92,7 +92,7 @@ def test_a_damaged_secret_fails_its_run_by_name(world: World) -> None:
         raise SecretUnreadable("Secret API_KEY cannot be decrypted.")
 
     world.secrets.values = damaged  # type: ignore[method-assign]
-    world.attempt(run).execute()
+    world.execute(run)
 
     error = world.runs.get(run.id).error
     assert error is not None

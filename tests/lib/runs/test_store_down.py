@@ -89,7 +89,7 @@ def test_a_log_store_that_stays_down_leaves_the_run_to_recovery(world: World) ->
     world.sandbox.script = script
     world.add_worker()
     run = world.claimed()
-    world.attempt(run).execute()
+    world.execute(run)
     assert world.status(run) is RunStatus.RUNNING
 
     world.recovery().recover_own(OWNER, adopt=world.adopt)
@@ -116,7 +116,7 @@ def test_a_full_disk_keeps_the_outcome_until_there_is_room(world: World) -> None
     world.add_worker()
     run, other = world.claimed(), world.claimed()
     blobs.is_full = True
-    world.attempt(run).execute()
+    world.execute(run)
     assert world.status(run) is RunStatus.RUNNING
     world.clock.advance(seconds=31)
     world.recovery().recover_expired()  # the other one does not wait for it
@@ -157,7 +157,7 @@ def test_a_store_that_is_down_before_the_start_does_not_fail_the_run(world: Worl
     world.add_worker(manifest="exec: {inputs: [{name: data, kind: file}]}\n")
     run = world.claimed(data=world.upload().id)
     uploads.is_down = True
-    world.attempt(run).execute()
+    world.execute(run)
     assert world.status(run) is RunStatus.RUNNING
 
     uploads.is_down = False
@@ -180,7 +180,7 @@ def test_a_defect_of_ours_ends_the_process_before_the_run_fails(
     run = world.claimed()
     alive_at_end: list[RunStatus] = []
     world.sandbox.on_end = lambda _: alive_at_end.append(world.status(run))
-    world.attempt(run).execute()
+    world.execute(run)
     assert alive_at_end == [RunStatus.RUNNING]
     assert world.status(run) is RunStatus.FAILED
     assert "attempt_failed" in caplog.text

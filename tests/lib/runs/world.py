@@ -639,8 +639,12 @@ class World:
     def executed(self, worker_id: str = "plain", **inputs: Any) -> RunRecord:
         """Start, claim and execute a run on this thread; return it as it is then."""
         run = self.claimed(worker_id, **inputs)
-        self.attempt(run).execute()
+        self.execute(run)
         return self.runs.get(run.id)
+
+    def execute(self, run: RunRecord) -> None:
+        """Execute a claimed run on this thread."""
+        execute(self.attempt(run))
 
     def status(self, run: RunRecord) -> RunStatus:
         return self.runs.get(run.id).status
@@ -684,6 +688,12 @@ class World:
     def put(self, data: bytes) -> str:
         """Store a blob that nobody names yet."""
         return self.content.put_stream(io.BytesIO(data))[0]
+
+
+def execute(attempt: Attempt) -> None:
+    """Do what the executor does on a run's thread."""
+    attempt.execute()
+    attempt.tidy_up()
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def propose(world: World) -> Propose:
         request = StartRequest(worker_id=worker_id, inputs={"who": "Ada"}, trigger=trigger)
         run = world.lifecycle().start(request).run
         assert run is not None
-        world.attempt(world.claim(run)).execute()
+        world.execute(world.claim(run))
         (approval,) = world.approvals.list_of_run(run.id)
         return approval
 

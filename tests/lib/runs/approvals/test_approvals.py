@@ -67,7 +67,7 @@ def test_the_execute_phase_acts_and_is_not_gated_again(world: World, propose: Pr
     world.sandbox.script = lambda live: live.finish(
         {"status": "success", "outputs": PAYLOAD, "decision_required": {"label": "again"}}
     )
-    world.attempt(follow_up).execute()
+    world.execute(follow_up)
     assert world.status(follow_up) is RunStatus.COMPLETED
     assert world.approvals.list_of_run(follow_up.id) == []
 
@@ -237,7 +237,7 @@ class TestSelf:
         approval = propose(self.POLICY)
         outcome = taken(world.decisions.reject(approval.id, ballot(retry=True)))
         again = world.claim(world.runs.get(outcome.follow_up_run_id or ""))
-        world.attempt(again).execute()
+        world.execute(again)
         (second,) = world.approvals.list_of_run(again.id)
         with pytest.raises(NotAVoter):
             approve(world, second, "usr_ada")

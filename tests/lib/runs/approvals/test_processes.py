@@ -29,7 +29,7 @@ def proposed(world: DiskWorld) -> str:
     request = StartRequest(worker_id="gated", inputs={}, trigger=Trigger("manual"))
     run = world.lifecycle().start(request).run
     assert run is not None
-    world.attempt(world.claim(run)).execute()
+    world.execute(world.claim(run))
     (approval,) = world.approvals.list_of_run(run.id)
     return str(approval.id)
 
