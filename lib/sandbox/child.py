@@ -1,4 +1,7 @@
-"""A run's worker, seen from its supervisor: ordered before there is a run, then let go."""
+"""A run's worker, seen from its supervisor: ordered, briefed, and let go.
+
+It is ordered before there is a run. Briefed, it confines itself, and waits again.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,9 @@ class Child:
     def order(
         cls, init: InitProcess, gateway: Gateway, *, uid: int | None, group: Group | None
     ) -> Self:
-        """Have init fork a process that builds its enclosure and waits for `launch`.
+        """Have init fork a process that builds its enclosure and waits for `brief`.
 
-        Whatever goes wrong in it is told by `launch`.
+        Whatever goes wrong in it is told by `let_go`.
 
         Raises:
             ConfinementError: init was killed, or the kernel passes no descriptor on.
@@ -68,8 +71,13 @@ class Child:
             order.close()
         return child
 
-    def launch(self, request: wire.LaunchRequest) -> None:
-        """Let it go; returns when the worker's program runs.
+    def brief(self, request: wire.LaunchRequest) -> None:
+        """Tell it what it is to run; returns at once."""
+        with contextlib.suppress(OSError):  # it has ended, which `let_go` will say
+            self._channel.sendall(request.encode())
+
+    def let_go(self) -> None:
+        """Let it run that; returns when the worker's program runs.
 
         Raises:
             StartError: there is no such program, it may not be executed, or the process
@@ -79,7 +87,7 @@ class Child:
         has_ended = False
         with self._channel:
             try:
-                self._channel.sendall(request.encode())
+                self._channel.sendall(wire.GO)
             except OSError:
                 has_ended = True
         with self._failure:
@@ -91,7 +99,7 @@ class Child:
             raise StartError("the process that waited for the run was killed")
 
     def close(self) -> None:
-        """Close the pipes, and what `launch` has closed unless it was never called."""
+        """Close the pipes, and what `let_go` has closed unless it was never called."""
         self._failure.close()
         self._channel.close()
         for descriptor in (self.stdout, self.stderr):

@@ -77,12 +77,11 @@ class Place:
         """Whether the kernel counts the memory of the whole run."""
         return self.group is not None
 
-    def let_in(self, request: LaunchRequest) -> Child:
-        """Give the run's folder to its user, and let the child go.
+    def brief(self, request: LaunchRequest) -> Child:
+        """Give the run's folder to its user, and have the child confine itself to it.
 
         Raises:
-            StartError: there is no such program, or it may not be executed.
-            ConfinementError: it cannot be confined.
+            ConfinementError: there is no child, or it cannot be confined.
         """
         if isinstance(self.child, ConfinementError):
             raise self.child
@@ -91,7 +90,7 @@ class Place:
         except OSError as error:
             raise ConfinementError(f"{request.work}: {error}") from error
         variables = self.gateway.open(has_egress=request.egress is not None)
-        self.child.launch(request.with_variables({**variables, **self._folders(request)}))
+        self.child.brief(request.with_variables({**variables, **self._folders(request)}))
         return self.child
 
     def was_out_of_memory(self) -> bool:

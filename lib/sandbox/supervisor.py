@@ -77,12 +77,15 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._server.listen()
+        child = self._brief()  # it confines itself while the mark is written
         self._write_started()
         if not self._server.is_there:  # who looked before the mark was there queues the run again
             os.unlink(wire.STARTED_FILE, dir_fd=self._meta)
             return
         try:
-            child = self._place.let_in(self._request)
+            if isinstance(child, ConfinementError):
+                raise child
+            child.let_go()
         except (StartError, ConfinementError) as error:
             self._finish(Ended(FAILED, cpu_ms=0), problem=error)
             return
@@ -115,6 +118,12 @@ class Supervisor:
 
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings
+
+    def _brief(self) -> Child | ConfinementError:
+        try:
+            return self._place.brief(self._request)
+        except ConfinementError as error:
+            return error
 
     def _write_started(self) -> None:
         pid = os.getpid()

@@ -36,8 +36,7 @@ class WorkerProcess:
         """Set up, wait for the run, confine, exec; only a warm start returns. Never raises."""
         try:
             self._set_up()
-            request = self._wait_for_request()
-            self.enclosure.admit(self._tenant(request))
+            request = self._prepare_for_run()
         except EOFError:
             os._exit(0)  # there will be no run
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
@@ -57,13 +56,18 @@ class WorkerProcess:
         warm.get_ready()
         wire.rehearse()
 
-    def _wait_for_request(self) -> wire.LaunchRequest:
+    def _prepare_for_run(self) -> wire.LaunchRequest:
+        """Wait for the run, confine, wait until it may begin."""
         if self.order.channel is None:
             raise EOFError
         with socket.socket(fileno=self.order.channel) as channel:
-            return wire.LaunchRequest.receive(channel)
+            request = wire.LaunchRequest.receive(channel)
+            self.enclosure.admit(self._tenant(request, channel))
+            if not channel.recv(len(wire.GO)):
+                raise EOFError
+        return request
 
-    def _tenant(self, request: wire.LaunchRequest) -> Tenant:
+    def _tenant(self, request: wire.LaunchRequest, channel: socket.socket) -> Tenant:
         limits = request.limits
         return Tenant(
             work=request.work,
@@ -75,7 +79,7 @@ class WorkerProcess:
             ),
             readable=request.readable,
             uid=self.order.uid,
-            keep=(self.order.failure,),
+            keep=(self.order.failure, channel.fileno()),
         )
 
     def _tasks(self, processes: int) -> int | None:
