@@ -77,12 +77,18 @@ class Place:
         """Whether the kernel counts the memory of the whole run."""
         return self.group is not None
 
-    def brief(self, request: LaunchRequest) -> Child:
+    def brief(self, request: LaunchRequest) -> Child | ConfinementError:
         """Give the run's folder to its user, and have the child confine itself to it.
 
-        Raises:
-            ConfinementError: there is no child, or it cannot be confined.
+        Returns:
+            The child, or why there is none that may run.
         """
+        try:
+            return self._brief(request)
+        except ConfinementError as error:
+            return error
+
+    def _brief(self, request: LaunchRequest) -> Child:
         if isinstance(self.child, ConfinementError):
             raise self.child
         try:

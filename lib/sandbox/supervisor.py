@@ -42,15 +42,22 @@ class Supervisor:
         connection: To the server; may break at any time.
         meta: Descriptor of the `meta` folder.
         place: Where to start it.
+        child: What `place.brief` returned; it confines itself meanwhile.
     """
 
     def __init__(
-        self, request: wire.LaunchRequest, connection: socket.socket, meta: int, place: Place
+        self,
+        request: wire.LaunchRequest,
+        connection: socket.socket,
+        meta: int,
+        place: Place,
+        child: Child | ConfinementError,
     ) -> None:
         self._request = request
         self._limits = request.limits
         self._meta = meta
         self._place = place
+        self._child = child
         self._init_lives = False
         self._poll = select.poll()
         self._server = ServerLink(connection, meta, self._poll)
@@ -77,15 +84,12 @@ class Supervisor:
         signal.set_wakeup_fd(self._wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._server.listen()
-        child = self._brief()  # it confines itself while the mark is written
         self._write_started()
         if not self._server.is_there:  # who looked before the mark was there queues the run again
             os.unlink(wire.STARTED_FILE, dir_fd=self._meta)
             return
         try:
-            if isinstance(child, ConfinementError):
-                raise child
-            child.let_go()
+            child = self._let_go()
         except (StartError, ConfinementError) as error:
             self._finish(Ended(FAILED, cpu_ms=0), problem=error)
             return
@@ -119,11 +123,11 @@ class Supervisor:
     def _on_sigterm(self, *_: object) -> None:
         self._stopping = True  # taken up by the next tick, which the wake-up descriptor brings
 
-    def _brief(self) -> Child | ConfinementError:
-        try:
-            return self._place.brief(self._request)
-        except ConfinementError as error:
-            return error
+    def _let_go(self) -> Child:
+        if isinstance(self._child, ConfinementError):
+            raise self._child
+        self._child.let_go()
+        return self._child
 
     def _write_started(self) -> None:
         pid = os.getpid()

@@ -85,7 +85,7 @@ def _serve(connection: socket.socket, place: Place) -> bool:
     if has_hung_up(connection):  # its folder may be gone by now
         raise EOFError("nobody waits for the run")
     meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-    supervisor = Supervisor(request, connection, meta, place)
+    supervisor = Supervisor(request, connection, meta, place, place.brief(request))
     try:
         supervisor.run()
         if supervisor.may_go_on:
