@@ -298,9 +298,13 @@ class Executor:
                 self._tidy_up_later(attempt)
 
     def _tidy_up_later(self, attempt: Attempt) -> None:
-        """Tidy up while others have the slot, and after who waits for the outcome is answered."""
+        """Tidy up while others have the slot, and after who waits for the outcome is answered.
+
+        Where other runs are under way there is no such quiet moment to be had.
+        """
         try:
-            self._stopping.wait(ANSWER_SECONDS)
+            if not self._attempts:
+                self._stopping.wait(ANSWER_SECONDS)
             attempt.tidy_up()
         finally:
             self._tidying.release()
