@@ -288,13 +288,12 @@ class Executor:
         try:
             attempt.execute()
         finally:
-            # So many may be left to tidy up that it takes as long as they were made in.
-            is_in_time = self._tidying.acquire(blocking=False)
-            if not is_in_time:
+            can_wait = self._tidying.acquire(blocking=False)
+            if not can_wait:  # so many wait already: folders are not to pile up
                 attempt.tidy_up()
             self._forget(attempt)
             self._bell.ring()
-            if is_in_time:
+            if can_wait:
                 self._tidy_up_later(attempt)
 
     def _tidy_up_later(self, attempt: Attempt) -> None:

@@ -68,6 +68,7 @@ class Runner:
         warm: bool = True,
         readable: tuple[str, ...] = (),
         has_lasting_secrets: bool = False,
+        spoil: Callable[[Path], object] = lambda _folder: None,
     ) -> tuple[LiveRun, Path]:
         self._count += 1
         folder = self._root / f"attempt-{self._count}"
@@ -77,6 +78,7 @@ class Runner:
         (folder / "work" / "neighbour.py").write_text("VALUE = 1")
         (folder / "work" / "lib").mkdir()
         (folder / "work" / "lib" / "__init__.py").write_text("VALUE = 2")
+        spoil(folder)
         launch = Launch(
             run_id=f"run_{self._count}",
             fence=1,

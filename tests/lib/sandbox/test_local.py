@@ -18,8 +18,9 @@ from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
 from lib.sandbox.process_names import start_time
+from lib.sandbox.wire import STARTED_FILE
 from lib.sandbox.zygote_process import ZygoteProcess
-from tests.lib.sandbox.conftest import Runner, open_runner, wait_until
+from tests.lib.sandbox.conftest import DEADLINE_SECONDS, Runner, open_runner, wait_until
 
 MIB = 1024 * 1024
 
@@ -300,6 +301,26 @@ def test_a_run_whose_server_is_gone_before_it_starts_does_not_start(own_runner: 
     assert own_runner("print('next')").text == "next"
     own_runner.sandbox.close()
     wait_until(lambda: not zygote.is_alive())
+    assert not own_runner.sandbox.has_started(folder)
+    assert not (folder / "work" / "ran").exists()
+
+
+@pytest.mark.parametrize("command", [None, ("/bin/sh", "-c", "touch ran")], ids=["warm", "sh"])
+def test_nothing_runs_whose_start_could_not_be_written_down(
+    own_runner: Runner, command: tuple[str, ...] | None
+) -> None:
+    """The worker is there and confined by then: it waits for the word to go."""
+    in_the_way = f".{STARTED_FILE}.tmp"
+    live, folder = own_runner.start(
+        "open('ran', 'w')",
+        command=command,
+        spoil=lambda folder: (folder / "meta" / in_the_way).mkdir(),
+    )
+    while live.wait(DEADLINE_SECONDS) is not Signal.ENDED:
+        pass
+    live.close()
+    assert own_runner("print('next')").text == "next"
+    own_runner.sandbox.close()
     assert not own_runner.sandbox.has_started(folder)
     assert not (folder / "work" / "ran").exists()
 
