@@ -267,9 +267,13 @@ class Supervisor:
         return None
 
     def _judge_once_more(self, code: int) -> str | None:
-        """A quick installer may be over its limit, or ended by it, between two looks."""
-        over = code == XFSZ_CODE or self._size.measure() > self._request.disk_bytes
-        return "disk" if over else None
+        """A quick installer may be over its limit, or ended by it, between two looks.
+
+        One that failed has said why, unless it was killed.
+        """
+        was_killed = code in (XFSZ_CODE, KILLED)
+        is_over = self._size.measure() > self._request.disk_bytes
+        return "disk" if code == XFSZ_CODE or (is_over and (code == 0 or was_killed)) else None
 
     def _pass_on(self, output: int) -> bool:
         """Read once and say what is whole; False at the end."""

@@ -156,13 +156,16 @@ class Attempt:
         While it is not, because the store stayed down or the run goes on without us, its
         folder stays, too: recovery collects what is in it. Never raises.
         """
+        with self._lock:
+            live = self._live
+        if live is not None:
+            self._guarded(live.close)
+        if self._has_settled:
+            self._guarded(self._folder.remove)
+
+    def _guarded(self, act: Callable[[], object]) -> None:
         try:
-            with self._lock:
-                live = self._live
-            if live is not None:
-                live.close()
-            if self._has_settled:
-                self._folder.remove()
+            act()
         except Exception:
             log.exception("attempt_not_tidied_up")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ from lib.storage.ports import UploadStore
 from lib.storage.records import RunRecord
 from lib.workspace.workspace import BundleFile, Workspace
 
+TRIES: Final = 100
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
 PACKAGES_FILE: Final = "packages.json"  # in the attempt's folder, for a server that adopts it
@@ -90,22 +93,28 @@ class AttemptFolder:
 
     def create(self) -> None:
         """Make it afresh. Only this user may enter."""
-        while not self._is_made():  # an earlier attempt of the run is being removed just now
-            pass
+        for _ in range(TRIES):
+            if self._is_made():
+                break
+        else:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self.path))
         self.work.mkdir(mode=0o700)
         self.meta.mkdir(mode=0o700)
 
     def _is_made(self) -> bool:
-        """Make the empty folder; False where the one above it was taken away meanwhile."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self.path.mkdir()
-            except FileExistsError:
-                remove_tree(self.path)
-                self.path.mkdir()
-            return True
-        return False
+        """Make the empty folder; False where the one above it was taken away meanwhile.
+
+        That is the run's own, which goes with the last folder in it, while a retry begins.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir()
+        except FileExistsError:
+            remove_tree(self.path)
+            return False
+        except FileNotFoundError:
+            return False
+        return True
 
     def remove(self) -> None:
         """Remove it with all that a worker left, however deep; idempotent."""

@@ -101,7 +101,8 @@ class Recovery:
         left = [run for run in runs if run.id not in adopted]
         self._end_orphans([run for run in left if run.id not in finished])
         waiting = {run.id for run in left if not self._judge(run, was_finished=run.id in finished)}
-        self._sweep_folders(spared=adopted | waiting)
+        spared = adopted | waiting
+        self._sweep_folders(spared={self._folder(run).path for run in runs if run.id in spared})
         return len(runs)
 
     def recover_expired(self, *, spare: Callable[[str], bool] = lambda _: False) -> int:
@@ -249,12 +250,15 @@ class Recovery:
         )  # fmt: skip
         return True
 
-    def _sweep_folders(self, *, spared: AbstractSet[str]) -> None:
-        """Remove folders of attempts that ended just before the server did."""
-        if self._runs_folder.is_dir():
-            for folder in self._runs_folder.iterdir():
-                if folder.name not in spared:
-                    remove_tree(folder)
+    def _sweep_folders(self, *, spared: AbstractSet[Path]) -> None:
+        """Remove folders of attempts that ended just before the server did, also of runs that go on."""
+        if not self._runs_folder.is_dir():
+            return
+        in_use = {path.parent for path in spared}
+        for folder in self._runs_folder.iterdir():
+            for each in folder.iterdir() if folder in in_use else [folder]:
+                if each not in spared:
+                    remove_tree(each)
 
 
 def _log_failure(name: str, run: RunRecord) -> None:

@@ -21,6 +21,7 @@ from lib.sandbox.init_process import NOT_CONFINED, InitProcess, Order
 
 F_SETPIPE_SZ: Final = 1031  # fcntl(2); a flooding worker wakes the supervisor less often
 PIPE_BYTES: Final = 1024 * 1024
+BRIEF_SECONDS: Final = 5.0
 
 
 class StartError(Exception):
@@ -72,9 +73,13 @@ class Child:
         return child
 
     def brief(self, request: wire.LaunchRequest) -> None:
-        """Tell it what it is to run; returns at once."""
-        with contextlib.suppress(OSError):  # it has ended, which `let_go` will say
+        """Tell it what it is to run, and return; it is given some seconds to take a large launch."""
+        self._channel.settimeout(BRIEF_SECONDS)
+        try:
             self._channel.sendall(request.encode())
+        except OSError:  # it has ended, or somebody has stopped it: `let_go` will say so
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
 
     def let_go(self) -> None:
         """Let it run that; returns when the worker's program runs.

@@ -7,6 +7,7 @@
                                 ... waits until there is a run ...
                                 enclosure.admit(tenant)
             own folders, limits, uid, capabilities, no_new_privs, Landlock, seccomp
+                                ... waits for the word to begin ...
 
 Init, see `init_process`, is the first process of the user and pid namespaces; all
 other namespaces are each run's own.

@@ -37,6 +37,7 @@ class LiveProcess:
         self._sending = threading.Lock()
         self._noting = threading.Lock()
         self._noted = threading.Event()
+        self._is_over = False
         self._words: deque[Signal] = deque()
         self._partial = b""
 
@@ -54,12 +55,13 @@ class LiveProcess:
         """Have the supervisor add lines to the log; returns when they stand there."""
         with self._noting:
             self._noted.clear()
-            self._say(wire.encode_note(level, message))
-            self._noted.wait(NOTE_SECONDS)
+            if not self._is_over:  # else no note will stand any more
+                self._say(wire.encode_note(level, message))
+                self._noted.wait(NOTE_SECONDS)
 
     def close(self) -> None:
         """Close the connection; a supervisor that has begun the run goes on with it."""
-        self._noted.set()
+        self._end()
         self._connection.close()
 
     def _say(self, word: bytes) -> None:
@@ -71,7 +73,7 @@ class LiveProcess:
         with contextlib.suppress(OSError):
             data = self._connection.recv(4096)
         if not data:
-            self._noted.set()
+            self._end()
             self._words.append(Signal.ENDED)
             return
         *words, self._partial = (self._partial + data).split(b"\n")
@@ -84,4 +86,9 @@ class LiveProcess:
         else:
             self._words.append(_SIGNALS[word])
             if word == wire.EXIT:
-                self._noted.set()  # no note will stand any more
+                self._end()
+
+    def _end(self) -> None:
+        """Keep nobody waiting for a note: the run is over, or nobody tells us of it."""
+        self._is_over = True
+        self._noted.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ class ServerLink:
 
     def listen(self) -> None:
         """Let a restarted server find this run; from here on `hear` is to be called."""
+        with contextlib.suppress(FileNotFoundError):  # of who had the launch before, and was killed
+            os.unlink(wire.CONTROL_SOCKET, dir_fd=self._meta)
         # By way of the descriptor: a socket's path holds 107 bytes only, unix(7).
         self._listener.bind(f"/proc/self/fd/{self._meta}/{wire.CONTROL_SOCKET}")
         self._listener.listen(1)
@@ -91,7 +94,8 @@ class ServerLink:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            self._poll.unregister(self._connection)
+            with contextlib.suppress(KeyError):  # `listen` failed
+                self._poll.unregister(self._connection)
             self._connection.close()
             self._connection = None
         self._partial = b""

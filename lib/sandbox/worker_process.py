@@ -1,7 +1,8 @@
 """A worker's own process, from its fork to its program.
 
 It is forked and enclosed before there is a run, and waits in front of the last
-steps, which depend on the run.
+steps, which depend on the run. Then it waits once more, confined, until its
+supervisor is ready to watch it.
 """
 
 from __future__ import annotations

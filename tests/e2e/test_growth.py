@@ -33,7 +33,7 @@ class Footprint:
     Attributes:
         descriptors: The server's own.
         most_descriptors: Of any one process below it: zygote, supervisors, what waits.
-        mounts: Of the server's own, and below its data.
+        mounts: As the server sees them, of what lies below its data.
         groups: Of its supervisors, and of those that are gone: perhaps of another test's.
     """
 

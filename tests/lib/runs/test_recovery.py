@@ -181,6 +181,18 @@ def test_a_run_that_lives_is_adopted_as_it_is(world: World) -> None:
     assert world.sandbox.ended == []
 
 
+def test_of_a_run_that_lives_the_folders_of_earlier_attempts_are_removed(world: World) -> None:
+    run = left_behind(world)
+    earlier = world.folder(replace(run, fence=run.fence - 1), made=True)
+    world.sandbox.survives = True
+    world.sandbox.script = stay
+    world.sandbox.start(launch_of(world, run))
+    world.recovery().recover_own(OWNER, adopt=world.adopt)
+    assert world.adoptions == [run.id]
+    assert world.folder(run).path.exists()
+    assert not earlier.path.exists()
+
+
 def test_a_run_that_lives_is_ended_when_its_secrets_cannot_be_masked(world: World) -> None:
     run = left_behind(world)
     world.sandbox.survives = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
 from lib.sandbox.process_names import start_time
-from lib.sandbox.wire import STARTED_FILE
+from lib.sandbox.wire import CONTROL_SOCKET, STARTED_FILE
 from lib.sandbox.zygote_process import ZygoteProcess
 from tests.lib.sandbox.conftest import DEADLINE_SECONDS, Runner, open_runner, wait_until
 
@@ -303,6 +304,14 @@ def test_a_run_whose_server_is_gone_before_it_starts_does_not_start(own_runner: 
     wait_until(lambda: not zygote.is_alive())
     assert not own_runner.sandbox.has_started(folder)
     assert not (folder / "work" / "ran").exists()
+
+
+def test_a_launch_is_served_where_one_that_was_killed_has_listened(own_runner: Runner) -> None:
+    live, folder = own_runner.start(
+        "print('hello')",
+        spoil=lambda folder: os.mknod(folder / "meta" / CONTROL_SOCKET, stat.S_IFSOCK | 0o600),
+    )
+    assert own_runner.finish(live, folder).text == "hello"
 
 
 @pytest.mark.parametrize("command", [None, ("/bin/sh", "-c", "touch ran")], ids=["warm", "sh"])

@@ -27,17 +27,36 @@ def ends(tmp_path: Path) -> Iterator[tuple[ServerLink, socket.socket]]:
     os.close(meta)
 
 
+def outlasting(link: ServerLink) -> threading.Event:
+    """Outlast the server on a thread; the event says that this is over."""
+    is_over = threading.Event()
+
+    def outlast() -> None:
+        link.outlast(DEADLINE_SECONDS)
+        is_over.set()
+
+    threading.Thread(target=outlast, daemon=True).start()
+    return is_over
+
+
+def test_a_line_that_was_never_listened_on_can_be_closed(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    meta = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    with theirs:
+        ServerLink(ours, meta, select.poll()).close()
+        assert theirs.recv(1) == b""
+    os.close(meta)
+
+
 def test_it_outlasts_a_server_that_goes_on_talking(
     ends: tuple[ServerLink, socket.socket],
 ) -> None:
     link, server = ends
-    thread = threading.Thread(target=link.outlast, args=(DEADLINE_SECONDS,))
-    thread.start()
     server.sendall(b"cancel\n" * 100)
-    assert thread.is_alive()
+    has_outlasted = outlasting(link)
+    assert not has_outlasted.wait(0.2)
     server.close()
-    thread.join(DEADLINE_SECONDS / 2)
-    assert not thread.is_alive()
+    assert has_outlasted.wait(DEADLINE_SECONDS / 2)
 
 
 def test_it_waits_no_longer_than_it_is_told(ends: tuple[ServerLink, socket.socket]) -> None:
@@ -52,6 +71,6 @@ def test_there_is_nothing_to_outlast_once_the_server_has_gone(
 ) -> None:
     link, server = ends
     server.close()
-    link.outlast(DEADLINE_SECONDS)
+    assert outlasting(link).wait(DEADLINE_SECONDS / 2)
     link.close()
-    link.outlast(DEADLINE_SECONDS)
+    assert outlasting(link).wait(DEADLINE_SECONDS / 2)
