@@ -317,7 +317,7 @@ class Supervisor:
 
 def _lease_uid(folder: Path, first: int) -> int:
     """Take an id that is kept until this process ends, after all that used it."""
-    lease = identity.UidRange(folder, first, UID_COUNT).lease(os.getpid())
+    lease = identity.UidRange(folder, first, UID_COUNT).lease()
     return lease.uid
 
 

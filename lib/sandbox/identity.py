@@ -21,6 +21,7 @@ FIRST_UID: Final = 500_000
 FIRST_UID_WHERE_FEW: Final = 50_000
 UID_COUNT: Final = 4_096
 
+_TURN_BYTES: Final = 8
 _OTHERS_MAY_PASS: Final = stat.S_IXOTH
 
 
@@ -56,20 +57,19 @@ class UidRange:
     first: int = FIRST_UID
     count: int = UID_COUNT
 
-    def lease(self, hint: int) -> UidLease:
-        """Take a free id; atomic among all processes that use the folder.
+    def lease(self) -> UidLease:
+        """Take a free id, the next in turn; atomic among all processes that use the folder.
 
-        Args:
-            hint: Where to begin, any number; one that grows with each run gives
-                each a fresh id at the first try.
+        So an id comes back only when all others have been used since, whoever used them.
 
         Raises:
             NoUidLeft: all are taken.
             OSError: a lock file could not be made or opened.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        turn = self._next_turn()
         for step in range(self.count):
-            uid = self.first + (hint + step) % self.count
+            uid = self.first + (turn + step) % self.count
             descriptor = os.open(self.folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,6 +78,18 @@ class UidRange:
                 continue
             return UidLease(uid, descriptor)
         raise NoUidLeft(f"all {self.count} user ids from {self.first} are in use")
+
+    def _next_turn(self) -> int:
+        """Return a number one above the last, whoever was given that."""
+        descriptor = os.open(self.folder / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            last = int.from_bytes(os.pread(descriptor, _TURN_BYTES, 0), "big")
+            turn = (last + 1) % (1 << 8 * _TURN_BYTES)
+            os.pwrite(descriptor, turn.to_bytes(_TURN_BYTES, "big"), 0)
+            return turn
+        finally:
+            os.close(descriptor)
 
 
 def default_first_uid() -> int:

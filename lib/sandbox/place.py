@@ -38,13 +38,12 @@ class Place:
     group: Group | None
 
     @classmethod
-    def prepare(cls, premises: Premises, init: InitProcess | ConfinementError, hint: int) -> Self:
+    def prepare(cls, premises: Premises, init: InitProcess | ConfinementError) -> Self:
         """Make a place.
 
         Args:
             premises: Where it is made.
             init: See the attributes.
-            hint: Another number for each place of this host, see `UidRange.lease`.
         """
         lease: UidLease | None = None
         group: Group | None = None
@@ -54,7 +53,7 @@ class Place:
                 raise init
             group = premises.new_group()
             if premises.uids is not None:
-                lease = premises.uids.lease(hint)
+                lease = premises.uids.lease()
             uid = None if lease is None else lease.uid
             child = Child.order(init, gateway, uid=uid, group=group)
         except (ConfinementError, NoUidLeft, OSError) as error:

@@ -48,8 +48,8 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
     if isinstance(init, Order):
         intake.forget()
         return WorkerProcess(premises.enclosure, init).start()
-    for count in range(MAX_RUNS):
-        if not _serve_next(intake, premises, init, hint=os.getpid() * MAX_RUNS + count):
+    for _ in range(MAX_RUNS):
+        if not _serve_next(intake, premises, init):
             break
     return None
 
@@ -62,18 +62,16 @@ def _fork_init(premises: Premises) -> InitProcess | Order | ConfinementError:
         return error
 
 
-def _serve_next(
-    intake: Intake, premises: Premises, init: InitProcess | ConfinementError, hint: int
-) -> bool:
+def _serve_next(intake: Intake, premises: Premises, init: InitProcess | ConfinementError) -> bool:
     """Wait for a run and serve it; return whether this process may serve another."""
     may_go_on = False
-    place = Place.prepare(premises, init, hint)
+    place = Place.prepare(premises, init)
     try:
         connection = intake.wait()
         if connection is not None:
             if place.is_spoilt():  # what others had used up then may be there now
                 place.leave()
-                place = Place.prepare(premises, init, hint)
+                place = Place.prepare(premises, init)
             may_go_on = _serve(connection, place)
     finally:
         spared = {init.pid} if may_go_on and isinstance(init, InitProcess) else set()
