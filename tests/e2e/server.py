@@ -121,6 +121,11 @@ class ServerProcess:
         settled = {"completed", "failed", "cancelled", "pending_approval"}
         return self.until(lambda: self.get(run_id), lambda run: run["status"] in settled, seconds)
 
+    def wait_until_tidied_up(self) -> None:
+        """Wait until no folder of an attempt is left: they go soon after who waits is answered."""
+        runs = self.data / "runs"
+        self.until(dict, lambda _: not any(runs.iterdir()))
+
     def until(
         self,
         look: Callable[[], dict[str, Any]],

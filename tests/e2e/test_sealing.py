@@ -92,6 +92,7 @@ def test_no_file_holds_what_waits_for_a_decision_and_it_still_opens(
         whole = server.client.get(f"/approvals/{approval['id']}").json()["preview"]
         assert whole == SHOWN * repeat
 
+    server.wait_until_tidied_up()
     assert {"floom.sqlite3", "floom.sqlite3-wal"} <= {each.name for each in server.data.iterdir()}
     assert files_with("Send it?", server.data)  # the search would find what is there
     boxes = [each for each in (server.data / "blobs/sha256").rglob("*") if each.is_file()]

@@ -120,6 +120,7 @@ def test_a_secret_reaches_its_runs_and_nothing_else(server: ServerProcess) -> No
         (work / "go").touch()
 
         run = server.finished(run_id)
+        server.wait_until_tidied_up()
         assert run["status"] == "completed", run["error"]
         seen = run["outputs"]["seen"]
         assert seen["digest"] == hashlib.sha256(VALUE.encode()).hexdigest()
@@ -152,6 +153,7 @@ def test_a_failed_run_says_why_without_the_value(server: ServerProcess) -> None:
         assert VALUE not in str(error)
         listed = server.client.get("/runs", params={"q": "refused"}).json()
         assert listed[0]["error"] == error
+        server.wait_until_tidied_up()
         assert files_with(VALUE, server.data) == []
     assert VALUE not in server.errors.read_text()
 
@@ -208,6 +210,7 @@ def test_a_key_from_the_environment_needs_no_file(tmp_path: Path) -> None:
         put(server, "API_KEY", VALUE)
         put(server, "PEM", PEM)
         assert server.run("echo")["status"] == "completed"
+        server.wait_until_tidied_up()
         assert [each.name for each in (server.data / "keys").iterdir()] == ["server.key"]
         assert files_with(KEY, server.data) == []
     assert "is not the key" in refused_start(server.data, FLOOM_SECRETS_KEY=OTHER_KEY)
