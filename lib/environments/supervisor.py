@@ -271,9 +271,11 @@ class Supervisor:
 
         One that failed has said why, unless it was killed.
         """
-        was_killed = code in (XFSZ_CODE, KILLED)
-        is_over = self._size.measure() > self._request.disk_bytes
-        return "disk" if code == XFSZ_CODE or (is_over and (code == 0 or was_killed)) else None
+        if code == XFSZ_CODE:
+            return "disk"
+        has_said_why = code not in (0, KILLED)
+        is_over = not has_said_why and self._size.measure() > self._request.disk_bytes
+        return "disk" if is_over else None
 
     def _pass_on(self, output: int) -> bool:
         """Read once and say what is whole; False at the end."""

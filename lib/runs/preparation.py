@@ -26,7 +26,7 @@ from lib.storage.ports import UploadStore
 from lib.storage.records import RunRecord
 from lib.workspace.workspace import BundleFile, Workspace
 
-TRIES: Final = 100
+TRIES: Final = 10  # to make a folder beside who removes another
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
 PACKAGES_FILE: Final = "packages.json"  # in the attempt's folder, for a server that adopts it
@@ -93,10 +93,7 @@ class AttemptFolder:
 
     def create(self) -> None:
         """Make it afresh. Only this user may enter."""
-        for _ in range(TRIES):
-            if self._is_made():
-                break
-        else:
+        if not any(self._is_made() for _ in range(TRIES)):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self.path))
         self.work.mkdir(mode=0o700)
         self.meta.mkdir(mode=0o700)

@@ -6,6 +6,7 @@ supervisor, and the kernel lets go when that ends, however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -21,7 +22,7 @@ FIRST_UID: Final = 500_000
 FIRST_UID_WHERE_FEW: Final = 50_000
 UID_COUNT: Final = 4_096
 
-_TURN_BYTES: Final = 8
+_TURN_BYTES: Final = 4
 _OTHERS_MAY_PASS: Final = stat.S_IXOTH
 
 
@@ -67,29 +68,29 @@ class UidRange:
             OSError: a lock file could not be made or opened.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        turn = self._next_turn()
-        for step in range(self.count):
-            uid = self.first + (turn + step) % self.count
-            descriptor = os.open(self.folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                continue
-            return UidLease(uid, descriptor)
+        turn = os.open(self.folder / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            last = int.from_bytes(os.pread(turn, _TURN_BYTES, 0), "big")
+            for step in range(1, self.count + 1):
+                index = (last + step) % self.count
+                lease = self._try(self.first + index)
+                if lease is not None:
+                    with contextlib.suppress(OSError):  # no room: the order is all that is lost
+                        os.pwrite(turn, index.to_bytes(_TURN_BYTES, "big"), 0)
+                    return lease
+        finally:
+            os.close(turn)
         raise NoUidLeft(f"all {self.count} user ids from {self.first} are in use")
 
-    def _next_turn(self) -> int:
-        """Return a number one above the last, whoever was given that."""
-        descriptor = os.open(self.folder / "turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _try(self, uid: int) -> UidLease | None:
+        descriptor = os.open(self.folder / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            last = int.from_bytes(os.pread(descriptor, _TURN_BYTES, 0), "big")
-            turn = (last + 1) % (1 << 8 * _TURN_BYTES)
-            os.pwrite(descriptor, turn.to_bytes(_TURN_BYTES, "big"), 0)
-            return turn
-        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             os.close(descriptor)
+            return None
+        return UidLease(uid, descriptor)
 
 
 def default_first_uid() -> int:

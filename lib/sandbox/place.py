@@ -82,19 +82,13 @@ class Place:
         Returns:
             The child, or why there is none that may run.
         """
-        try:
-            return self._brief(request)
-        except ConfinementError as error:
-            return error
-
-    def _brief(self, request: LaunchRequest) -> Child:
         if isinstance(self.child, ConfinementError):
-            raise self.child
+            return self.child
         try:
             self._hand_over(request)
-        except OSError as error:
-            raise ConfinementError(f"{request.work}: {error}") from error
-        variables = self.gateway.open(has_egress=request.egress is not None)
+            variables = self.gateway.open(has_egress=request.egress is not None)
+        except ConfinementError as error:
+            return error
         self.child.brief(request.with_variables({**variables, **self._folders(request)}))
         return self.child
 
@@ -126,11 +120,15 @@ class Place:
             self.lease.release()
 
     def _hand_over(self, request: LaunchRequest) -> None:
-        if self.group is not None:
-            limits = request.limits
-            self.group.limit(memory_bytes=limits.memory_bytes, tasks=task_limit(limits.processes))
-        if self.lease is not None:
-            identity.give(request.work, self.lease.uid, self.lease.uid)
+        """Limit the group, and give the folder to the worker's user. Raises ConfinementError."""
+        try:
+            if self.group is not None:
+                limits, tasks = request.limits, task_limit(request.limits.processes)
+                self.group.limit(memory_bytes=limits.memory_bytes, tasks=tasks)
+            if self.lease is not None:
+                identity.give(request.work, self.lease.uid, self.lease.uid)
+        except OSError as error:
+            raise ConfinementError(f"{request.work}: {error}") from error
 
     def _folders(self, request: LaunchRequest) -> dict[str, str]:
         home = self.premises.enclosure.home_of(request.work)

@@ -29,9 +29,7 @@ from lib.sandbox.warm import WarmStart
 from lib.sandbox.worker_process import WorkerProcess
 
 MAX_RUNS: Final = 50
-TELL_SECONDS: Final = (
-    0.05  # several times what a server at rest takes, the executor's ANSWER_SECONDS
-)
+TELL_SECONDS: Final = 0.05  # several times the executor's ANSWER_SECONDS
 
 
 def supervise(premises: Premises, intake: Intake) -> WarmStart | None:

@@ -53,6 +53,19 @@ def test_an_id_comes_back_only_after_all_others(tmp_path: Path) -> None:
     assert UidRange(tmp_path, first=70_000, count=10).lease().uid == taken[0]
 
 
+def test_an_id_that_is_skipped_for_is_not_the_next_one_again(tmp_path: Path) -> None:
+    uids = UidRange(tmp_path, first=70_000, count=4)
+    held = uids.lease().uid
+    taken = []
+    for _ in range(6):
+        lease = uids.lease()
+        taken.append(lease.uid)
+        lease.release()
+    assert held not in taken
+    assert taken[:3] == taken[3:]
+    assert len(set(taken)) == 3
+
+
 def test_who_asks_at_the_same_time_is_given_another_id(tmp_path: Path) -> None:
     uids = UidRange(tmp_path, first=70_000, count=1_000)
 
