@@ -26,7 +26,7 @@ from lib.storage.ports import UploadStore
 from lib.storage.records import RunRecord
 from lib.workspace.workspace import BundleFile, Workspace
 
-TRIES: Final = 10  # to make a folder beside who removes another
+TRIES: Final = 100  # to make a folder beside who removes another
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
 PACKAGES_FILE: Final = "packages.json"  # in the attempt's folder, for a server that adopts it
@@ -154,6 +154,11 @@ class Preparation:
         self._uploads = uploads
         self._runtimes = runtimes
         self._environments = environments
+
+    def needs_packages(self, run: RunRecord, manifest: Manifest) -> bool:
+        """Whether `installed` would have anything to do. Raises InstallError."""
+        recipes = recipes_of(self._workspace, run.worker_sha, source_builds=manifest.source_builds)
+        return bool(recipes)
 
     @contextmanager
     def installed(

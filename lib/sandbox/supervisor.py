@@ -79,11 +79,16 @@ class Supervisor:
         self._cpu_before = self._cpu_seconds_since_start([])
         self._streams: dict[int, Stream] = {}
 
+    def await_begin(self) -> None:
+        """Return at the word to begin. Raises EOFError if the server hangs up instead."""
+        self._server.listen()
+        self._server.await_begin()
+        self._started = time.monotonic()
+
     def run(self) -> None:
         """Start the worker, watch it to its end, leave the exit record."""
         signal.set_wakeup_fd(self._wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        self._server.listen()
         self._write_started()
         if not self._server.is_there:  # who looked before the mark was there queues the run again
             os.unlink(wire.STARTED_FILE, dir_fd=self._meta)

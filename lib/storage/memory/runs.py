@@ -93,8 +93,10 @@ class MemoryRunStore:
         *,
         claim: IdempotencyClaim | None = None,
         start: Callable[[RunRecord], RunChange] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
+        meanwhile()
         with self._lock:
             at = change.run.created_at
             if claim is not None:

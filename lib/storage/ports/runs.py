@@ -77,11 +77,14 @@ class RunStore(Protocol):
         *,
         claim: IdempotencyClaim | None = None,
         start: Callable[[RunRecord], RunChange] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Creation:
         """Insert a new queued run with its first events, and settle `claim`, as one unit.
 
         With `start` the run is claimed in the same unit, if `RunStore.claim` would have
         nothing else to look at, and the run's cap lets it start. An adapter may leave that.
+        `meanwhile` is called in any case, by the caller's thread, before it is known what
+        comes of the creation; it must not raise.
 
         A live claim with the same key and digest: nothing is written and the
         stored answer returned. A claim that had expired by the run's

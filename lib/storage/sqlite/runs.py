@@ -53,12 +53,16 @@ class SqliteRunStore:
         return self._version
 
     def write(
-        self, operation: Operation[Result], *, changed: Callable[[Result], bool] = lambda _: True
+        self,
+        operation: Operation[Result],
+        *,
+        changed: Callable[[Result], bool] = lambda _: True,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Result:
         """Run `operation` in a transaction; count it where `changed` says so of its result."""
         shows = True  # also if it fails: nobody knows then how far it came
         try:
-            result = self.database.write(operation)
+            result = self.database.write(operation, meanwhile)
             shows = changed(result)
             return result
         finally:
@@ -72,6 +76,7 @@ class SqliteRunStore:
         *,
         claim: IdempotencyClaim | None = None,
         start: Callable[[RunRecord], RunChange] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
 
@@ -87,7 +92,7 @@ class SqliteRunStore:
             changes.create(connection, started or change)
             return Creation(change.run, started=started.run if started else None)
 
-        return self.write(operation)
+        return self.write(operation, meanwhile=meanwhile)
 
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
         """Return the answer that the same request got, if its claim still lives."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from lib.runs.executor import Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
+from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
-from lib.storage.ports import Creation, StoreUnavailable
+from lib.storage.ports import ConcurrencyReached, Creation, StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, Trigger
 from tests.lib.runs.conftest import Start
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, stay
@@ -72,6 +73,70 @@ def test_it_runs_without_the_dispatcher(world: World, start: Start) -> None:
     assert run.status is RunStatus.QUEUED  # what was asked for, and is answered
     done = world.until(run, RunStatus.COMPLETED)
     assert (done.runner, done.sandbox, done.fence) == ("local", world.sandbox.report(), 1)
+
+
+class Looking(MemoryRunStore):
+    """Lets the test look once a run is created, before anybody is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look: Callable[[RunRecord], None] = lambda _run: None
+
+    def create(self, change: RunChange, **options: Any) -> Creation:
+        creation = super().create(change, **options)
+        if creation.started is not None:
+            self.look(creation.started)
+        return creation
+
+
+def test_it_is_got_ready_while_it_is_created_and_begins_then(world: World, start: Start) -> None:
+    world.runs = store = Looking()
+    world.add_worker()
+    seen: list[object] = []
+
+    def look(run: RunRecord) -> None:
+        seen.append(world.sandbox.made[0].launch.run_id == run.id)
+        seen.append((world.folder(run).work / "run.py").exists())
+        seen.append(list(world.sandbox.launches))
+
+    store.look = look
+    world.until(ask(world.lifecycle(start())), RunStatus.COMPLETED)
+    assert seen == [True, True, []]
+    assert len(world.sandbox.made) == 1  # which is the one that began
+
+
+@pytest.mark.parametrize("on_limit", ["queue", "skip"])
+def test_what_was_got_ready_for_nothing_is_taken_back(
+    world: World, start: Start, on_limit: str
+) -> None:
+    world.add_worker(manifest=f"concurrency: {{max: 1, on_limit: {on_limit}}}\n")
+    world.sandbox.script = stay
+    lifecycle = world.lifecycle(start(max_runs=3))
+    first = ask(lifecycle)
+    world.sandbox.next_start()
+    with suppress(ConcurrencyReached):
+        ask(lifecycle)
+    _, second = world.sandbox.made
+    assert second.closed.is_set()
+    assert len(world.sandbox.launches) == 1
+    assert [each.name for each in world.runs_folder.iterdir()] == [first.id]
+
+
+def test_a_worker_with_packages_is_not_got_ready_ahead(world: World, start: Start) -> None:
+    world.runs = store = Looking()
+    world.add_worker(**{"requirements.txt": "six==1.17.0\n"})
+    seen: list[int] = []
+    store.look = lambda _run: seen.append(len(world.sandbox.made))
+    ask(world.lifecycle(start()))
+    assert seen == [0]
+
+
+def test_what_cannot_be_got_ready_is_told_by_the_run(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.refusal = SandboxUnavailable("no processes")
+    done = world.until(ask(world.lifecycle(start())), RunStatus.FAILED)
+    assert done.error is not None
+    assert (done.error.code, done.error.message) == ("sandbox_unavailable", "no processes")
 
 
 def test_its_lease_and_its_token_are_ours(world: World, start: Start) -> None:
@@ -191,6 +256,7 @@ def test_a_stop_between_creation_and_begin_leaves_the_run_to_the_next_life(world
     left = executor.stop(grace_seconds=0)
     creating.join(DEADLINE_SECONDS)
     assert left == store.created
+    assert [run.closed.is_set() for run in world.sandbox.made] == [True]
     assert world.status(left[0]) is RunStatus.RUNNING
 
 
@@ -269,8 +335,8 @@ def test_a_run_that_ends_before_its_slot_leaves_room_for_another(world: World) -
         """Holds a slot until its run has ended and the dispatcher has found no room twice."""
 
         @contextmanager
-        def slot(self, run_id: str) -> Iterator[Slot | None]:
-            with executor.slot(run_id) as slot:
+        def slot(self, run: RunRecord) -> Iterator[Slot | None]:
+            with executor.slot(run) as slot:
                 yield slot
                 bell.until_waiting()
                 later.append(ask(world.lifecycle()))
