@@ -132,9 +132,9 @@ class Executor:
 
     def cancel(self, run_id: str) -> None:
         """End the process tree of a run if it runs here."""
-        with self._claiming, self._changed:  # a run that is being claimed is not listed yet
-            self._changed.wait_for(lambda: run_id not in self._held)
-            attempt = self._attempts.get(run_id)
+        with self._claiming:  # a run that is being claimed is not listed yet
+            self._await_let_go(run_id)
+            attempt = self._find(run_id)
         if attempt is not None:
             attempt.cancel()
 
@@ -210,14 +210,25 @@ class Executor:
         return is_free
 
     def _find_slot(self, run: RunRecord) -> Slot | None:
-        """Return a slot; None while the sandbox has to start: nobody waits for that in a request."""
+        """Return a slot where the run would begin in it, as far as can be told before.
+
+        None also while the sandbox has to start: nobody waits for that in a request.
+        """
         report = self._sandbox.report_at_hand()
-        if report is None:
+        if report is None or not self._is_its_turn(run):
             return None
         claim = self._new_claim(report)
         change = claim.start(run)
         attempt = self._attempt(change.run, token=claim.token_of(change.run))
         return Slot(change, attempt, self._begin_created)
+
+    def _is_its_turn(self, run: RunRecord) -> bool:
+        """Whether the store is likely to say so: what is got ready for nothing is not cheap."""
+        cap = run.policy.concurrency.max
+        with self._lock:
+            running = sum(each.run.worker_id == run.worker_id for each in self._attempts.values())
+        is_below = not cap or running < cap
+        return is_below and not self._store.is_any_claimable(now=run.created_at)
 
     def _let_go(self, run_id: str) -> None:
         with self._changed:
@@ -226,6 +237,15 @@ class Executor:
             self._changed.notify_all()
         if has_left_room:
             self._bell.ring()  # who looked while it was held found no room
+
+    def _await_let_go(self, run_id: str) -> None:
+        """Wait until nobody creates the run any more.
+
+        What was got ready for it in a slot that it did not get is in the folder of its first
+        claim, whoever's that is, until it is taken back.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: run_id not in self._held)
 
     def _begin_created(self, attempt: Attempt) -> None:
         """Begin a run that was claimed as it was created. Raises nothing: it is created."""
@@ -256,6 +276,7 @@ class Executor:
             begun = 0
             try:
                 for run, token in claimed:
+                    self._await_let_go(run.id)
                     self._begin(self._attempt(run, token=token))
                     begun += 1
             except Exception:

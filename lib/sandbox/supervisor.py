@@ -28,7 +28,7 @@ from lib.secrets.mask import Mask
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
 TICK_SECONDS: Final = 0.25  # flush and check limits this often,
-FIRST_TICK_SECONDS: Final = 0.05  # and first so soon, for what grows at once
+FIRST_TICK_SECONDS: Final = 0.1  # and first so soon, for what grows at once; short runs need none
 READ_BYTES: Final = 64 * 1024  # more would be mapped and unmapped at each read, malloc(3)
 MAX_READS: Final = 32  # twice what a pipe holds
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead

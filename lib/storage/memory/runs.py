@@ -155,6 +155,11 @@ class MemoryRunStore:
                 self.apply(run, change)
             return [change.run for _, change in started]
 
+    def is_any_claimable(self, *, now: datetime) -> bool:
+        """Whether `claim` may find a run."""
+        with self._lock:
+            return any(is_claimable(run, now) for run in self._all(RunStatus.QUEUED))
+
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""
         with self._lock:
@@ -268,9 +273,7 @@ class MemoryRunStore:
         return started_at_once(
             change,
             start,
-            is_any_claimable=lambda: any(
-                is_claimable(run, now) for run in self._all(RunStatus.QUEUED)
-            ),
+            is_any_claimable=lambda: self.is_any_claimable(now=now),
             running=lambda: sum(run.worker_id == worker_id for run in self._all(RunStatus.RUNNING)),
         )
 

@@ -148,6 +148,10 @@ class RunStore(Protocol):
         """
         ...
 
+    def is_any_claimable(self, *, now: datetime) -> bool:
+        """Whether `claim` may find a run; one that it would only hold back counts, too."""
+        ...
+
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases, as one unit. Returns ids of runs whose fence is no longer ours."""
         ...

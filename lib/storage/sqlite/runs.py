@@ -121,12 +121,16 @@ class SqliteRunStore:
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
     ) -> list[RunRecord]:
         """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
-        with self.database.reading() as connection:  # after each end of a run there is seldom any
-            if not work.is_any_claimable(connection, now=now):
-                return []
+        if not self.is_any_claimable(now=now):  # after each end of a run there is seldom any
+            return []
         return self.write(
             lambda connection: work.claim(connection, start, now=now, limit=limit), changed=bool
         )
+
+    def is_any_claimable(self, *, now: datetime) -> bool:
+        """Whether `claim` may find a run."""
+        with self.database.reading() as connection:
+            return work.is_any_claimable(connection, now=now)
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""

@@ -202,6 +202,8 @@ def _others(head: str, found: Map) -> Iterator[str]:
     lines = head.splitlines(keepends=True)
     keys = sorted((found.place_of(key).line, key) for key in found)
     starts = [line for line, _ in keys]
+    if not keys:  # `{}`, which is a mapping, too
+        return
     if len({*starts}) < len(starts) and not _KNOWN.issuperset(found):
         raise BadIssueFile("has several keys in one line; write a line for each")
     ends = [*(line - 1 for line in starts[1:]), len(lines)]

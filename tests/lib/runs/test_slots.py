@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -105,21 +106,87 @@ def test_it_is_got_ready_while_it_is_created_and_begins_then(world: World, start
     assert len(world.sandbox.made) == 1  # which is the one that began
 
 
+class Refusing(MemoryRunStore):
+    """Takes nothing, once it was asked."""
+
+    def create(self, change: RunChange, **options: Any) -> Creation:
+        options["meanwhile"]()
+        raise StoreUnavailable(f"no room for {change.run.id}")
+
+
+class Queueing(MemoryRunStore):
+    """Leaves the claim of a new run to the dispatcher, who has it before its creator knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring: Callable[[], object] = lambda: None
+        self.has_claimed = threading.Event()
+        self.look = lambda: None
+
+    def create(self, change: RunChange, *, start: object = None, **options: Any) -> Creation:
+        creation = super().create(change, **options)
+        if start is not None:
+            self.ring()
+            assert self.has_claimed.wait(DEADLINE_SECONDS)
+            self.look()
+        return creation
+
+    def claim(self, *args: Any, **options: Any) -> list[RunRecord]:
+        claimed = super().claim(*args, **options)
+        if claimed:
+            self.has_claimed.set()
+        return claimed
+
+
+def test_what_was_got_ready_for_nothing_is_taken_back(world: World, start: Start) -> None:
+    world.runs = Refusing()
+    world.add_worker()
+    with pytest.raises(StoreUnavailable):
+        ask(world.lifecycle(start()))
+    [made] = world.sandbox.made
+    assert made.closed.is_set()
+    assert not world.sandbox.launches
+    assert not any(world.runs_folder.iterdir())
+
+
+def test_whoever_has_the_run_waits_until_it_is_taken_back(world: World, start: Start) -> None:
+    world.runs = store = Queueing()
+    world.add_worker()
+    executor = start()
+    store.ring = world.bell.ring
+
+    def until_the_dispatcher_waits_or_has_begun() -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (executor._changed._waiters or world.sandbox.launches):  # type: ignore[attr-defined]
+            assert time.monotonic() < deadline
+
+    store.look = until_the_dispatcher_waits_or_has_begun
+    done = world.until(ask(world.lifecycle(executor)), RunStatus.COMPLETED)
+    ahead, begun = world.sandbox.made
+    assert (ahead.closed.is_set(), begun.launch) == (True, world.sandbox.launches[0])
+    assert done.fence == 1  # the folder is the same
+
+
 @pytest.mark.parametrize("on_limit", ["queue", "skip"])
-def test_what_was_got_ready_for_nothing_is_taken_back(
+def test_nothing_is_got_ready_for_a_worker_at_its_cap(
     world: World, start: Start, on_limit: str
 ) -> None:
     world.add_worker(manifest=f"concurrency: {{max: 1, on_limit: {on_limit}}}\n")
     world.sandbox.script = stay
     lifecycle = world.lifecycle(start(max_runs=3))
-    first = ask(lifecycle)
+    ask(lifecycle)
     world.sandbox.next_start()
     with suppress(ConcurrencyReached):
         ask(lifecycle)
-    _, second = world.sandbox.made
-    assert second.closed.is_set()
-    assert len(world.sandbox.launches) == 1
-    assert [each.name for each in world.runs_folder.iterdir()] == [first.id]
+    assert len(world.sandbox.made) == 1
+
+
+def test_nothing_is_got_ready_where_others_wait(world: World, start: Start) -> None:
+    world.runs = Claimless()  # so that they wait
+    world.add_worker()
+    ask(world.lifecycle())
+    ask(world.lifecycle(start()))
+    assert not world.sandbox.made
 
 
 def test_a_worker_with_packages_is_not_got_ready_ahead(world: World, start: Start) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.clock import from_milliseconds
@@ -136,6 +136,7 @@ def test_no_head_means_two_things(text: str) -> None:
     assert (values, extra) == (ours, "")
 
 
+@example(data=b"{}", mark=True)
 @given(data=st.binary(max_size=200), mark=st.booleans())
 def test_any_bytes_are_an_issue_or_refused(data: bytes, mark: bool) -> None:
     try:
