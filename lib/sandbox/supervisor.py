@@ -80,8 +80,14 @@ class Supervisor:
         self._streams: dict[int, Stream] = {}
 
     def await_begin(self) -> None:
-        """Return at the word to begin. Raises EOFError if the server hangs up instead."""
+        """Get all ready, and return at the word to begin.
+
+        Raises:
+            EOFError: the server hangs up instead.
+            OSError: there is no room for what must be written later.
+        """
         self._server.listen()
+        wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
         self._server.await_begin()
         self._started = time.monotonic()
 
@@ -137,7 +143,6 @@ class Supervisor:
     def _write_started(self) -> None:
         pid = os.getpid()
         mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
-        wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
         wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
     def _watch(self, child: Child) -> Ended:
