@@ -101,12 +101,11 @@ class Supervisor:
             return
         try:
             child = self._let_go()
+            self._place.gateway.watch(self._poll)
+            ended = self._watch(child)
         except (StartError, ConfinementError) as error:
             self._finish(Ended(FAILED, cpu_ms=0), problem=error)
             return
-        self._place.gateway.watch(self._poll)
-        self._server.tell(wire.STARTED)
-        ended = self._watch(child)
         self._drain(child)
         self._judge_once_more(ended)
         self._finish(ended)
@@ -146,15 +145,28 @@ class Supervisor:
         wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
     def _watch(self, child: Child) -> Ended:
-        """Pump output and check limits until nothing of the worker is left."""
+        """Pump output and check limits until nothing of the worker is left.
+
+        Also while its program starts: where a program is spawned, it may hold up who says
+        that it was.
+
+        Raises:
+            StartError, ConfinementError: see `Child.check`.
+        """
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
         ends = self._init.line.fileno()
-        for descriptor in (*self._streams, ends, self._wake):
+        starts = child.outcome
+        for descriptor in (*self._streams, ends, starts, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + FIRST_TICK_SECONDS
         while True:
             polled = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
             ready = {descriptor for descriptor, _ in polled}
+            if starts >= 0 and (starts in ready or ends in ready):
+                self._poll.unregister(starts)
+                starts = -1
+                child.check()
+                self._server.tell(wire.STARTED)
             self._pump(ready)
             if ends in ready:
                 return self._end()

@@ -41,7 +41,6 @@ class GatheredTransport:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts, self._bytes = [], 0
-            self._transport.write(data)
+        parts, self._parts, self._bytes = self._parts, [], 0
+        if parts and not self._transport.is_closing():  # the client may have gone meanwhile
+            self._transport.write(b"".join(parts))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.manifest.policies import Limits
 from lib.sandbox import process_tree
 from lib.sandbox.port import Signal
 from lib.sandbox.supervisor_process import MAX_RUNS
@@ -249,3 +250,14 @@ def test_a_run_whose_folder_is_taken_away_before_it_begins_harms_nobody(
     for _ in range(3):
         assert own_runner("pass").exit.exit_code == 0
     assert capfd.readouterr().err == ""
+
+
+def test_a_program_that_stops_what_spawned_it_keeps_to_its_limits(confined: Runner) -> None:
+    """It comes in time, or not: what tells that it runs is then told late, or never."""
+    script = "kill -STOP $PPID; exec sleep 60"
+    for _ in range(2):
+        live, folder = confined.start(
+            command=("/bin/sh", "-c", script), limits=Limits(timeout_seconds=1)
+        )
+        assert confined.finish(live, folder).exit.ended_by == "timeout"
+    assert confined("print('next')").exit.exit_code == 0

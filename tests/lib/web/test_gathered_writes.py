@@ -17,6 +17,10 @@ class Pieces:
 
     def __init__(self) -> None:
         self.told: list[bytes | str] = []
+        self.is_lost = False
+
+    def is_closing(self) -> bool:
+        return self.is_lost
 
     def write(self, data: bytes) -> None:
         self.told.append(data)
@@ -51,6 +55,18 @@ def test_what_is_much_goes_at_once_after_what_came_before() -> None:
 
 def test_a_close_comes_last() -> None:
     assert asyncio.run(told(b"a", b"b", "close")) == [b"ab", "closed"]
+
+
+def test_who_has_gone_is_written_nothing() -> None:
+    async def main() -> list[bytes | str]:
+        pieces = Pieces()
+        gathered = GatheredTransport(cast("Any", pieces), asyncio.get_running_loop())
+        gathered.write(b"head")
+        pieces.is_lost = True
+        await asyncio.sleep(0)
+        return pieces.told
+
+    assert asyncio.run(main()) == []
 
 
 def test_all_else_is_the_transport_s() -> None:
