@@ -89,6 +89,8 @@ class Supervisor:
         self._server.listen()
         wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
         self._server.await_begin()
+        if not self._server.is_there:  # the word may be an old one
+            raise EOFError("the server has gone since it said so")
         self._started = time.monotonic()
 
     def run(self) -> None:

@@ -93,6 +93,8 @@ def _unless_unwanted(connection: socket.socket) -> Iterator[None]:
 
 def _serve(connection: socket.socket, place: Place) -> bool:
     request = wire.LaunchRequest.receive(connection)
+    if has_hung_up(connection):  # a server that was killed, and the next one has looked already
+        raise EOFError("nobody waits for the run")
     with _unless_unwanted(connection):
         meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
         supervisor = Supervisor(request, connection, meta, place, place.brief(request))
