@@ -36,7 +36,6 @@ log: Final = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 TOKEN_VARIABLES: Final = ("FLOOM_RUN_TOKEN", "WORKEROS_RUN_TOKEN")
-NO_PACKAGES: Final = Environment()
 INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
 RECORD_SECONDS: Final = 25.0  # while the lease lasts
 END_SECONDS: Final = 4.0  # the supervisor's grace is 3 s; one that a worker stopped takes no orders
@@ -102,8 +101,6 @@ class Attempt:
         self._deadline = math.inf
         self._was_killed = False
         self._has_settled = False
-        self._ahead: LiveRun | None = None  # which has not begun
-        self._launch: Launch | None = None  # that it waits for
         self._last_lines: tuple[LogLine, ...] = ()  # recorded with the outcome
 
     @property
@@ -141,27 +138,6 @@ class Attempt:
         with self._lock:
             self._handed_over = True
 
-    def prepare_ahead(self) -> None:
-        """Do what comes before the worker's first step, before the claim is on record.
-
-        Never raises: what cannot be done now, or may take long, is left to `execute`. If
-        nothing comes of the claim, `withdraw` is to follow.
-        """
-        try:
-            manifest = self._manifest()
-            if manifest is None or self._with.preparation.needs_packages(self._run, manifest):
-                return
-            launch = self._prepare(manifest, self._take_secrets(manifest), NO_PACKAGES)
-            self._ahead = self._with.sandbox.start(launch)
-            self._launch = launch
-        except Exception:  # noqa: BLE001 - `execute` meets it again, and says so
-            return
-
-    def withdraw(self) -> None:
-        """Take back what `prepare_ahead` did. Never raises."""
-        self._let_go()
-        self._guarded(self._folder.remove)
-
     def execute(self) -> None:
         """Prepare, start, watch, record. Never raises; `tidy_up` is to follow."""
         try:
@@ -180,15 +156,12 @@ class Attempt:
         While it is not, because the store stayed down or the run goes on without us, its
         folder stays, too: recovery collects what is in it. Never raises.
         """
-        self._let_go()
+        with self._lock:
+            live = self._live
+        if live is not None:
+            self._guarded(live.close)
         if self._has_settled:
             self._guarded(self._folder.remove)
-
-    def _let_go(self) -> None:
-        with self._lock:
-            lives = [live for live in (self._live, self._ahead) if live is not None]
-        for live in lives:
-            self._guarded(live.close)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         try:
@@ -198,7 +171,7 @@ class Attempt:
 
     def _execute(self) -> state.Event | None:
         run = self._run
-        manifest = self._manifest()
+        manifest = self._with.registry.loaded_at(run.worker_id, run.worker_sha).manifest
         if manifest is None:
             self._end_adopted()
             return self._failed("execution_error", "The worker's manifest does not load.")
@@ -222,9 +195,6 @@ class Attempt:
         ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
         return None if self._abandoned and ended_by_us else outcome
 
-    def _manifest(self) -> Manifest | None:
-        return self._with.registry.loaded_at(self._run.worker_id, self._run.worker_sha).manifest
-
     def gives_up(self) -> bool:
         """As a customer of environments: whether nobody waits for the run here any more."""
         return self._wanted_end or self._handed_over
@@ -245,19 +215,14 @@ class Attempt:
         )
 
     def _run_afresh(self, manifest: Manifest) -> None:
-        if self._launch is not None:
-            self._run_launch(self._launch)
-            return
         preparation = self._with.preparation
-        preparation.command(manifest)  # there is none: no packages either
+        command = preparation.command(manifest)
         secrets = self._patiently(lambda: self._take_secrets(manifest))
         with preparation.installed(self._run, manifest, self) as packages:
-            self._run_launch(self._patiently(lambda: self._prepare(manifest, secrets, packages)))
-
-    def _run_launch(self, launch: Launch) -> None:
-        self._watch_to_the_end(self._start(launch))
-        if self._was_lost():
+            launch = self._patiently(lambda: self._prepare(manifest, command, secrets, packages))
             self._watch_to_the_end(self._start(launch))
+            if self._was_lost():
+                self._watch_to_the_end(self._start(launch))
 
     def _was_lost(self) -> bool:
         """Whether all that had the launch was killed before it did anything.
@@ -331,9 +296,7 @@ class Attempt:
                 raise _HandedOver
             if self._live is not None:
                 self._live.close()  # of the launch that was lost
-            live = self._live = self._ahead or self._with.sandbox.start(launch)
-            self._ahead = None
-            live.begin()
+            live = self._live = self._with.sandbox.start(launch)
             if self._wanted_end:
                 live.cancel()
         if not self._wanted_end:
@@ -348,12 +311,12 @@ class Attempt:
     def _prepare(
         self,
         manifest: Manifest,
+        command: tuple[str, ...],
         secrets: Mapping[str, str],
         packages: Environment,
     ) -> Launch:
         """Fill a fresh folder; return how to start the worker in it."""
         run = self._run
-        command = self._with.preparation.command(manifest)
         self._with.preparation.fill(self._folder, run, manifest, packages)
         environment = self._with.preparation.environment(run, secrets, packages)
         return Launch(
@@ -440,7 +403,7 @@ class Attempt:
         except (StaleFence, state.RunStateConflict):
             event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
             return
-        self._with.signals.notify(run.id, run)
+        self._with.signals.notify(run.id)
         if run.status is RunStatus.FAILED and run.policy.issue_on_failure:
             self._with.failures.ring()
         event(

@@ -68,10 +68,6 @@ class Launch:
 class LiveRun(Protocol):
     """A started attempt, watched by one thread; `cancel` may come from any."""
 
-    def begin(self) -> None:
-        """Let it run; once, before all else. Not of one that was adopted."""
-        ...
-
     def wait(self, timeout_seconds: float) -> Signal:
         """Return the next thing that happens."""
         ...
@@ -132,7 +128,7 @@ class Sandbox(Protocol):
         ...
 
     def start(self, launch: Launch) -> LiveRun:
-        """Get one attempt ready; its worker runs once `LiveRun.begin` says so.
+        """Start one attempt.
 
         Raises:
             SandboxUnavailable: it may not or cannot be started here.

@@ -233,9 +233,7 @@ def _try_restrictions(notes: _Notes, uid: int) -> None:
 
 
 def _try_landlock() -> None:
-    with landlock.Ruleset(landlock.abi(), denies_network=True) as ruleset:
-        ruleset.allow([landlock.Rule("/usr", landlock.READ)])
-        ruleset.restrict()
+    landlock.restrict(landlock.abi(), [landlock.Rule("/usr", landlock.READ)], denies_network=True)
     try:
         os.listdir("/")  # noqa: PTH208
     except PermissionError:

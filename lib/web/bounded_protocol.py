@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from enum import Enum, auto
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lib import log
-from lib.web.gathered_writes import GatheredTransport
 from lib.web.problems import LOGGER, Failure
 from lib.web.raw_answer import raw_answer
 from lib.web.request_ids import fit_request_id, new_request_id
@@ -69,8 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
-        gathered = GatheredTransport(transport, self.loop)
-        super().connection_made(cast("asyncio.Transport", gathered))
+        super().connection_made(transport)
         self._wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
