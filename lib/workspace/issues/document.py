@@ -19,6 +19,7 @@ other front matter goes through one, and means the same.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -202,14 +203,12 @@ def _others(head: str, found: Map) -> Iterator[str]:
     lines = head.splitlines(keepends=True)
     keys = sorted((found.place_of(key).line, key) for key in found)
     starts = [line for line, _ in keys]
-    if not keys:  # `{}`, which is a mapping, too
-        return
     if len({*starts}) < len(starts) and not _KNOWN.issuperset(found):
         raise BadIssueFile("has several keys in one line; write a line for each")
-    ends = [*(line - 1 for line in starts[1:]), len(lines)]
-    for (line, key), end in zip(keys, ends, strict=True):
+    places = itertools.pairwise([*starts, len(lines) + 1])
+    for (start, after), (_, key) in zip(places, keys, strict=True):
         if key not in _KNOWN:
-            text = "".join(lines[line - 1 : end])
+            text = "".join(lines[start - 1 : after - 1])
             yield text if text.endswith("\n") else text + "\n"
 
 

@@ -176,6 +176,7 @@ def test_what_people_write_is_understood(text: str, fields: dict[str, Any]) -> N
         (b"# Title\n\nBody\n", "front matter"),
         (b"---\ntitle: a\n", "front matter"),
         (b"---\n---\n", "title"),
+        (b"---\n{}\n---\n", "title"),
         (b"---\n- a\n---\n", "key: value"),
         (b"---\n<<<<<<< HEAD\ntitle: a\n=======\ntitle: b\n>>>>>>> x\n---\n", "cannot be read"),
         (b"---\ntitle: a\ntitle: b\n---\n", "cannot be read in line 3"),
