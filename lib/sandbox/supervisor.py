@@ -215,15 +215,18 @@ class Supervisor:
         self._server.tell(wire.NOTED)
 
     def _serve_visitors(self, ready: set[int]) -> None:
-        """Have a gate serve who comes, and put what it tells into the log."""
+        """Put what a gate tells into the log, and have one serve who comes.
+
+        In this order: a new gate's pipe may have the number of what was ready and is closed by now.
+        """
         gateway, request = self._place.gateway, self._request
+        for notice in gateway.notices(self._poll, ready):
+            self._log.note(notice, _now())
         if gateway.has_visitor(ready):
             try:
                 self._gate = gateway.open_gate(self._poll, request.run_id, request.egress)
             except OSError:
                 self._has_no_gate = True  # the run goes on; its visitors wait for the next tick
-        for notice in gateway.notices(self._poll, ready):
-            self._log.note(notice, _now())
 
     def _tick(self) -> None:
         self._flush()

@@ -19,7 +19,7 @@ from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
 from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
 from lib.sandbox.process_names import start_time
-from lib.sandbox.wire import CONTROL_SOCKET, STARTED_FILE
+from lib.sandbox.wire import CONTROL_SOCKET, EXIT_FILE, STARTED_FILE
 from lib.sandbox.zygote_process import ZygoteProcess
 from tests.lib.sandbox.conftest import DEADLINE_SECONDS, Runner, open_runner, wait_until
 
@@ -662,3 +662,36 @@ def test_a_run_goes_on_while_there_is_no_process_for_its_gate(
         sandbox.close()
         wait_until(lambda: not Path(group.pids, "cgroup.procs").read_text())
         group.remove()
+
+
+def test_a_run_goes_on_whose_server_dies_as_its_gate_opens(
+    tmp_path: Path, mode: SandboxMode
+) -> None:
+    """Its supervisor hears of both at once, and a gate may get the number of what was closed."""
+    script = (
+        "import os, socket, time, urllib.error, urllib.parse, urllib.request\n"
+        "open('up', 'w').write('yes')\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
+        "url = urllib.parse.urlsplit(os.environ['FLOOM_API_URL'])\n"
+        "visit = socket.create_connection((url.hostname, url.port))\n"
+        "open('tried', 'w').write('yes')\n"
+        "try: urllib.request.urlopen(os.environ['FLOOM_API_URL'], timeout=20)\n"
+        "except urllib.error.HTTPError: raise SystemExit(3)  # the gate's own answer\n"
+    )
+    sandbox = LocalSandbox(tmp_path / "sandbox", mode=mode, api_socket=tmp_path / "nobody.sock")
+    try:
+        runner = Runner(sandbox, tmp_path)
+        live, folder = runner.start(script)
+        wait_for(folder / "work" / "up")
+        supervisor = runner.supervisor(folder)
+        os.kill(supervisor, signal.SIGSTOP)
+        (folder / "work" / "go").touch()
+        wait_for(folder / "work" / "tried")
+        live.close()
+        os.kill(supervisor, signal.SIGCONT)
+        wait_for(folder / "meta" / EXIT_FILE)
+        exit_record = sandbox.find_exit(folder)
+        assert exit_record is not None
+        assert exit_record.exit_code == 3
+    finally:
+        sandbox.close()
