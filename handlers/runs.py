@@ -283,7 +283,7 @@ class RunLogs:
             changed = True
             while changed and not lines and not await self._has_ended(run_id):
                 left = max(0.0, deadline - asyncio.get_running_loop().time())
-                changed = await call.wait(listener.wait(left), seconds=left)
+                changed = await call.wait(listener.wait(), seconds=left)
                 lines = await blocking(read)
             return lines or await blocking(read)
 

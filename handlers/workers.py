@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from lib.errors import Forbidden
 from lib.runs.catalogue import WorkerStatus
 from lib.runs.inputs import check_saved_inputs
 from lib.runs.lifecycle import DEFAULT_PRIORITY, StartRequest
+from lib.runs.signals import Listener
 from lib.storage.records import RunRecord, RunStatus, StoredAnswer, Trigger, WorkerSettings
 from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
@@ -218,7 +220,9 @@ class WorkerRuns:
         finished by then. A run that waits for an approval counts as finished.
         """
         wait = wait_preference(call)
+        run_id = self._lifecycle.new_id()
         request = StartRequest(
+            run_id=run_id,
             worker_id=worker_id,
             inputs=call.body.inputs,
             trigger=Trigger("manual", None, call.principal.user_id),
@@ -227,49 +231,52 @@ class WorkerRuns:
                 call, (worker_id,), body_key=call.body.idempotency_key, answer=self._answer
             ),
         )
-        creation = await blocking(self._lifecycle.start, request)
-        if creation.run is not None:
-            return await self._reply(call, creation.run, wait)
+        with self._listen(run_id) as listener:  # before there is anything to miss
+            creation = await blocking(self._lifecycle.start, request)
+            if creation.run is not None:
+                return await self._reply(call, creation.run, wait, listener)
         assert creation.replayed is not None  # noqa: S101 - the store gives one or the other
         return await self._repeat(call, creation.replayed, wait)
 
-    async def _reply(self, call: Call[Any, Any], run: RunRecord, wait: Wait | None) -> Reply:
-        headers = _location(run.id)
+    def _listen(self, run_id: str) -> AbstractContextManager[Listener]:
+        return self._services.signals.listen(run_id, hears_progress=False)
+
+    async def _reply(
+        self, call: Call[Any, Any], run: RunRecord, wait: Wait | None, listener: Listener
+    ) -> Reply:
+        if wait is not None and not _has_settled(run):
+            call.put_on_record(202)  # the run exists; all else is no effect of this call
+            run = await self._settled(call, run, wait.seconds, listener)
+        view = await blocking(self._view, run)
         if wait is None:
-            return Reply(await blocking(self._view, run), 202, headers)
-        call.put_on_record(202)  # the run exists; all else is no effect of this call
-        run, view = await self._finished(call, run, wait.seconds)
+            return Reply(view, 202, _location(run.id))
         status = 200 if _has_settled(run) else 202
-        return Reply(view, status, {**headers, **wait.headers})
+        return Reply(view, status, {**_location(run.id), **wait.headers})
 
     async def _repeat(self, call: Call[Any, Any], first: StoredAnswer, wait: Wait | None) -> Reply:
         """Give the first answer again; one who waits, waits for that same run."""
         if wait is not None and first.run_id is not None:
-            run = await blocking(self._services.runs.get, first.run_id)
-            reply = await self._reply(call, run, wait)
+            with self._listen(first.run_id) as listener:
+                run = await blocking(self._services.runs.get, first.run_id)
+                reply = await self._reply(call, run, wait, listener)
             return Reply(reply.body, reply.status, {**reply.headers, **REPLAYED})
         return await blocking(repeated, first, self._services.content)
 
-    async def _finished(
-        self, call: Call[Any, Any], run: RunRecord, seconds: int
-    ) -> tuple[RunRecord, RunView]:
+    async def _settled(
+        self, call: Call[Any, Any], run: RunRecord, seconds: int, listener: Listener
+    ) -> RunRecord:
         """Return the run as it is when it has settled or the time is over."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        with self._services.signals.listen(run.id, hears_progress=False) as listener:
-            while True:
-                run, view = await blocking(self._look, run.id)
-                left = deadline - asyncio.get_running_loop().time()
-                if view is not None:
-                    return run, view
-                if left <= 0:
-                    return run, await blocking(self._view, run)
-                if not await call.wait(listener.wait(left), seconds=left):
-                    deadline = 0
-
-    def _look(self, run_id: str) -> tuple[RunRecord, RunView | None]:
-        """Return a run, with its view once it has settled: one call of a thread for both."""
-        run = self._services.runs.get(run_id)
-        return run, self._view(run) if _has_settled(run) else None
+        now = asyncio.get_running_loop().time
+        deadline = now() + seconds
+        while not _has_settled(run) and (left := deadline - now()) > 0:
+            has_news = await call.wait(listener.wait(), seconds=left)
+            if has_news and listener.heard is not None:
+                run = listener.heard
+            else:
+                run = await blocking(self._services.runs.get, run.id)
+            if not has_news:
+                break
+        return run
 
     def _view(self, run: RunRecord) -> RunView:
         return run_view(run, self._services.content, self._services.masks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -195,6 +196,7 @@ class _LocalStores:
         )
 
         self.database = SqliteDatabase(folder.database)
+        threading.Thread(target=self.database.take_room, daemon=True).start()
         on_exit.callback(self.database.close)
         self.accounts = SqliteAccountStore(self.database)
         self.runs = SqliteRunStore(self.database)

@@ -199,8 +199,9 @@ class Supervisor:
     def _become_installer(self, enclosure: Enclosure, tenant: Tenant, order: Order) -> NoReturn:
         try:
             connect_streams(order.stdout, order.stderr)
-            enclosure.build(uid=tenant.uid, listeners=listeners_for(order.listeners))
-            enclosure.admit(replace(tenant, keep=(order.failure,)))
+            listeners = listeners_for(order.listeners)
+            ruleset = enclosure.build(uid=tenant.uid, listeners=listeners)
+            enclosure.admit(replace(tenant, keep=(order.failure,)), ruleset)
             self._execute({**self._request.environment, **self._variables()})
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
             order.refuse(NOT_CONFINED, str(error) or type(error).__name__)

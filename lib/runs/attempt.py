@@ -36,6 +36,7 @@ log: Final = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 TOKEN_VARIABLES: Final = ("FLOOM_RUN_TOKEN", "WORKEROS_RUN_TOKEN")
+NO_PACKAGES: Final = Environment()
 INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
 RECORD_SECONDS: Final = 25.0  # while the lease lasts
 END_SECONDS: Final = 4.0  # the supervisor's grace is 3 s; one that a worker stopped takes no orders
@@ -101,6 +102,8 @@ class Attempt:
         self._deadline = math.inf
         self._was_killed = False
         self._has_settled = False
+        self._ahead: LiveRun | None = None  # which has not begun
+        self._launch: Launch | None = None  # that it waits for
         self._last_lines: tuple[LogLine, ...] = ()  # recorded with the outcome
 
     @property
@@ -138,6 +141,27 @@ class Attempt:
         with self._lock:
             self._handed_over = True
 
+    def prepare_ahead(self) -> None:
+        """Do what comes before the worker's first step, before the claim is on record.
+
+        Never raises: what cannot be done now, or may take long, is left to `execute`. If
+        nothing comes of the claim, `withdraw` is to follow.
+        """
+        try:
+            manifest = self._manifest()
+            if manifest is None or self._with.preparation.needs_packages(self._run, manifest):
+                return
+            launch = self._prepare(manifest, self._take_secrets(manifest), NO_PACKAGES)
+            self._ahead = self._with.sandbox.start(launch)
+            self._launch = launch
+        except Exception:  # noqa: BLE001 - `execute` meets it again, and says so
+            return
+
+    def withdraw(self) -> None:
+        """Take back what `prepare_ahead` did. Never raises."""
+        self._let_go()
+        self._guarded(self._folder.remove)
+
     def execute(self) -> None:
         """Prepare, start, watch, record. Never raises; `tidy_up` is to follow."""
         try:
@@ -156,12 +180,15 @@ class Attempt:
         While it is not, because the store stayed down or the run goes on without us, its
         folder stays, too: recovery collects what is in it. Never raises.
         """
-        with self._lock:
-            live = self._live
-        if live is not None:
-            self._guarded(live.close)
+        self._let_go()
         if self._has_settled:
             self._guarded(self._folder.remove)
+
+    def _let_go(self) -> None:
+        with self._lock:
+            lives = [live for live in (self._live, self._ahead) if live is not None]
+        for live in lives:
+            self._guarded(live.close)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         try:
@@ -171,7 +198,7 @@ class Attempt:
 
     def _execute(self) -> state.Event | None:
         run = self._run
-        manifest = self._with.registry.loaded_at(run.worker_id, run.worker_sha).manifest
+        manifest = self._manifest()
         if manifest is None:
             self._end_adopted()
             return self._failed("execution_error", "The worker's manifest does not load.")
@@ -195,6 +222,9 @@ class Attempt:
         ended_by_us = isinstance(outcome, state.Cancelled | state.Interrupted)
         return None if self._abandoned and ended_by_us else outcome
 
+    def _manifest(self) -> Manifest | None:
+        return self._with.registry.loaded_at(self._run.worker_id, self._run.worker_sha).manifest
+
     def gives_up(self) -> bool:
         """As a customer of environments: whether nobody waits for the run here any more."""
         return self._wanted_end or self._handed_over
@@ -215,14 +245,19 @@ class Attempt:
         )
 
     def _run_afresh(self, manifest: Manifest) -> None:
+        if self._launch is not None:
+            self._run_launch(self._launch)
+            return
         preparation = self._with.preparation
-        command = preparation.command(manifest)
+        preparation.command(manifest)  # there is none: no packages either
         secrets = self._patiently(lambda: self._take_secrets(manifest))
         with preparation.installed(self._run, manifest, self) as packages:
-            launch = self._patiently(lambda: self._prepare(manifest, command, secrets, packages))
+            self._run_launch(self._patiently(lambda: self._prepare(manifest, secrets, packages)))
+
+    def _run_launch(self, launch: Launch) -> None:
+        self._watch_to_the_end(self._start(launch))
+        if self._was_lost():
             self._watch_to_the_end(self._start(launch))
-            if self._was_lost():
-                self._watch_to_the_end(self._start(launch))
 
     def _was_lost(self) -> bool:
         """Whether all that had the launch was killed before it did anything.
@@ -296,7 +331,9 @@ class Attempt:
                 raise _HandedOver
             if self._live is not None:
                 self._live.close()  # of the launch that was lost
-            live = self._live = self._with.sandbox.start(launch)
+            live = self._live = self._ahead or self._with.sandbox.start(launch)
+            self._ahead = None
+            live.begin()
             if self._wanted_end:
                 live.cancel()
         if not self._wanted_end:
@@ -311,12 +348,12 @@ class Attempt:
     def _prepare(
         self,
         manifest: Manifest,
-        command: tuple[str, ...],
         secrets: Mapping[str, str],
         packages: Environment,
     ) -> Launch:
         """Fill a fresh folder; return how to start the worker in it."""
         run = self._run
+        command = self._with.preparation.command(manifest)
         self._with.preparation.fill(self._folder, run, manifest, packages)
         environment = self._with.preparation.environment(run, secrets, packages)
         return Launch(
@@ -403,7 +440,7 @@ class Attempt:
         except (StaleFence, state.RunStateConflict):
             event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
             return
-        self._with.signals.notify(run.id)
+        self._with.signals.notify(run.id, run)
         if run.status is RunStatus.FAILED and run.policy.issue_on_failure:
             self._with.failures.ring()
         event(

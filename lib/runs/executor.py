@@ -51,19 +51,39 @@ class MakeAttempt(Protocol):
 
 
 class Slot:
-    """Room for one run that is being created."""
+    """Room for one run that is being created.
 
-    def __init__(self, claim: Claim, begin: Callable[[RunRecord, SecretToken], None]) -> None:
-        self._claim = claim
+    Args:
+        change: The run as claimed.
+        attempt: What is to execute it.
+        begin: Executes it.
+    """
+
+    def __init__(
+        self, change: RunChange, attempt: Attempt, begin: Callable[[Attempt], None]
+    ) -> None:
+        self._change = change
+        self._attempt = attempt
         self._begin = begin
+        self._has_begun = False
 
-    def start(self, run: RunRecord) -> RunChange:
+    def start(self, _run: RunRecord) -> RunChange:
         """Return the run as claimed, for `RunStore.create`."""
-        return self._claim.start(run)
+        return self._change
 
-    def begin(self, run: RunRecord) -> None:
+    def prepare(self) -> None:
+        """Do, while the creation is on its way, what the run waits for first. Never raises."""
+        self._attempt.prepare_ahead()
+
+    def begin(self) -> None:
         """Execute the run, which the store says has started; queue it again where that fails."""
-        self._begin(run, self._claim.token_of(run))
+        self._has_begun = True
+        self._begin(self._attempt)
+
+    def close(self) -> None:
+        """Take back what was prepared, unless the run has begun. Never raises."""
+        if not self._has_begun:
+            self._attempt.withdraw()
 
 
 class Executor:
@@ -112,9 +132,9 @@ class Executor:
 
     def cancel(self, run_id: str) -> None:
         """End the process tree of a run if it runs here."""
-        with self._claiming, self._changed:  # a run that is being claimed is not listed yet
-            self._changed.wait_for(lambda: run_id not in self._held)
-            attempt = self._attempts.get(run_id)
+        with self._claiming:  # a run that is being claimed is not listed yet
+            self._await_let_go(run_id)
+            attempt = self._find(run_id)
         if attempt is not None:
             attempt.cancel()
 
@@ -168,14 +188,18 @@ class Executor:
                 thread.join()
 
     @contextmanager
-    def slot(self, run_id: str) -> Iterator[Slot | None]:
+    def slot(self, run: RunRecord) -> Iterator[Slot | None]:
         """Keep room for a run while it is created; None: there is none."""
-        is_held = self._hold(run_id)
+        is_held = self._hold(run.id)
+        slot: Slot | None = None
         try:
-            yield self._find_slot() if is_held else None
+            slot = self._find_slot(run) if is_held else None
+            yield slot
         finally:
+            if slot is not None:
+                slot.close()
             if is_held:
-                self._let_go(run_id)
+                self._let_go(run.id)
 
     def _hold(self, run_id: str) -> bool:
         with self._lock:
@@ -185,10 +209,26 @@ class Executor:
                 self._held.add(run_id)
         return is_free
 
-    def _find_slot(self) -> Slot | None:
-        """Return a slot; None while the sandbox has to start: nobody waits for that in a request."""
+    def _find_slot(self, run: RunRecord) -> Slot | None:
+        """Return a slot where the run would begin in it, as far as can be told before.
+
+        None also while the sandbox has to start: nobody waits for that in a request.
+        """
         report = self._sandbox.report_at_hand()
-        return None if report is None else Slot(self._new_claim(report), self._begin_created)
+        if report is None or not self._is_its_turn(run):
+            return None
+        claim = self._new_claim(report)
+        change = claim.start(run)
+        attempt = self._attempt(change.run, token=claim.token_of(change.run))
+        return Slot(change, attempt, self._begin_created)
+
+    def _is_its_turn(self, run: RunRecord) -> bool:
+        """Whether the store is likely to say so: what is got ready for nothing is not cheap."""
+        cap = run.policy.concurrency.max
+        with self._lock:
+            running = sum(each.run.worker_id == run.worker_id for each in self._attempts.values())
+        is_below = not cap or running < cap
+        return is_below and not self._store.is_any_claimable(now=run.created_at)
 
     def _let_go(self, run_id: str) -> None:
         with self._changed:
@@ -198,14 +238,24 @@ class Executor:
         if has_left_room:
             self._bell.ring()  # who looked while it was held found no room
 
-    def _begin_created(self, run: RunRecord, token: SecretToken) -> None:
+    def _await_let_go(self, run_id: str) -> None:
+        """Wait until nobody creates the run any more.
+
+        What was got ready for it in a slot that it did not get is in the folder of its first
+        claim, whoever's that is, until it is taken back.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: run_id not in self._held)
+
+    def _begin_created(self, attempt: Attempt) -> None:
         """Begin a run that was claimed as it was created. Raises nothing: it is created."""
         try:
-            self._begin(self._attempt(run, token=token))
+            self._begin(attempt)
         except Exception:
             log.exception("dispatch_failed")
+            attempt.withdraw()
             with contextlib.suppress(StoreUnavailable):  # its lease ends, and it is interrupted
-                self._give_back([run])
+                self._give_back([attempt.run])
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
@@ -226,6 +276,7 @@ class Executor:
             begun = 0
             try:
                 for run, token in claimed:
+                    self._await_let_go(run.id)
                     self._begin(self._attempt(run, token=token))
                     begun += 1
             except Exception:

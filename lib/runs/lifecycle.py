@@ -55,7 +55,11 @@ class ReplayConflict(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
-    """A run that somebody or something wants."""
+    """A run that somebody or something wants.
+
+    Attributes:
+        run_id: Its id, for who listens for it before it exists; None: any.
+    """
 
     worker_id: str
     inputs: Mapping[str, Any]
@@ -63,6 +67,7 @@ class StartRequest:
     priority: int = DEFAULT_PRIORITY
     parent_run_id: str | None = None
     key: KeyUse[RunRecord] | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class _ProposedMeanwhile(Exception):
 class Runner(Protocol):
     """Whoever executes runs in this process."""
 
-    def slot(self, run_id: str) -> AbstractContextManager[Slot | None]:
+    def slot(self, run: RunRecord) -> AbstractContextManager[Slot | None]:
         """Keep room for a run while it is created; None: there is none."""
         ...
 
@@ -125,6 +130,10 @@ class Lifecycle:
         self._bell = bell
         self._signals = signals
         self._runner = runner
+
+    def new_id(self) -> str:
+        """Return an id for `StartRequest.run_id`."""
+        return self._ids.new("run")
 
     def start(self, request: StartRequest) -> Creation:
         """Queue a new run of a worker's current tree.
@@ -239,7 +248,7 @@ class Lifecycle:
     def _new_run(self, request: StartRequest, frozen: _Frozen) -> RunRecord:
         now = self._clock.now()
         uploads = self._files.check(frozen.manifest, frozen.inputs, now=now)
-        run_id = self._ids.new("run")
+        run_id = request.run_id or self.new_id()
         manifest = frozen.manifest
         phase = Phase.PROPOSE if manifest.approvals else None
         inputs = {**frozen.inputs, "decision": "proposed"} if phase else frozen.inputs
@@ -272,15 +281,19 @@ class Lifecycle:
         change = state.first_change(self._new_run(request, frozen))
         key, now = request.key, change.run.created_at
         claim = None if key is None else key.claim(change.run, now=now)
-        with self._runner.slot(change.run.id) as slot:
+        with self._runner.slot(change.run) as slot:
             try:
-                start = None if slot is None else slot.start
-                creation = self._store.create(change, claim=claim, start=start)
+                if slot is None:
+                    creation = self._store.create(change, claim=claim)
+                else:
+                    creation = self._store.create(
+                        change, claim=claim, start=slot.start, meanwhile=slot.prepare
+                    )
             except UploadNotFound:  # it went since it was checked: say so as the check does
                 self._files.check(frozen.manifest, frozen.inputs, now=self._clock.now())
                 raise
             if slot is not None and creation.started is not None:
-                slot.begin(creation.started)
+                slot.begin()
         if creation.run is not None and creation.started is None:
             self._bell.ring()
         return creation

@@ -155,6 +155,11 @@ class Preparation:
         self._runtimes = runtimes
         self._environments = environments
 
+    def needs_packages(self, run: RunRecord, manifest: Manifest) -> bool:
+        """Whether `installed` would have anything to do. Raises InstallError."""
+        recipes = recipes_of(self._workspace, run.worker_sha, source_builds=manifest.source_builds)
+        return bool(recipes)
+
     @contextmanager
     def installed(
         self, run: RunRecord, manifest: Manifest, customer: Customer

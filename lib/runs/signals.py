@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lib.storage.records import RunRecord
+
 
 class Bell:
     """A bell that one thread waits for; rings before the wait are not lost."""
@@ -35,15 +37,17 @@ class Listener:
 
     Attributes:
         hears_progress: Whether it wants to know how the run gets on, too.
+        heard: The run as the last ring told it; None: the store knows.
     """
 
     def __init__(self, *, hears_progress: bool = True) -> None:
         self.hears_progress = hears_progress
+        self.heard: RunRecord | None = None
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
-    async def wait(self, timeout_seconds: float) -> bool:
-        """Return whether something happened to the run within the timeout."""
+    async def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Return whether something happened to the run within the timeout, if there is one."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._event.wait()
@@ -52,12 +56,20 @@ class Listener:
         self._event.clear()
         return True
 
-    def ring(self) -> None:
-        """Wake the coroutine, from any thread; no error when its loop is closed."""
+    def ring(self, run: RunRecord | None = None) -> None:
+        """Wake the coroutine, from any thread; no error when its loop is closed.
+
+        Args:
+            run: As it is now, for whoever has it at hand.
+        """
         try:
-            self._loop.call_soon_threadsafe(self._event.set)
+            self._loop.call_soon_threadsafe(self._hear, run)
         except RuntimeError:
             return
+
+    def _hear(self, run: RunRecord | None) -> None:
+        self.heard = run
+        self._event.set()
 
 
 class RunSignals:
@@ -71,10 +83,10 @@ class RunSignals:
         self._lock = threading.Lock()
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
 
-    def notify(self, run_id: str) -> None:
-        """Wake all that listen for this run."""
+    def notify(self, run_id: str, run: RunRecord | None = None) -> None:
+        """Wake all that listen for this run; see `Listener.ring`."""
         for listener in self._find(run_id):
-            listener.ring()
+            listener.ring(run)
 
     def notify_progress(self, run_id: str) -> None:
         """Wake those that follow this run: it began, or has more log; it has not settled."""
@@ -88,7 +100,7 @@ class RunSignals:
 
     @contextmanager
     def listen(self, run_id: str, *, hears_progress: bool = True) -> Iterator[Listener]:
-        """Listen from here on; look at the store after this, not before."""
+        """Listen from here on; look at the store after this, or do this before there is a run."""
         listener = Listener(hears_progress=hears_progress)
         with self._lock:
             self._listeners[run_id].add(listener)

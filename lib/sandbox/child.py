@@ -43,7 +43,7 @@ class Child:
     ) -> Self:
         """Have init fork a process that builds its enclosure and waits for `brief`.
 
-        Whatever goes wrong in it is told by `let_go`.
+        Whatever goes wrong in it is told by `check`.
 
         Raises:
             ConfinementError: init was killed, or the kernel passes no descriptor on.
@@ -82,29 +82,40 @@ class Child:
                 self._channel.shutdown(socket.SHUT_RDWR)
 
     def let_go(self) -> None:
-        """Let it run that; returns when the worker's program runs.
+        """Let it run that; `check` tells whether it does.
 
         Raises:
-            StartError: there is no such program, it may not be executed, or the process
-                that waited was killed.
-            ConfinementError: a layer of the confinement could not be had.
+            StartError, ConfinementError: see `check`; it had ended by now.
         """
-        has_ended = False
         with self._channel:
             try:
                 self._channel.sendall(wire.GO)
+                return
             except OSError:
-                has_ended = True
+                pass
+        self.check()
+        raise StartError("the process that waited for the run was killed")  # and could not say why
+
+    @property
+    def outcome(self) -> int:
+        """Descriptor that is readable once `check` need not wait."""
+        return self._failure.fileno()
+
+    def check(self) -> None:
+        """Return if the worker's program runs; once.
+
+        Raises:
+            StartError: there is no such program, or it may not be executed.
+            ConfinementError: a layer of the confinement could not be had.
+        """
         with self._failure:
             reason = self._failure.readall()
         if reason:
             text = reason[1:].decode(errors="replace")
             raise ConfinementError(text) if reason.startswith(NOT_CONFINED) else StartError(text)
-        if has_ended:  # and could not say why
-            raise StartError("the process that waited for the run was killed")
 
     def close(self) -> None:
-        """Close the pipes, and what `let_go` has closed unless it was never called."""
+        """Close the pipes, and what is closed already unless the worker was never let go."""
         self._failure.close()
         self._channel.close()
         for descriptor in (self.stdout, self.stderr):

@@ -37,6 +37,7 @@ from lib.sandbox import (
     seccomp,
 )
 from lib.sandbox.host_view import HostView, around
+from lib.sandbox.landlock import Rule, Ruleset
 from lib.sandbox.new_root import NewRoot
 from lib.sandbox.rlimits import Ceilings
 
@@ -183,12 +184,17 @@ class Enclosure:
         with _step("namespaces"):
             return namespaces.fork(self.layers.namespaces_of_worker, group)
 
-    def build(self, *, uid: int | None, listeners: loopback.WantedListeners | None = None) -> None:
+    def build(
+        self, *, uid: int | None, listeners: loopback.WantedListeners | None = None
+    ) -> Ruleset | None:
         """Set up, in the child of `fork_worker`, all that does not depend on the run.
 
         Args:
             uid: As of the tenant to come.
             listeners: What to listen on where there is a network namespace.
+
+        Returns:
+            Landlock's rules so far, for `admit`.
 
         Raises:
             ConfinementError: a layer could not be had; the process must end.
@@ -201,15 +207,21 @@ class Enclosure:
             with _step("root folder"):
                 user = self._inner_id(uid)
                 self._new_root().lay_out(user, user)
+        ruleset = self._prepare_rules() if layers.landlock else None
         namespaces.renew_interpreter()
+        return ruleset
 
-    def admit(self, tenant: Tenant) -> None:
+    def admit(self, tenant: Tenant, ruleset: Ruleset | None) -> None:
         """Confine this process, in which `build` returned. It must have one thread.
+
+        Args:
+            tenant: Who comes.
+            ruleset: What `build` returned.
 
         Raises:
             ConfinementError: a layer could not be applied; the process must end.
         """
-        for name, apply in self._steps(tenant):
+        for name, apply in self._steps(tenant, ruleset):
             with _step(name):
                 apply(tenant)
         os.setsid()  # not the supervisor's session
@@ -225,15 +237,17 @@ class Enclosure:
         """Return where a worker sees its folder."""
         return self.home if self.layers.root else work
 
-    def _steps(self, tenant: Tenant) -> Iterator[tuple[str, Callable[[Tenant], None]]]:
+    def _steps(
+        self, tenant: Tenant, ruleset: Ruleset | None
+    ) -> Iterator[tuple[str, Callable[[Tenant], None]]]:
         layers = self.layers
         if layers.uid and tenant.uid is None:
             raise ConfinementError("privileges: no user id was given")
         yield "folder", self._move_in if layers.root else _change_folder
         yield "limits", lambda tenant: rlimits.apply(tenant.ceilings)
         yield "privileges", self._drop_privileges
-        if layers.landlock:
-            yield "Landlock", self._restrict
+        if ruleset is not None:
+            yield "Landlock", lambda tenant: self._restrict(tenant, ruleset)
         if layers.seccomp:
             yield "seccomp", lambda _: seccomp.install(layers.filter_program())
 
@@ -284,31 +298,46 @@ class Enclosure:
         privileges.set_dumpable(dumpable=True)
         privileges.die_with_parent(signal.SIGKILL)
 
-    def _restrict(self, tenant: Tenant) -> None:
+    def _prepare_rules(self) -> Ruleset:
+        """Return the rules that are the same for all runs; raises ConfinementError."""
         layers = self.layers
-        rules = self._rules_in_new_root() if layers.root else self._rules_on_host(tenant)
-        landlock.restrict(layers.landlock, rules, denies_network=not layers.network)
+        with _step("Landlock"):
+            ruleset = Ruleset(layers.landlock, denies_network=not layers.network)
+            ruleset.allow(self._rules_in_new_root() if layers.root else self._rules_on_host())
+            ruleset.allow(self._device_rules())
+        return ruleset
 
-    def _rules_in_new_root(self) -> Iterator[landlock.Rule]:
-        """All that is there may be read; a root that was left is not below this one."""
-        yield landlock.Rule("/", landlock.READ)
-        for path in (self.home, "/tmp", "/dev/shm"):  # noqa: S108 - private mounts
-            yield landlock.Rule(path, landlock.OWN)
-        yield from self._device_rules()
+    def _restrict(self, tenant: Tenant, ruleset: Ruleset) -> None:
+        if self.layers.root:
+            own = Rule(self.home, landlock.OWN)
+        else:
+            own = Rule(tenant.work, landlock.OWN)
+            ruleset.allow(Rule(path, landlock.READ) for path in tenant.readable)
+        with ruleset:
+            ruleset.allow([own])
+            ruleset.restrict()
 
-    def _rules_on_host(self, tenant: Tenant) -> Iterator[landlock.Rule]:
-        for path in (*_visible(self.view.readable, self.hidden), *tenant.readable):
-            yield landlock.Rule(path, landlock.READ)
+    def _rules_in_new_root(self) -> Iterator[Rule]:
+        """All that is there may be read; a root that was left is not below this one.
+
+        It is laid out, and the working folder: whoever is in it has not moved in yet.
+        """
+        yield Rule(".", landlock.READ)
+        for path in ("tmp", "dev/shm"):
+            yield Rule(path, landlock.OWN)
+
+    def _rules_on_host(self) -> Iterator[Rule]:
+        for path in _visible(self.view.readable, self.hidden):
+            yield Rule(path, landlock.READ)
         # "self" is this process, the worker, as the link says now; its children's
         # folders stay closed to it.
         for path in _existing_proc_facts():
-            yield landlock.Rule(path, landlock.LOOK)
-        yield landlock.Rule(tenant.work, landlock.OWN)
-        yield from self._device_rules()
+            yield Rule(path, landlock.LOOK)
 
-    def _device_rules(self) -> Iterator[landlock.Rule]:
+    def _device_rules(self) -> Iterator[Rule]:
+        dev = "dev" if self.layers.root else "/dev"
         for name in self.view.devices:
-            yield landlock.Rule(f"/dev/{name}", landlock.USE_DEVICE)
+            yield Rule(f"{dev}/{name}", landlock.USE_DEVICE)
 
 
 def _flags(*wanted: tuple[bool, int]) -> int:

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from lib.sandbox import syscalls
 
@@ -84,29 +84,49 @@ def rights_known_to(version: int) -> int:
     return known
 
 
-def restrict(version: int, rules: Iterable[Rule], *, denies_network: bool) -> None:
-    """Hold this thread, and all it starts, to the rules for good.
-
-    It needs `no_new_privs` or CAP_SYS_ADMIN. What is open stays open.
+class Ruleset:
+    """Rules in the making, which hold nobody yet; a context manager.
 
     Args:
         version: The ABI, 1 to 7.
-        rules: Everything else is denied. Paths are resolved now.
         denies_network: From ABI 4 no TCP port may be bound or connected to.
 
     Raises:
-        OSError: the kernel refused, or a path is not there.
+        OSError: the kernel refused.
     """
-    handled = rights_known_to(version)
-    restricts_network = denies_network and version >= NETWORK_ABI
-    ruleset = _create(version, handled, restricts_network=restricts_network)
-    try:
+
+    def __init__(self, version: int, *, denies_network: bool) -> None:
+        self._version = version
+        self._handled = rights_known_to(version)
+        restricts_network = denies_network and version >= NETWORK_ABI
+        self._descriptor = _create(version, self._handled, restricts_network=restricts_network)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def allow(self, rules: Iterable[Rule]) -> None:
+        """Add rules; everything else is denied.
+
+        Raises:
+            OSError: a path is not there. Paths are resolved now.
+        """
         for rule in rules:
-            _allow_path(ruleset, rule.path, rule.rights & handled)
+            _allow_path(self._descriptor, rule.path, rule.rights & self._handled)
+
+    def restrict(self) -> None:
+        """Hold this thread, and all it starts, to the rules for good.
+
+        It needs `no_new_privs` or CAP_SYS_ADMIN. What is open stays open.
+
+        Raises:
+            OSError: the kernel refused.
+        """
         # Otherwise a worker could fill the host's audit log with its denials.
-        syscalls.call("landlock_restrict_self", ruleset, _LOG_NOTHING if version >= 7 else 0)
-    finally:
-        os.close(ruleset)
+        flags = _LOG_NOTHING if self._version >= 7 else 0
+        syscalls.call("landlock_restrict_self", self._descriptor, flags)
 
 
 def _create(version: int, handled: int, *, restricts_network: bool) -> int:

@@ -41,6 +41,10 @@ class LiveProcess:
         self._words: deque[Signal] = deque()
         self._partial = b""
 
+    def begin(self) -> None:
+        """Let the worker run; no error when its supervisor was killed, which `wait` tells."""
+        self._say(wire.BEGIN)
+
     def wait(self, timeout_seconds: float) -> Signal:
         """Return the next word of the supervisor, or that there was none."""
         if not self._words and self._readable.poll(timeout_seconds * 1000):

@@ -120,7 +120,7 @@ class LocalSandbox:
             self._current()
 
     def start(self, launch: Launch) -> LiveRun:
-        """Start one attempt; see the port."""
+        """Get one attempt ready; see the port."""
         self._check()
         request = wire.LaunchRequest(
             run_id=launch.run_id,

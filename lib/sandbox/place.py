@@ -77,7 +77,7 @@ class Place:
         return self.group is not None
 
     def brief(self, request: LaunchRequest) -> Child | ConfinementError:
-        """Give the run's folder to its user, and have the child confine itself to it.
+        """Have the child confine itself to the run's folder, and give that to its user.
 
         Returns:
             The child, or why there is none that may run.
@@ -85,11 +85,11 @@ class Place:
         if isinstance(self.child, ConfinementError):
             return self.child
         try:
-            self._hand_over(request)
             variables = self.gateway.open(has_egress=request.egress is not None)
+            self.child.brief(request.with_variables({**variables, **self._folders(request)}))
+            self._hand_over(request)  # while the child confines itself
         except ConfinementError as error:
             return error
-        self.child.brief(request.with_variables({**variables, **self._folders(request)}))
         return self.child
 
     def was_out_of_memory(self) -> bool:

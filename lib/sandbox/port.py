@@ -68,6 +68,10 @@ class Launch:
 class LiveRun(Protocol):
     """A started attempt, watched by one thread; `cancel` may come from any."""
 
+    def begin(self) -> None:
+        """Let it run; once, before all else. Not of one that was adopted."""
+        ...
+
     def wait(self, timeout_seconds: float) -> Signal:
         """Return the next thing that happens."""
         ...
@@ -128,7 +132,7 @@ class Sandbox(Protocol):
         ...
 
     def start(self, launch: Launch) -> LiveRun:
-        """Start one attempt.
+        """Get one attempt ready; its worker runs once `LiveRun.begin` says so.
 
         Raises:
             SandboxUnavailable: it may not or cannot be started here.

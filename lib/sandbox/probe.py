@@ -233,7 +233,9 @@ def _try_restrictions(notes: _Notes, uid: int) -> None:
 
 
 def _try_landlock() -> None:
-    landlock.restrict(landlock.abi(), [landlock.Rule("/usr", landlock.READ)], denies_network=True)
+    with landlock.Ruleset(landlock.abi(), denies_network=True) as ruleset:
+        ruleset.allow([landlock.Rule("/usr", landlock.READ)])
+        ruleset.restrict()
     try:
         os.listdir("/")  # noqa: PTH208
     except PermissionError:

@@ -44,6 +44,15 @@ class ServerLink:
         if self._connection is not None:
             self._poll.register(self._connection, select.POLLIN)
 
+    def await_begin(self) -> None:
+        """Return at the word to begin, the server's first.
+
+        Raises:
+            EOFError: the server hangs up instead: the run is not to be.
+        """
+        if self._connection is not None:
+            wire.receive_begin(self._connection)
+
     @property
     def is_there(self) -> bool:
         """Whether the server is still at the other end."""

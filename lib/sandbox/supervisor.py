@@ -28,7 +28,7 @@ from lib.secrets.mask import Mask
 GRACE_SECONDS: Final = 3.0  # between SIGTERM and SIGKILL
 WITHOUT_GRACE: Final = frozenset({"disk_exceeded", "memory_exceeded", "processes_exceeded"})
 TICK_SECONDS: Final = 0.25  # flush and check limits this often,
-FIRST_TICK_SECONDS: Final = 0.05  # and first so soon, for what grows at once
+FIRST_TICK_SECONDS: Final = 0.1  # and first so soon, for what grows at once; short runs need none
 READ_BYTES: Final = 64 * 1024  # more would be mapped and unmapped at each read, malloc(3)
 MAX_READS: Final = 32  # twice what a pipe holds
 DRAIN_SECONDS: Final = 2.0  # for what is left in the pipes once all writers are dead
@@ -79,23 +79,35 @@ class Supervisor:
         self._cpu_before = self._cpu_seconds_since_start([])
         self._streams: dict[int, Stream] = {}
 
+    def await_begin(self) -> None:
+        """Get all ready, and return at the word to begin.
+
+        Raises:
+            EOFError: the server hangs up instead.
+            OSError: there is no room for what must be written later.
+        """
+        self._server.listen()
+        wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
+        self._server.await_begin()
+        if not self._server.is_there:  # the word may be an old one
+            raise EOFError("the server has gone since it said so")
+        self._started = time.monotonic()
+
     def run(self) -> None:
         """Start the worker, watch it to its end, leave the exit record."""
         signal.set_wakeup_fd(self._wake_end)
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        self._server.listen()
         self._write_started()
         if not self._server.is_there:  # who looked before the mark was there queues the run again
             os.unlink(wire.STARTED_FILE, dir_fd=self._meta)
             return
         try:
             child = self._let_go()
+            self._place.gateway.watch(self._poll)
+            ended = self._watch(child)
         except (StartError, ConfinementError) as error:
             self._finish(Ended(FAILED, cpu_ms=0), problem=error)
             return
-        self._place.gateway.watch(self._poll)
-        self._server.tell(wire.STARTED)
-        ended = self._watch(child)
         self._drain(child)
         self._judge_once_more(ended)
         self._finish(ended)
@@ -132,19 +144,31 @@ class Supervisor:
     def _write_started(self) -> None:
         pid = os.getpid()
         mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
-        wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
         wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
 
     def _watch(self, child: Child) -> Ended:
-        """Pump output and check limits until nothing of the worker is left."""
+        """Pump output and check limits until nothing of the worker is left.
+
+        Also while its program starts: where a program is spawned, it may hold up who says
+        that it was.
+
+        Raises:
+            StartError, ConfinementError: see `Child.check`.
+        """
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
         ends = self._init.line.fileno()
-        for descriptor in (*self._streams, ends, self._wake):
+        starts = child.outcome
+        for descriptor in (*self._streams, ends, starts, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + FIRST_TICK_SECONDS
         while True:
             polled = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
             ready = {descriptor for descriptor, _ in polled}
+            if starts >= 0 and (starts in ready or ends in ready):
+                self._poll.unregister(starts)
+                starts = -1
+                child.check()
+                self._server.tell(wire.STARTED)
             self._pump(ready)
             if ends in ready:
                 return self._end()

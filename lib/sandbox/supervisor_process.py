@@ -15,6 +15,8 @@ from __future__ import annotations
 import gc
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from lib.sandbox import process_tree, wire
@@ -78,13 +80,27 @@ def _serve_next(intake: Intake, premises: Premises, init: InitProcess | Confinem
     return may_go_on
 
 
+@contextmanager
+def _unless_unwanted(connection: socket.socket) -> Iterator[None]:
+    """Get a run ready. Raises EOFError if nobody waits for it: its folder may be gone by now."""
+    try:
+        yield
+    except OSError as error:
+        if has_hung_up(connection):
+            raise EOFError("nobody waits for the run") from error
+        raise
+
+
 def _serve(connection: socket.socket, place: Place) -> bool:
     request = wire.LaunchRequest.receive(connection)
-    if has_hung_up(connection):  # its folder may be gone by now
+    if has_hung_up(connection):  # a server that was killed, and the next one has looked already
         raise EOFError("nobody waits for the run")
-    meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-    supervisor = Supervisor(request, connection, meta, place, place.brief(request))
+    with _unless_unwanted(connection):
+        meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
+        supervisor = Supervisor(request, connection, meta, place, place.brief(request))
     try:
+        with _unless_unwanted(connection):
+            supervisor.await_begin()
         supervisor.run()
         if supervisor.may_go_on:
             # What is prepared next would take its time from those who tell how this run ended.

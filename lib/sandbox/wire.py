@@ -2,9 +2,10 @@ r"""What the server and a run's supervisor say to each other, and leave on disk.
 
 The server connects to the zygote's socket and sends one launch: four bytes of length
 and a JSON object. The zygote accepts, and passes the connection on, unread, to a
-supervisor that is ready. It is the run's for as long as both live:
+supervisor that is ready, and that gets all ready for the run. Nothing of it runs before
+the word to begin. The connection is the run's for as long as both live:
 
-server -> supervisor    `cancel\n`, `note LEVEL TEXT\n` with TEXT in JSON
+server -> supervisor    `begin\n`, once and before all else; `cancel\n`, `note LEVEL TEXT\n` with TEXT in JSON
 supervisor -> server    `started\n`, `log\n` after each flush, `noted\n` when a note stands
                         in the log, `exit\n`
 
@@ -42,6 +43,7 @@ STARTED_FILE: Final = "started.json"
 LOG_FILE: Final = "log.ndjson"
 EXIT_FILE: Final = "exit.json"
 
+BEGIN: Final = b"begin\n"
 CANCEL: Final = b"cancel\n"
 NOTE: Final = b"note "
 STARTED: Final = b"started\n"
@@ -222,6 +224,17 @@ class ExitRecord:
     dropped_lines: int
     stderr_tail: str
     is_unconfined: bool = False
+
+
+def receive_begin(connection: socket.socket) -> None:
+    """Return at the word to begin, which comes before all others.
+
+    Raises:
+        EOFError: the other side hangs up instead.
+    """
+    word = _receive_exactly(connection, len(BEGIN))
+    if word != BEGIN:
+        raise EOFError(f"{word!r} where the run should begin")
 
 
 def encode_note(level: str, message: str) -> bytes:

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from lib.sandbox import gateway, privileges, warm, wire
 from lib.sandbox.confinement import Enclosure, Tenant
 from lib.sandbox.init_process import FAILED, NOT_CONFINED, NOT_STARTED, Order
+from lib.sandbox.landlock import Ruleset
 from lib.sandbox.rlimits import Ceilings
 from lib.sandbox.warm import WarmStart
 
@@ -36,8 +37,7 @@ class WorkerProcess:
     def start(self) -> WarmStart:
         """Set up, wait for the run, confine, exec; only a warm start returns. Never raises."""
         try:
-            self._set_up()
-            request = self._prepare_for_run()
+            request = self._prepare_for_run(self._set_up())
         except EOFError:
             os._exit(0)  # there will be no run
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
@@ -45,25 +45,27 @@ class WorkerProcess:
         os.umask(0o022)
         if not request.warm:
             self._execute(request)
+        os.close(self.order.successor)
         os.close(self.order.failure)  # which says that the start succeeded
         return WarmStart(request.command, request.environment)
 
-    def _set_up(self) -> None:
+    def _set_up(self) -> Ruleset | None:
         order = self.order
         privileges.die_with_parent(signal.SIGKILL)
         connect_streams(order.stdout, order.stderr)
         listeners = gateway.listeners_for(order.listeners)
-        self.enclosure.build(uid=order.uid, listeners=listeners)
+        ruleset = self.enclosure.build(uid=order.uid, listeners=listeners)
         warm.get_ready()
         wire.rehearse()
+        return ruleset
 
-    def _prepare_for_run(self) -> wire.LaunchRequest:
+    def _prepare_for_run(self, ruleset: Ruleset | None) -> wire.LaunchRequest:
         """Wait for the run, confine, wait until it may begin."""
         if self.order.channel is None:
             raise EOFError
         with socket.socket(fileno=self.order.channel) as channel:
             request = wire.LaunchRequest.receive(channel)
-            self.enclosure.admit(self._tenant(request, channel))
+            self.enclosure.admit(self._tenant(request, channel), ruleset)
             if not channel.recv(len(wire.GO)):
                 raise EOFError
         return request
@@ -80,7 +82,7 @@ class WorkerProcess:
             ),
             readable=request.readable,
             uid=self.order.uid,
-            keep=(self.order.failure, channel.fileno()),
+            keep=(self.order.failure, self.order.successor, channel.fileno()),
         )
 
     def _tasks(self, processes: int) -> int | None:
@@ -91,10 +93,18 @@ class WorkerProcess:
         return task_limit(processes) + (TASKS_BEYOND_GROUP if self.order.group is not None else 0)
 
     def _execute(self, request: wire.LaunchRequest) -> NoReturn:
-        program = request.command[0]
+        """Have the program run: in a child, where what is left behind is init's to end.
+
+        A process that executes another program first gives up its memory, an interpreter
+        with all its modules. As a child that shares it the program has nothing to give up,
+        and this process does so while the program runs.
+        """
+        program, command, variables = request.command[0], request.command, request.environment
         try:
             reset_signals()
-            os.execvpe(program, request.command, request.environment)  # noqa: S606
+            if self.enclosure.layers.pids and "/" in program:
+                self.order.hand_over(os.posix_spawn(program, command, variables, setsid=True))
+            os.execvpe(program, command, variables)  # noqa: S606
         except BaseException as error:  # noqa: BLE001 - see `start`
             self._fail(NOT_STARTED, _reason(program, error))
 

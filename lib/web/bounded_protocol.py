@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from enum import Enum, auto
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lib import log
+from lib.web.gathered_writes import GatheredTransport
 from lib.web.problems import LOGGER, Failure
 from lib.web.raw_answer import raw_answer
 from lib.web.request_ids import fit_request_id, new_request_id
@@ -68,7 +69,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
-        super().connection_made(transport)
+        gathered = GatheredTransport(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", gathered))
         self._wait(self.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:

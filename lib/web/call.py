@@ -114,17 +114,14 @@ class Call(Generic[Q, B]):
             Whether the change came; False when the time is over or the server
             is stopping. What `change` raises is raised.
         """
-        changed = asyncio.ensure_future(change)
-        stopping = asyncio.ensure_future(self.request.exchange.kernel.shutdown.wait())
+        shutdown = self.request.exchange.kernel.shutdown
         try:
-            await asyncio.wait(
-                {changed, stopping}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if changed.done():
-                changed.result()
-            return changed.done()
-        finally:
-            await cancel(changed, stopping)
+            async with asyncio.timeout(seconds) as limit:
+                with shutdown.cutting(limit):
+                    await change
+        except TimeoutError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)

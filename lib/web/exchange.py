@@ -30,6 +30,7 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 
 SCOPE_KEY: Final = "floom.exchange"
+EARLY_SECONDS: Final = 0.005  # in which what a call has begun gets under way, undisturbed
 ACCESS: Final = logging.getLogger("floom.access")
 _REQUEST: Final = log.FrequentEvent(
     ACCESS, "request", "method", "route", "status", "ms", "request_id", "principal"
@@ -80,6 +81,7 @@ class Exchange:
 
     __slots__ = (
         "_early",
+        "_early_status",
         "_is_recorded",
         "_send",
         "_started",
@@ -114,6 +116,7 @@ class Exchange:
         self.audit_as: AuditActor | None = None
         self._is_recorded = False
         self._early: asyncio.Future[None] | None = None
+        self._early_status: int | None = None
         self._send = send
         self._started = time.perf_counter()
 
@@ -155,14 +158,13 @@ class Exchange:
     def record_early(self, status: int) -> None:
         """Begin to put the call on record, as answered by `status`, before its answer is known.
 
-        For a call that has had its effect and goes on to wait for something else.
+        For a call that has had its effect and goes on to wait for something else, which
+        is given a moment to get under way: nobody waits for the record before the answer.
         """
         auditor, actor = self.kernel.auditor, self._actor()
         if auditor is not None and actor is not None and not self._is_recorded:
-            self._is_recorded = True
-            self._early = asyncio.ensure_future(
-                blocking(auditor.record, actor, self._outcome(status))
-            )
+            self._early_status = status
+            self._early = asyncio.ensure_future(self._record_soon(auditor, actor))
 
     async def fail(self, failure: Failure) -> None:
         """Answer with a problem, where the framework cannot."""
@@ -188,6 +190,12 @@ class Exchange:
             self.principal.user_id if self.principal else None,
         )
 
+    async def _record_soon(self, auditor: Auditor, actor: AuditActor) -> None:
+        await asyncio.sleep(EARLY_SECONDS)
+        if not self._is_recorded:
+            self._is_recorded = True
+            await blocking(auditor.record, actor, self._outcome(None))
+
     async def _send_recorded(self, message: Message, auditor: Auditor, actor: AuditActor) -> None:
         """Send the start of an answer once the call is on record."""
         if not self._is_recorded:
@@ -211,7 +219,7 @@ class Exchange:
             http_method=self.method,
             route=self.template,
             params=self.params,
-            status=status,
+            status=self._early_status or status,
             error_code=self.error_code,
             client=self.client,
             request_id=self.request_id,

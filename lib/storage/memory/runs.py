@@ -93,8 +93,10 @@ class MemoryRunStore:
         *,
         claim: IdempotencyClaim | None = None,
         start: Callable[[RunRecord], RunChange] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
+        meanwhile()
         with self._lock:
             at = change.run.created_at
             if claim is not None:
@@ -152,6 +154,11 @@ class MemoryRunStore:
             for run, change in started:
                 self.apply(run, change)
             return [change.run for _, change in started]
+
+    def is_any_claimable(self, *, now: datetime) -> bool:
+        """Whether `claim` may find a run."""
+        with self._lock:
+            return any(is_claimable(run, now) for run in self._all(RunStatus.QUEUED))
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""
@@ -266,9 +273,7 @@ class MemoryRunStore:
         return started_at_once(
             change,
             start,
-            is_any_claimable=lambda: any(
-                is_claimable(run, now) for run in self._all(RunStatus.QUEUED)
-            ),
+            is_any_claimable=lambda: self.is_any_claimable(now=now),
             running=lambda: sum(run.worker_id == worker_id for run in self._all(RunStatus.RUNNING)),
         )
 

@@ -77,11 +77,14 @@ class RunStore(Protocol):
         *,
         claim: IdempotencyClaim | None = None,
         start: Callable[[RunRecord], RunChange] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Creation:
         """Insert a new queued run with its first events, and settle `claim`, as one unit.
 
         With `start` the run is claimed in the same unit, if `RunStore.claim` would have
         nothing else to look at, and the run's cap lets it start. An adapter may leave that.
+        `meanwhile` is called in any case, by the caller's thread, before it is known what
+        comes of the creation; it must not raise.
 
         A live claim with the same key and digest: nothing is written and the
         stored answer returned. A claim that had expired by the run's
@@ -143,6 +146,10 @@ class RunStore(Protocol):
         to wait for the cap instead and not returned. Two callers never get the
         same run. Fewer than `limit` say that no other could be claimed then.
         """
+        ...
+
+    def is_any_claimable(self, *, now: datetime) -> bool:
+        """Whether `claim` may find a run; one that it would only hold back counts, too."""
         ...
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:

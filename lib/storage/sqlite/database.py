@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from lib.storage.ports import StoreUnavailable
+from lib.storage.sqlite import write_ahead_log
 from lib.storage.sqlite.migrations import check_current, migrate
 from lib.storage.sqlite.readers import Readers
 from lib.storage.sqlite.writer import Operation, Writer, unavailable
@@ -19,9 +19,7 @@ Result = TypeVar("Result")
 
 MAX_READERS: Final = 8
 PAGES_PER_RECLAIM: Final = 4096  # 16 MiB of the file, some 30 ms of the writer
-_BUSY_SECONDS: Final = 5.0  # how long to wait for another process that writes
 _CACHED_STATEMENTS: Final = 256
-_RETRY_SECONDS: Final = 0.01
 
 
 class SqliteDatabase:
@@ -50,14 +48,20 @@ class SqliteDatabase:
             raise unavailable(ex) from ex
         self._readers = Readers(self._open_reader, limit=readers)
 
-    def write(self, operation: Operation[Result]) -> Result:
+    def write(
+        self, operation: Operation[Result], meanwhile: Callable[[], object] = lambda: None
+    ) -> Result:
         """Run `operation` in a transaction; durable when this returns.
+
+        Args:
+            operation: Is given the writer's connection.
+            meanwhile: Called here while the operation is on its way; it must not raise.
 
         Raises:
             StoreUnavailable: the disk is full or read-only, or the store closed.
             Exception: whatever `operation` raised; it has changed nothing then.
         """
-        return self._writer.run(operation)
+        return self._writer.run(operation, meanwhile)
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Lend a connection for single statements. Raises StoreUnavailable."""
@@ -81,6 +85,10 @@ class SqliteDatabase:
     def reclaim(self) -> None:
         """Give free pages back to the file system, a bounded number of them."""
         self.write(_give_back_pages)
+
+    def take_room(self) -> None:
+        """Have the first commits take no longer than all that follow; blocks for a moment."""
+        write_ahead_log.take_room(self._path)
 
     def check(self) -> None:
         """Write and read something. Raises StoreUnavailable."""
@@ -115,10 +123,7 @@ class SqliteDatabase:
                 check_current(connection)
             # Only an empty file takes this setting; what retention frees can be given back.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            _use_wal(connection)
-            connection.execute("PRAGMA synchronous = FULL")  # acknowledged means on disk
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: fewer, longer stops
-            connection.execute("PRAGMA journal_size_limit = 67108864")
+            write_ahead_log.use(connection)
             if self._migrates:
                 migrate(connection)
         except BaseException:
@@ -134,7 +139,7 @@ class SqliteDatabase:
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(
             self._path,
-            timeout=_BUSY_SECONDS,
+            timeout=write_ahead_log.BUSY_SECONDS,
             isolation_level=None,  # we say BEGIN and COMMIT ourselves
             check_same_thread=False,  # lent to one thread at a time
             cached_statements=_CACHED_STATEMENTS,
@@ -147,20 +152,3 @@ def _give_back_pages(connection: sqlite3.Connection) -> None:
         # One page a call: the statement frees a page a step and has no columns,
         # and such statements are stepped once by `sqlite3`.
         connection.execute("PRAGMA incremental_vacuum(1)")
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging, once for all time.
-
-    Of several that open a new file at the same moment SQLite turns away all but
-    one at once, whatever their time-out says: waiting could be a deadlock.
-    """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_SECONDS)

@@ -53,12 +53,16 @@ class SqliteRunStore:
         return self._version
 
     def write(
-        self, operation: Operation[Result], *, changed: Callable[[Result], bool] = lambda _: True
+        self,
+        operation: Operation[Result],
+        *,
+        changed: Callable[[Result], bool] = lambda _: True,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Result:
         """Run `operation` in a transaction; count it where `changed` says so of its result."""
         shows = True  # also if it fails: nobody knows then how far it came
         try:
-            result = self.database.write(operation)
+            result = self.database.write(operation, meanwhile)
             shows = changed(result)
             return result
         finally:
@@ -72,6 +76,7 @@ class SqliteRunStore:
         *,
         claim: IdempotencyClaim | None = None,
         start: Callable[[RunRecord], RunChange] | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Creation:
         """Insert a new queued run, and settle `claim`, as one unit."""
 
@@ -87,7 +92,7 @@ class SqliteRunStore:
             changes.create(connection, started or change)
             return Creation(change.run, started=started.run if started else None)
 
-        return self.write(operation)
+        return self.write(operation, meanwhile=meanwhile)
 
     def find_answer(self, key: str, body_digest: str, *, now: datetime) -> StoredAnswer | None:
         """Return the answer that the same request got, if its claim still lives."""
@@ -116,12 +121,16 @@ class SqliteRunStore:
         self, start: Callable[[RunRecord], RunChange], *, now: datetime, limit: int
     ) -> list[RunRecord]:
         """Apply `start` to up to `limit` claimable runs, as one unit; return them."""
-        with self.database.reading() as connection:  # after each end of a run there is seldom any
-            if not work.is_any_claimable(connection, now=now):
-                return []
+        if not self.is_any_claimable(now=now):  # after each end of a run there is seldom any
+            return []
         return self.write(
             lambda connection: work.claim(connection, start, now=now, limit=limit), changed=bool
         )
+
+    def is_any_claimable(self, *, now: datetime) -> bool:
+        """Whether `claim` may find a run."""
+        with self.database.reading() as connection:
+            return work.is_any_claimable(connection, now=now)
 
     def renew(self, leases: Sequence[Lease], *, until: datetime) -> list[str]:
         """Extend leases. Returns ids of runs whose fence is no longer ours."""

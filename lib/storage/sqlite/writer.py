@@ -36,10 +36,16 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def run(self, operation: Operation[Result]) -> Result:
+    def run(
+        self, operation: Operation[Result], meanwhile: Callable[[], object] = lambda: None
+    ) -> Result:
         """Run `operation` in a transaction and return its result once it is durable.
 
         An operation that raises changes nothing, and nothing else of its batch.
+
+        Args:
+            operation: Is given the connection, on the writer's thread.
+            meanwhile: Called here while the operation is on its way; it must not raise.
 
         Raises:
             StoreUnavailable: the disk is full or read-only, or the store closed.
@@ -50,6 +56,7 @@ class Writer:
             if self._closed:
                 raise StoreUnavailable("The database is closed.")
             self._queue.put(job)
+        meanwhile()
         result: Result = job.wait()
         return result
 

@@ -86,9 +86,12 @@ class TestTime:
         run_id = _create(runs, samples, waits=Wait.TIME, not_before=due)
 
         assert runs.next_due() == due
+        assert not runs.is_any_claimable(now=samples.now)
         assert _claim(runs, samples) == []
         samples.clock.advance(seconds=60)
+        assert runs.is_any_claimable(now=samples.now)
         assert _claim(runs, samples) == [run_id]
+        assert not runs.is_any_claimable(now=samples.now)
         assert runs.get(run_id).waits is None
         assert runs.next_due() is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -142,6 +143,23 @@ class TestCreateAndClaim:
 
         assert again == Creation(None, claim.answer)
         assert runs.totals(now=samples.now).running == 1
+
+    def test_what_is_done_meanwhile_is_done_whatever_comes_of_it(
+        self, runs: RunStore, samples: Samples
+    ) -> None:
+        claim = samples.claim()
+        skipping: dict[str, Any] = {"cap": 1, "on_limit": "skip"}
+        callers: list[threading.Thread] = []
+
+        def meanwhile() -> None:
+            callers.append(threading.current_thread())
+
+        runs.create(samples.new(**skipping), claim=claim, meanwhile=meanwhile)
+        runs.create(samples.new(), claim=claim, meanwhile=meanwhile)
+        with pytest.raises(ConcurrencyReached):
+            runs.create(samples.new(**skipping), meanwhile=meanwhile)
+
+        assert callers == [threading.current_thread()] * 3
 
     def test_of_many_at_once_no_more_start_than_may(self, runs: RunStore, samples: Samples) -> None:
         changes = [samples.new(cap=3) for _ in range(32)]

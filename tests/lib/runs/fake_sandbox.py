@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,15 @@ def leave_log(folder: Path, *messages: str, first_seq: int = 1, stream: str = "s
 class FakeRun:
     """A live run; the test, or the sandbox's script, says what happens next."""
 
-    def __init__(self, launch: Launch, *, is_taken: bool = True) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        is_taken: bool = True,
+        on_begin: Callable[[FakeRun], None] = lambda _run: None,
+    ) -> None:
         self.launch = launch
+        self.begin = partial(on_begin, self)
         self.is_taken = is_taken
         self.cancelled = threading.Event()
         self.closed = threading.Event()
@@ -122,7 +130,8 @@ class FakeSandbox:
 
     def __init__(self, script: Script = complete) -> None:
         self.script = script
-        self.launches: list[Launch] = []
+        self.launches: list[Launch] = []  # of what began
+        self.made: list[FakeRun] = []
         self.ended: list[Path] = []
         self.killed: list[Path] = []
         self.on_end: Callable[[Path], None] = lambda _folder: None
@@ -150,13 +159,18 @@ class FakeSandbox:
     def start(self, launch: Launch) -> LiveRun:
         if self.refusal is not None:
             raise self.refusal
-        self.launches.append(launch)
-        if self.takes_runs:
-            leave_mark(launch.folder)
-        run = self._runs[launch.folder] = FakeRun(launch, is_taken=self.takes_runs)
+        run = self._runs[launch.folder] = FakeRun(
+            launch, is_taken=self.takes_runs, on_begin=self._begin
+        )
+        self.made.append(run)
+        return run
+
+    def _begin(self, run: FakeRun) -> None:
+        self.launches.append(run.launch)
+        if run.is_taken:
+            leave_mark(run.launch.folder)
         self._started.put(run)
         self.script(run)
-        return run
 
     def next_start(self) -> FakeRun:
         """Return the next started run; wait for it."""

@@ -372,8 +372,8 @@ def test_a_retry_that_begins_before_the_attempt_before_it_has_tidied_up_is_not_f
         has_recorded = threading.Event()
         go_on = threading.Event()
 
-        def notify(self, run_id: str) -> None:
-            super().notify(run_id)
+        def notify(self, run_id: str, run: RunRecord | None = None) -> None:
+            super().notify(run_id, run)
             if threading.current_thread().name.startswith("run-") and not self.go_on.is_set():
                 self.has_recorded.set()
                 assert self.go_on.wait(DEADLINE_SECONDS)

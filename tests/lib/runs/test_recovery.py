@@ -171,7 +171,7 @@ def test_a_run_that_lives_is_adopted_as_it_is(world: World) -> None:
     world.runs.change(run.id, lambda _: RunChange(run))
     world.sandbox.survives = True
     world.sandbox.script = stay
-    world.sandbox.start(launch_of(world, run))
+    world.sandbox.start(launch_of(world, run)).begin()
 
     assert world.recovery().recover_own(OWNER, adopt=world.adopt) == 1
 
@@ -186,7 +186,7 @@ def test_of_a_run_that_lives_the_folders_of_earlier_attempts_are_removed(world: 
     earlier = world.folder(replace(run, fence=run.fence - 1), made=True)
     world.sandbox.survives = True
     world.sandbox.script = stay
-    world.sandbox.start(launch_of(world, run))
+    world.sandbox.start(launch_of(world, run)).begin()
     world.recovery().recover_own(OWNER, adopt=world.adopt)
     assert world.adoptions == [run.id]
     assert world.folder(run).path.exists()
@@ -197,7 +197,7 @@ def test_a_run_that_lives_is_ended_when_its_secrets_cannot_be_masked(world: Worl
     run = left_behind(world)
     world.sandbox.survives = True
     world.sandbox.script = stay
-    world.sandbox.start(launch_of(world, run))
+    world.sandbox.start(launch_of(world, run)).begin()
     recovery = world.recovery()
     recovery._find_mask = lambda run: None  # type: ignore[method-assign]
 

@@ -6,6 +6,8 @@ import asyncio
 import threading
 
 from lib.runs.signals import Bell, Listener, RunSignals
+from lib.storage.records import RunRecord
+from tests.lib.runs.world import World
 
 DEADLINE_SECONDS = 20
 
@@ -72,6 +74,22 @@ def test_a_signal_before_the_wait_is_not_lost_and_counts_once() -> None:
             return [await listener.wait(DEADLINE_SECONDS), await listener.wait(0)]
 
     assert asyncio.run(main()) == [True, False]
+
+
+def test_who_rings_may_say_what_became_of_the_run(world: World) -> None:
+    world.add_worker()
+    run = world.claimed()
+
+    async def main() -> list[RunRecord | None]:
+        signals, heard = RunSignals(), []
+        with signals.listen(run.id) as listener:
+            for told in (run, None):
+                signals.notify(run.id, told)
+                assert await listener.wait()
+                heard.append(listener.heard)
+        return heard
+
+    assert asyncio.run(main()) == [run, None]
 
 
 def test_who_listens_no_more_is_forgotten() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
 from lib.runs.executor import Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
+from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
-from lib.storage.ports import Creation, StoreUnavailable
+from lib.storage.ports import ConcurrencyReached, Creation, StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, Trigger
 from tests.lib.runs.conftest import Start
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, stay
@@ -72,6 +74,136 @@ def test_it_runs_without_the_dispatcher(world: World, start: Start) -> None:
     assert run.status is RunStatus.QUEUED  # what was asked for, and is answered
     done = world.until(run, RunStatus.COMPLETED)
     assert (done.runner, done.sandbox, done.fence) == ("local", world.sandbox.report(), 1)
+
+
+class Looking(MemoryRunStore):
+    """Lets the test look once a run is created, before anybody is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look: Callable[[RunRecord], None] = lambda _run: None
+
+    def create(self, change: RunChange, **options: Any) -> Creation:
+        creation = super().create(change, **options)
+        if creation.started is not None:
+            self.look(creation.started)
+        return creation
+
+
+def test_it_is_got_ready_while_it_is_created_and_begins_then(world: World, start: Start) -> None:
+    world.runs = store = Looking()
+    world.add_worker()
+    seen: list[object] = []
+
+    def look(run: RunRecord) -> None:
+        seen.append(world.sandbox.made[0].launch.run_id == run.id)
+        seen.append((world.folder(run).work / "run.py").exists())
+        seen.append(list(world.sandbox.launches))
+
+    store.look = look
+    world.until(ask(world.lifecycle(start())), RunStatus.COMPLETED)
+    assert seen == [True, True, []]
+    assert len(world.sandbox.made) == 1  # which is the one that began
+
+
+class Refusing(MemoryRunStore):
+    """Takes nothing, once it was asked."""
+
+    def create(self, change: RunChange, **options: Any) -> Creation:
+        options["meanwhile"]()
+        raise StoreUnavailable(f"no room for {change.run.id}")
+
+
+class Queueing(MemoryRunStore):
+    """Leaves the claim of a new run to the dispatcher, who has it before its creator knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring: Callable[[], object] = lambda: None
+        self.has_claimed = threading.Event()
+        self.look = lambda: None
+
+    def create(self, change: RunChange, *, start: object = None, **options: Any) -> Creation:
+        creation = super().create(change, **options)
+        if start is not None:
+            self.ring()
+            assert self.has_claimed.wait(DEADLINE_SECONDS)
+            self.look()
+        return creation
+
+    def claim(self, *args: Any, **options: Any) -> list[RunRecord]:
+        claimed = super().claim(*args, **options)
+        if claimed:
+            self.has_claimed.set()
+        return claimed
+
+
+def test_what_was_got_ready_for_nothing_is_taken_back(world: World, start: Start) -> None:
+    world.runs = Refusing()
+    world.add_worker()
+    with pytest.raises(StoreUnavailable):
+        ask(world.lifecycle(start()))
+    [made] = world.sandbox.made
+    assert made.closed.is_set()
+    assert not world.sandbox.launches
+    assert not any(world.runs_folder.iterdir())
+
+
+def test_whoever_has_the_run_waits_until_it_is_taken_back(world: World, start: Start) -> None:
+    world.runs = store = Queueing()
+    world.add_worker()
+    executor = start()
+    store.ring = world.bell.ring
+
+    def until_the_dispatcher_waits_or_has_begun() -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (executor._changed._waiters or world.sandbox.launches):  # type: ignore[attr-defined]
+            assert time.monotonic() < deadline
+
+    store.look = until_the_dispatcher_waits_or_has_begun
+    done = world.until(ask(world.lifecycle(executor)), RunStatus.COMPLETED)
+    ahead, begun = world.sandbox.made
+    assert (ahead.closed.is_set(), begun.launch) == (True, world.sandbox.launches[0])
+    assert done.fence == 1  # the folder is the same
+
+
+@pytest.mark.parametrize("on_limit", ["queue", "skip"])
+def test_nothing_is_got_ready_for_a_worker_at_its_cap(
+    world: World, start: Start, on_limit: str
+) -> None:
+    world.add_worker(manifest=f"concurrency: {{max: 1, on_limit: {on_limit}}}\n")
+    world.sandbox.script = stay
+    lifecycle = world.lifecycle(start(max_runs=3))
+    ask(lifecycle)
+    world.sandbox.next_start()
+    with suppress(ConcurrencyReached):
+        ask(lifecycle)
+    assert len(world.sandbox.made) == 1
+
+
+def test_nothing_is_got_ready_where_others_wait(world: World, start: Start) -> None:
+    world.runs = Claimless()  # so that they wait
+    world.add_worker()
+    ask(world.lifecycle())
+    ask(world.lifecycle(start()))
+    assert not world.sandbox.made
+
+
+def test_a_worker_with_packages_is_not_got_ready_ahead(world: World, start: Start) -> None:
+    world.runs = store = Looking()
+    world.add_worker(**{"requirements.txt": "six==1.17.0\n"})
+    seen: list[int] = []
+    store.look = lambda _run: seen.append(len(world.sandbox.made))
+    ask(world.lifecycle(start()))
+    assert seen == [0]
+
+
+def test_what_cannot_be_got_ready_is_told_by_the_run(world: World, start: Start) -> None:
+    world.add_worker()
+    world.sandbox.refusal = SandboxUnavailable("no processes")
+    done = world.until(ask(world.lifecycle(start())), RunStatus.FAILED)
+    assert done.error is not None
+    assert (done.error.code, done.error.message) == ("sandbox_unavailable", "no processes")
 
 
 def test_its_lease_and_its_token_are_ours(world: World, start: Start) -> None:
@@ -191,6 +323,7 @@ def test_a_stop_between_creation_and_begin_leaves_the_run_to_the_next_life(world
     left = executor.stop(grace_seconds=0)
     creating.join(DEADLINE_SECONDS)
     assert left == store.created
+    assert [run.closed.is_set() for run in world.sandbox.made] == [True]
     assert world.status(left[0]) is RunStatus.RUNNING
 
 
@@ -269,8 +402,8 @@ def test_a_run_that_ends_before_its_slot_leaves_room_for_another(world: World) -
         """Holds a slot until its run has ended and the dispatcher has found no room twice."""
 
         @contextmanager
-        def slot(self, run_id: str) -> Iterator[Slot | None]:
-            with executor.slot(run_id) as slot:
+        def slot(self, run: RunRecord) -> Iterator[Slot | None]:
+            with executor.slot(run) as slot:
                 yield slot
                 bell.until_waiting()
                 later.append(ask(world.lifecycle()))

@@ -104,8 +104,8 @@ class HeardSignals(RunSignals):
         self.heard: list[str] = []
         self._changed = threading.Condition()
 
-    def notify(self, run_id: str) -> None:
-        super().notify(run_id)
+    def notify(self, run_id: str, run: RunRecord | None = None) -> None:
+        super().notify(run_id, run)
         self._hear(run_id)
 
     def notify_progress(self, run_id: str) -> None:
@@ -158,7 +158,7 @@ class RecordedCancels:
     def __init__(self) -> None:
         self.run_ids: list[str] = []
 
-    def slot(self, _run_id: str) -> AbstractContextManager[Slot | None]:
+    def slot(self, _run: RunRecord) -> AbstractContextManager[Slot | None]:
         return nullcontext()
 
     def cancel(self, run_id: str) -> None:
@@ -167,15 +167,15 @@ class RecordedCancels:
 
 def refuse_a_thread_once(executor: Executor) -> threading.Event:
     """Have no thread for the next run that the executor begins; return what tells of it."""
-    make, refused = executor._attempt, threading.Event()
+    begin, refused = executor._begin, threading.Event()
 
-    def refuse_once(run: RunRecord, **options: Any) -> Attempt:
+    def refuse_once(attempt: Attempt) -> None:
         if not refused.is_set():
             refused.set()
             raise RuntimeError("can't start new thread")
-        return make(run, **options)
+        begin(attempt)
 
-    executor._attempt = refuse_once
+    executor._begin = refuse_once  # type: ignore[method-assign]
     return refused
 
 

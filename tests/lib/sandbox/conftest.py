@@ -69,6 +69,7 @@ class Runner:
         readable: tuple[str, ...] = (),
         has_lasting_secrets: bool = False,
         spoil: Callable[[Path], object] = lambda _folder: None,
+        begins: bool = True,
     ) -> tuple[LiveRun, Path]:
         self._count += 1
         folder = self._root / f"attempt-{self._count}"
@@ -94,7 +95,10 @@ class Runner:
             readable=readable,
             has_lasting_secrets=has_lasting_secrets,
         )
-        return self.sandbox.start(launch), folder
+        live = self.sandbox.start(launch)
+        if begins:
+            live.begin()
+        return live, folder
 
     def finish(self, live: LiveRun, folder: Path) -> Ended:
         while live.wait(DEADLINE_SECONDS) is not Signal.ENDED:

@@ -54,9 +54,9 @@ def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, channel=None, 
         os.dup2(init.stdout, 1)
         try:
             wanted = loopback.WantedListeners(ports, init.listeners) if init.listeners else None
-            enclosure.build(uid=tenant.uid, listeners=wanted)
+            ruleset = enclosure.build(uid=tenant.uid, listeners=wanted)
             given = () if init.channel is None else (init.channel,)
-            enclosure.admit(replace(tenant, keep=given))
+            enclosure.admit(replace(tenant, keep=given), ruleset)
             worker(*given, *arguments)
             os._exit(0)
         except BaseException as error:
@@ -239,13 +239,13 @@ ours, theirs = socket.socketpair()
 init = InitProcess.fork(ENCLOSURE)
 if isinstance(init, Order):
     os.dup2(init.stdout, 1)
-    ENCLOSURE.build(uid=TENANT.uid)
+    ruleset = ENCLOSURE.build(uid=TENANT.uid)
     channel = socket.socket(fileno=init.channel)
     channel.sendall(b"b")
     late = channel.recv(999).decode()
     if UID:
         os.chown(late, UID, UID)
-    ENCLOSURE.admit(replace(TENANT, work=late))
+    ENCLOSURE.admit(replace(TENANT, work=late), ruleset)
     print(os.listdir("."), flush=True)
     os._exit(0)
 order = Order(os.dup(1), os.dup(1), os.dup(1), theirs.detach(), None, TENANT.uid, None)

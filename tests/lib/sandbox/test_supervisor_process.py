@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from lib.manifest.policies import Limits
 from lib.sandbox import process_tree
 from lib.sandbox.port import Signal
 from lib.sandbox.supervisor_process import MAX_RUNS
-from lib.sandbox.wire import STARTED_FILE
+from lib.sandbox.wire import CONTROL_SOCKET, STARTED_FILE
 from tests.lib.sandbox.attacks.successors import LEAVES_ALL_IT_CAN, LOOKS_ROUND
 from tests.lib.sandbox.conftest import (
     Ended,
@@ -209,3 +211,53 @@ def test_a_busy_supervisor_outlives_its_zygote_and_serves_nobody_else(
     (folder / "work" / "go").touch()
     assert own_runner.finish(live, folder).exit.exit_code == 0
     wait_until(lambda: not is_alive(own_runner.supervisor(folder)))
+
+
+def test_nothing_runs_before_the_word_to_begin(own_runner: Runner) -> None:
+    script = "open('ran', 'w').close()"
+    live, folder = own_runner.start(script, begins=False)
+    wait_until((folder / "meta" / CONTROL_SOCKET).exists)  # it is got ready
+    own_runner(script)  # by another supervisor
+    assert not (folder / "meta" / STARTED_FILE).exists()
+    assert not (folder / "work" / "ran").exists()
+    live.begin()
+    assert own_runner.finish(live, folder).exit.exit_code == 0
+    assert (folder / "work" / "ran").exists()
+
+
+def test_a_run_that_is_not_to_be_leaves_nothing(own_runner: Runner) -> None:
+    own_runner("pass")  # there are supervisors
+    before = set(supervisors(own_runner))
+    live, folder = own_runner.start("open('ran', 'w').close()", begins=False)
+    wait_until((folder / "meta" / CONTROL_SOCKET).exists)
+    live.close()
+    wait_until(lambda: len(before - set(supervisors(own_runner))) == 1)  # it serves no other
+    assert not (folder / "meta" / STARTED_FILE).exists()
+    assert not (folder / "work" / "ran").exists()
+    assert own_runner("print('next')").exit.exit_code == 0
+
+
+@pytest.mark.parametrize("taken", ["before it is there", "once it is there"])
+def test_a_run_whose_folder_is_taken_away_before_it_begins_harms_nobody(
+    own_runner: Runner, taken: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As of a creation that is refused: the server hangs up, and removes the folder."""
+    live, folder = own_runner.start("pass", begins=False)
+    if taken == "once it is there":
+        wait_until((folder / "meta" / CONTROL_SOCKET).exists)
+    live.close()
+    shutil.rmtree(folder)
+    for _ in range(3):
+        assert own_runner("pass").exit.exit_code == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_program_that_stops_what_spawned_it_keeps_to_its_limits(confined: Runner) -> None:
+    """It comes in time, or not: what tells that it runs is then told late, or never."""
+    script = "kill -STOP $PPID; exec sleep 60"
+    for _ in range(2):
+        live, folder = confined.start(
+            command=("/bin/sh", "-c", script), limits=Limits(timeout_seconds=1)
+        )
+        assert confined.finish(live, folder).exit.ended_by == "timeout"
+    assert confined("print('next')").exit.exit_code == 0

@@ -37,6 +37,9 @@ class Loop:
         heapq.heappush(self.timers, (self.now + seconds, next(self.order), timer))
         return timer
 
+    def call_soon(self, callback):
+        self.call_later(0, callback)
+
     def advance(self, seconds):
         end = self.now + seconds
         while self.timers and self.timers[0][0] <= end:
@@ -107,6 +110,7 @@ class Connection:
 
     def receive(self, data):
         self.protocol.data_received(data)
+        self.loop.advance(0)
 
     def read_what_came(self):
         """Do what the application does when it receives."""

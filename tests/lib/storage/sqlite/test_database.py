@@ -26,6 +26,44 @@ def _blob(connection: sqlite3.Connection, size: int) -> None:
     connection.execute("INSERT INTO upload_uses VALUES ('', ?)", (str(size) + "x" * size,))
 
 
+def test_a_caller_does_something_else_while_its_operation_is_under_way(
+    database: SqliteDatabase,
+) -> None:
+    goes_on = threading.Event()
+
+    def operation(_: sqlite3.Connection) -> bool:
+        return goes_on.wait(DEADLINE_SECONDS)
+
+    assert database.write(operation, meanwhile=goes_on.set)
+
+
+def test_room_in_the_log_is_taken_once_and_changes_nothing(tmp_path: Path) -> None:
+    path, log = tmp_path / "a.sqlite3", tmp_path / "a.sqlite3-wal"
+    with SqliteDatabase(path) as database:
+        database.check()
+        database.take_room()
+        size = log.stat().st_size
+        for _ in range(20):
+            database.check()
+        database.take_room()
+        assert log.stat().st_size == size >= 4000 * 4096  # as long as until the first checkpoint
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for name in (path.name, log.name):  # as after a crash
+            (copy / name).write_bytes((tmp_path / name).read_bytes())
+    for found in (path, copy / path.name):
+        with SqliteDatabase(found) as database:
+            assert database.read("SELECT count FROM probe") == [(21,)]
+
+
+def test_room_in_the_log_is_nobody_s_need(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite3"
+    database = SqliteDatabase(path)
+    database.close()
+    database.take_room()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 class TestSettings:
     def test_an_acknowledged_write_is_on_disk(self, database: SqliteDatabase) -> None:
         assert _pragma(database, "journal_mode") == "wal"
