@@ -35,6 +35,7 @@ log: Final = logging.getLogger(__name__)
 
 SPARES: Final = 2
 MEBIBYTE: Final = 1024 * 1024
+ADOPTION_SECONDS: Final = 1.0
 ORPHAN_SECONDS: Final = 8.0  # the supervisor's own grace is 3 s
 TRIES: Final = 5
 PAUSE_SECONDS: Final = 0.05
@@ -145,15 +146,19 @@ class LocalSandbox:
         return (folder / "meta" / wire.STARTED_FILE).exists()
 
     def adopt(self, folder: Path) -> LiveRun | None:
-        """Connect to a supervisor that lives; see the port."""
-        pidfd = _open_orphan(folder)
-        if pidfd is None:
-            return None
-        os.close(pidfd)
-        try:
-            return LiveProcess(connect_below(folder / "meta", wire.CONTROL_SOCKET))
-        except OSError:  # it ends just now
-            return None
+        """Connect to a supervisor that lives; see the port.
+
+        One that has left its mark just now does not listen yet, or takes the mark away again.
+        """
+        deadline = time.monotonic() + ADOPTION_SECONDS
+        while (pidfd := _open_orphan(folder)) is not None:
+            os.close(pidfd)
+            with contextlib.suppress(OSError):
+                return LiveProcess(connect_below(folder / "meta", wire.CONTROL_SOCKET))
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(PAUSE_SECONDS)
+        return None
 
     def end_orphans(self, folders: Sequence[Path]) -> None:
         """End supervisors and all below them; see the port."""

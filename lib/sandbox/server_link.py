@@ -32,12 +32,15 @@ class ServerLink:
         self._partial = b""
         self._listener = socket.socket(socket.AF_UNIX)
 
-    def listen(self) -> None:
-        """Let a restarted server find this run; from here on `hear` is to be called."""
+    def take_place(self) -> None:
+        """Be where a restarted server looks for this run, but refuse it until `listen`."""
         with contextlib.suppress(FileNotFoundError):  # of who had the launch before, and was killed
             os.unlink(wire.CONTROL_SOCKET, dir_fd=self._meta)
         # By way of the descriptor: a socket's path holds 107 bytes only, unix(7).
         self._listener.bind(f"/proc/self/fd/{self._meta}/{wire.CONTROL_SOCKET}")
+
+    def listen(self) -> None:
+        """Let a restarted server find this run; from here on `hear` is to be called."""
         self._listener.listen(1)
         self._listener.setblocking(False)
         self._poll.register(self._listener, select.POLLIN)
@@ -103,7 +106,7 @@ class ServerLink:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            with contextlib.suppress(KeyError):  # `listen` failed
+            with contextlib.suppress(KeyError):  # there was no `listen`
                 self._poll.unregister(self._connection)
             self._connection.close()
             self._connection = None

@@ -86,7 +86,7 @@ class Supervisor:
             EOFError: the server hangs up instead.
             OSError: there is no room for what must be written later.
         """
-        self._server.listen()
+        self._server.take_place()
         wire.reserve(self._meta, wire.EXIT_FILE)  # the worker may fill the disk
         self._server.await_begin()
         if not self._server.is_there:  # the word may be an old one
@@ -101,6 +101,7 @@ class Supervisor:
         if not self._server.is_there:  # who looked before the mark was there queues the run again
             os.unlink(wire.STARTED_FILE, dir_fd=self._meta)
             return
+        self._server.listen()  # no sooner: a server that is let in has a run that begins
         try:
             child = self._let_go()
             self._place.gateway.watch(self._poll)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import stat
 import threading
 import time
@@ -17,8 +19,8 @@ from lib.manifest.policies import Limits
 from lib.sandbox import process_tree, zygote_process
 from lib.sandbox.cgroup import Groups
 from lib.sandbox.local import LocalSandbox
-from lib.sandbox.port import SandboxMode, SandboxUnavailable, Signal
-from lib.sandbox.process_names import start_time
+from lib.sandbox.port import LiveRun, SandboxMode, SandboxUnavailable, Signal
+from lib.sandbox.process_names import boot_id, start_time
 from lib.sandbox.wire import CONTROL_SOCKET, EXIT_FILE, STARTED_FILE
 from lib.sandbox.zygote_process import ZygoteProcess
 from tests.lib.sandbox.conftest import DEADLINE_SECONDS, Runner, open_runner, wait_until
@@ -387,6 +389,30 @@ def test_a_restarted_server_adopts_a_live_run(
     assert (ended.exit.exit_code, ended.text) == (0, "before\nafter")
     assert is_alive(supervisor), "it serves the next run"
     assert own_runner.sandbox.adopt(folder) is None
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["begins", "is not to be"])
+def test_who_adopts_a_run_waits_while_it_begins(tmp_path: Path, begins: bool) -> None:
+    """Its mark is there just before its supervisor listens, and taken away if it is not to be."""
+    meta = tmp_path / "meta"
+    meta.mkdir()
+    pid = os.getpid()
+    mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
+    (meta / STARTED_FILE).write_text(json.dumps(mark))
+    sandbox = LocalSandbox(tmp_path / "sandbox", mode="off")
+    adopted: list[LiveRun | None] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(meta / CONTROL_SOCKET))
+        thread = threading.Thread(target=lambda: adopted.append(sandbox.adopt(tmp_path)))
+        thread.start()
+        if begins:
+            listener.listen()
+        else:
+            (meta / STARTED_FILE).unlink()
+        thread.join()
+        assert (adopted[0] is not None) is begins
+    if adopted[0] is not None:
+        adopted[0].close()
 
 
 def test_an_adopted_run_can_be_cancelled(own_runner: Runner) -> None:

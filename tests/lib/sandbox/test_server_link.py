@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from lib.sandbox.server_link import ServerLink
+from lib.sandbox.wire import CONTROL_SOCKET
+from lib.sandbox.zygote_process import connect_below
 from tests.lib.sandbox.conftest import DEADLINE_SECONDS
 
 
@@ -20,6 +22,7 @@ def ends(tmp_path: Path) -> Iterator[tuple[ServerLink, socket.socket]]:
     ours, theirs = socket.socketpair()
     meta = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     link = ServerLink(ours, meta, select.poll())
+    link.take_place()
     link.listen()
     yield link, theirs
     link.close()
@@ -45,6 +48,19 @@ def test_a_line_that_was_never_listened_on_can_be_closed(tmp_path: Path) -> None
     with theirs:
         ServerLink(ours, meta, select.poll()).close()
         assert theirs.recv(1) == b""
+    os.close(meta)
+
+
+def test_a_restarted_server_is_refused_until_the_run_begins(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    meta = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    link = ServerLink(ours, meta, select.poll())
+    link.take_place()
+    with theirs, pytest.raises(ConnectionRefusedError):
+        connect_below(tmp_path, CONTROL_SOCKET)
+    link.listen()
+    connect_below(tmp_path, CONTROL_SOCKET).close()
+    link.close()
     os.close(meta)
 
 
