@@ -123,6 +123,8 @@ class SqliteDatabase:
                 check_current(connection)
             # Only an empty file takes this setting; what retention frees can be given back.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # What a savepoint would take back goes to a file from 64 KiB on, one for each commit.
+            connection.execute("PRAGMA temp_store = MEMORY")
             write_ahead_log.use(connection)
             if self._migrates:
                 migrate(connection)
