@@ -227,8 +227,12 @@ class Executor:
         cap = run.policy.concurrency.max
         with self._lock:
             running = sum(each.run.worker_id == run.worker_id for each in self._attempts.values())
-        is_below = not cap or running < cap
-        return is_below and not self._store.is_any_claimable(now=run.created_at)
+        if cap and running >= cap:
+            return False
+        try:
+            return not self._store.is_any_claimable(now=run.created_at)
+        except StoreUnavailable:  # so the creation will say, unless it is well again by then
+            return False
 
     def _let_go(self, run_id: str) -> None:
         with self._changed:

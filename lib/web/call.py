@@ -120,6 +120,8 @@ class Call(Generic[Q, B]):
                 with shutdown.cutting(limit):
                     await change
         except TimeoutError:
+            if not limit.expired():
+                raise
             return False
         return True
 

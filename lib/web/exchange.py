@@ -81,7 +81,7 @@ class Exchange:
 
     __slots__ = (
         "_early",
-        "_early_status",
+        "_early_outcome",
         "_is_recorded",
         "_send",
         "_started",
@@ -116,7 +116,7 @@ class Exchange:
         self.audit_as: AuditActor | None = None
         self._is_recorded = False
         self._early: asyncio.Future[None] | None = None
-        self._early_status: int | None = None
+        self._early_outcome: Outcome | None = None
         self._send = send
         self._started = time.perf_counter()
 
@@ -163,7 +163,7 @@ class Exchange:
         """
         auditor, actor = self.kernel.auditor, self._actor()
         if auditor is not None and actor is not None and not self._is_recorded:
-            self._early_status = status
+            self._early_outcome = self._outcome(status)
             self._early = asyncio.ensure_future(self._record_soon(auditor, actor))
 
     async def fail(self, failure: Failure) -> None:
@@ -215,11 +215,12 @@ class Exchange:
         return AuditActor.of(caller)
 
     def _outcome(self, status: int | None) -> Outcome:
-        return Outcome(
+        """Return what is to be put on record: what the call was said to have done, or its answer."""
+        return self._early_outcome or Outcome(
             http_method=self.method,
             route=self.template,
             params=self.params,
-            status=self._early_status or status,
+            status=status,
             error_code=self.error_code,
             client=self.client,
             request_id=self.request_id,

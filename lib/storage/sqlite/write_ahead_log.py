@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ BUSY_SECONDS: Final = 5.0  # how long to wait for another process that writes
 _RETRY_SECONDS: Final = 0.01
 _CHECKPOINT_PAGES: Final = 4000  # fewer, longer stops
 _ROOM_BYTES: Final = 17 * 1024 * 1024  # that many pages, and what a large commit has beyond them
+_LITTLE_ROOM_BYTES: Final = 8 * _ROOM_BYTES
 _BLOCK: Final = bytes(256 * 1024)
 
 
@@ -30,18 +33,20 @@ def take_room(database: Path) -> None:
     From its first checkpoint on, the log is written over from its start. Until then each
     commit makes the file longer, and forcing that to the disk takes the file system's
     journal, with all that others have in it. SQLite knows the end of a log by the
-    checksums of what is in it, whatever comes after. Nothing is lost where there is no room.
+    checksums of what is in it, whatever comes after. Where there is little room, it is left
+    to what needs it.
     """
-    try:
-        log = os.open(f"{database}-wal", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    except OSError:
-        return  # it is as long as it has to be when it is made
+    with contextlib.suppress(OSError):  # it is as long as it has to be when it is made
+        if shutil.disk_usage(database.parent).free >= _LITTLE_ROOM_BYTES:
+            _lengthen(f"{database}-wal")
+
+
+def _lengthen(path: str) -> None:
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         while os.fstat(log).st_size < _ROOM_BYTES:
             os.write(log, _BLOCK)  # not `fallocate`, of which the journal must hear once more
         os.fsync(log)
-    except OSError:
-        return
     finally:
         os.close(log)
 

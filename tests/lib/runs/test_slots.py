@@ -281,6 +281,18 @@ def test_a_slot_that_was_not_used_is_free_again(world: World, start: Start) -> N
     world.until(ask(lifecycle), RunStatus.COMPLETED)
 
 
+def test_a_store_that_cannot_be_asked_beforehand_may_well_create(
+    world: World, start: Start
+) -> None:
+    class Unread(MemoryRunStore):
+        def is_any_claimable(self, **_: object) -> bool:
+            raise StoreUnavailable("The store is away.")
+
+    world.runs = Unread()
+    world.add_worker()
+    world.until(ask(world.lifecycle(start(max_runs=1))), RunStatus.COMPLETED)
+
+
 def test_a_cancel_between_creation_and_begin_is_not_lost(world: World, start: Start) -> None:
     world.runs = store = SlowStore()
     world.add_worker()

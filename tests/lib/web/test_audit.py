@@ -293,6 +293,19 @@ def test_a_call_that_need_not_wait_after_all_is_on_record_once(client_of, audit)
     assert entry.status == 202
 
 
+def test_a_call_that_fails_at_once_after_its_effect_is_on_record_by_that(client_of, audit):
+    class Quick:
+        @operation("begin", access=Access.MEMBER, summary="Begin", responses={200: None})
+        async def on_post(self, call, thing_id):
+            call.put_on_record(202)
+            raise ValueError
+
+    call = client_of(audit=audit, routes=[Route("/patient/{thing_id}", Quick())])
+    assert call("POST", "/patient/good").status_code == 500
+    (entry,) = entries(audit)
+    assert (entry.status, entry.error_code) == (202, None)
+
+
 def test_who_is_nobody_is_not_on_record_early_either(client_of, audit):
     class Public(Patient):
         @operation("begin", access=Access.PUBLIC, summary="Begin", responses={200: None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3  # noqa: TID251 - looks into our file
 import threading
 from contextlib import closing
@@ -14,6 +15,9 @@ from lib.storage.records import RunQuery
 from lib.storage.sqlite import SqliteDatabase, SqliteRunStore
 from tests.contract.samples import Samples, ending, starting
 from tests.contract.threads import together
+from tests.lib.small_disk import SmallDisk, small_disk
+
+__all__ = ["small_disk"]
 
 DEADLINE_SECONDS = 20
 
@@ -62,6 +66,14 @@ def test_room_in_the_log_is_nobody_s_need(tmp_path: Path) -> None:
     database.close()
     database.take_room()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("small_disk", [12 * 1024 * 1024], indirect=True)
+def test_no_room_in_the_log_is_taken_from_others(small_disk: SmallDisk) -> None:
+    with SqliteDatabase(small_disk.path / "a.sqlite3") as database:
+        free = shutil.disk_usage(small_disk.path).free
+        database.take_room()
+        assert shutil.disk_usage(small_disk.path).free == free
 
 
 class TestSettings:
