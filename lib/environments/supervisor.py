@@ -106,7 +106,7 @@ class Supervisor:
         self._request = request
         self._partial = b""
         self._gateway: InstallerGateway | None = None  # an unconfined one has the host's network
-        self._size = FolderSize(request.folder)
+        self._size = FolderSize(os.open(request.folder, os.O_RDONLY | os.O_DIRECTORY))
         os.set_inheritable(request.lock, False)
 
     def run(self) -> InstallExit:

@@ -37,6 +37,7 @@ Result = TypeVar("Result")
 
 TOKEN_VARIABLES: Final = ("FLOOM_RUN_TOKEN", "WORKEROS_RUN_TOKEN")
 NO_PACKAGES: Final = Environment()
+QUICK_SECRETS_CHARACTERS: Final = 16 * 1024
 INTERNAL_ERROR: Final = "The server failed to execute this run; see its log."
 RECORD_SECONDS: Final = 25.0  # while the lease lasts
 END_SECONDS: Final = 4.0  # the supervisor's grace is 3 s; one that a worker stopped takes no orders
@@ -149,9 +150,12 @@ class Attempt:
         """
         try:
             manifest = self._manifest()
-            if manifest is None or self._with.preparation.needs_packages(self._run, manifest):
+            if manifest is None or not self._with.preparation.is_quick(self._run, manifest):
                 return
-            launch = self._prepare(manifest, self._take_secrets(manifest), NO_PACKAGES)
+            secrets = self._take_secrets(manifest)
+            if sum(map(len, secrets.values())) > QUICK_SECRETS_CHARACTERS:
+                return  # what a socket does not hold waits for who takes it
+            launch = self._prepare(manifest, secrets, NO_PACKAGES)
             self._ahead = self._with.sandbox.start(launch)
             self._launch = launch
         except Exception:  # noqa: BLE001 - `execute` meets it again, and says so
@@ -440,7 +444,8 @@ class Attempt:
         except (StaleFence, state.RunStateConflict):
             event(log, logging.WARNING, "attempt_lost", run_id=self._run.id)
             return
-        self._with.signals.notify(run.id, run)
+        # One that is to be tried again may be further by now than this record of it.
+        self._with.signals.notify(run.id, None if run.status is RunStatus.QUEUED else run)
         if run.status is RunStatus.FAILED and run.policy.issue_on_failure:
             self._with.failures.ring()
         event(

@@ -132,8 +132,8 @@ class Executor:
 
     def cancel(self, run_id: str) -> None:
         """End the process tree of a run if it runs here."""
+        self._await_let_go(run_id)  # others may claim meanwhile
         with self._claiming:  # a run that is being claimed is not listed yet
-            self._await_let_go(run_id)
             attempt = self._find(run_id)
         if attempt is not None:
             attempt.cancel()

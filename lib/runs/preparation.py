@@ -27,6 +27,8 @@ from lib.storage.records import RunRecord
 from lib.workspace.workspace import BundleFile, Workspace
 
 TRIES: Final = 100  # to make a folder beside who removes another
+QUICK_FILES: Final = 32
+QUICK_BYTES: Final = 1024 * 1024
 INPUTS_FILE: Final = "inputs.json"
 OUT_FOLDER: Final = "out"
 PACKAGES_FILE: Final = "packages.json"  # in the attempt's folder, for a server that adopts it
@@ -155,10 +157,18 @@ class Preparation:
         self._runtimes = runtimes
         self._environments = environments
 
-    def needs_packages(self, run: RunRecord, manifest: Manifest) -> bool:
-        """Whether `installed` would have anything to do. Raises InstallError."""
-        recipes = recipes_of(self._workspace, run.worker_sha, source_builds=manifest.source_builds)
-        return bool(recipes)
+    def is_quick(self, run: RunRecord, manifest: Manifest) -> bool:
+        """Whether `fill` takes no longer than somebody may wait for it who asked for the run.
+
+        Raises:
+            InstallError: what the worker depends on cannot be told.
+        """
+        if manifest.contexts or any(spec.is_file for spec in manifest.inputs):
+            return False
+        bundle = self._workspace.bundle(run.worker_sha)
+        if len(bundle) > QUICK_FILES or sum(len(file.data) for file in bundle) > QUICK_BYTES:
+            return False
+        return not recipes_of(self._workspace, run.worker_sha, source_builds=manifest.source_builds)
 
     @contextmanager
     def installed(

@@ -17,7 +17,7 @@ from lib.sandbox import wire
 from lib.sandbox.cgroup import Group
 from lib.sandbox.confinement import ConfinementError
 from lib.sandbox.gateway import Gateway
-from lib.sandbox.init_process import NOT_CONFINED, InitProcess, Order
+from lib.sandbox.init_process import NOT_CONFINED, REASON_BYTES, InitProcess, Order
 
 F_SETPIPE_SZ: Final = 1031  # fcntl(2); a flooding worker wakes the supervisor less often
 PIPE_BYTES: Final = 1024 * 1024
@@ -52,6 +52,7 @@ class Child:
         stdout, stdout_end = _output_pipe()
         stderr, stderr_end = _output_pipe()
         failure, failure_end = os.pipe()  # closed by a successful start
+        os.set_blocking(failure, False)
         ours, theirs = socket.socketpair()
         order = Order(
             stdout_end,
@@ -98,18 +99,18 @@ class Child:
 
     @property
     def outcome(self) -> int:
-        """Descriptor that is readable once `check` need not wait."""
+        """Descriptor that is readable once `check` can tell."""
         return self._failure.fileno()
 
     def check(self) -> None:
-        """Return if the worker's program runs; once.
+        """Return if the worker's program runs; once. It waits for nobody.
 
         Raises:
             StartError: there is no such program, or it may not be executed.
             ConfinementError: a layer of the confinement could not be had.
         """
         with self._failure:
-            reason = self._failure.readall()
+            reason = self._failure.read(REASON_BYTES)
         if reason:
             text = reason[1:].decode(errors="replace")
             raise ConfinementError(text) if reason.startswith(NOT_CONFINED) else StartError(text)

@@ -26,13 +26,13 @@ class FolderSize:
     """Measures the space below a folder, links not followed.
 
     Args:
-        path: The folder; what happens to its name later does not matter.
+        folder: Descriptor of it; closed by `close`.
         max_entries: A folder that holds more counts as too large.
     """
 
-    def __init__(self, path: str, *, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(self, folder: int, *, max_entries: int = MAX_ENTRIES) -> None:
         self._max_entries = max_entries
-        self._folder = os.open(path, _FOLDER & ~os.O_NOFOLLOW)
+        self._folder = folder
         self._not_before = 0.0
 
     def close(self) -> None:

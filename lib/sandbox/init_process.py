@@ -19,7 +19,7 @@ import select
 import signal
 import socket
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from lib.sandbox import descriptors, privileges, process_tree
@@ -32,8 +32,9 @@ NOT_STARTED: Final = b"s"
 FAILED: Final = 127  # exit code where no program ran, as a shell reports it
 KILLED: Final = 128 + signal.SIGKILL
 
+REASON_BYTES: Final = 4096  # of a report of failure; so much a pipe takes, and gives, at once
+
 _REPORT: Final = struct.Struct("=iQ")
-_PID: Final = struct.Struct("=i")
 _ORDER_BYTES: Final = 4096
 _ORDER_DESCRIPTORS: Final = ("stdout", "stderr", "failure", "channel", "listeners")
 
@@ -63,7 +64,6 @@ class Order:
         listeners: Where to hand over what listens in its network namespace; None: nowhere.
         uid: User and group to become; None: the server's.
         group: To be counted in.
-        successor: In the worker alone: where to say who goes on in its place.
     """
 
     stdout: int
@@ -73,7 +73,6 @@ class Order:
     listeners: int | None
     uid: int | None
     group: Group | None
-    successor: int = -1
 
     def send(self, line: socket.socket) -> None:
         """Pass it on.
@@ -102,16 +101,10 @@ class Order:
         for descriptor in self._descriptors().values():
             os.close(descriptor)
 
-    def hand_over(self, pid: int) -> None:
-        """As the worker: say which child of it is the worker from here on, and end."""
-        os.write(self.successor, _PID.pack(pid))
-        os.close(self.failure)  # so the start has succeeded
-        os._exit(0)
-
     def refuse(self, kind: bytes, reason: str) -> None:
         """Say why there is no worker."""
         with contextlib.suppress(OSError):  # nobody waits for it
-            os.write(self.failure, kind + reason.encode(errors="replace"))
+            os.write(self.failure, (kind + reason.encode(errors="replace"))[:REASON_BYTES])
 
     def _descriptors(self) -> dict[str, int]:
         """Return those that there are, by name."""
@@ -169,7 +162,6 @@ def _serve(enclosure: Enclosure, line: socket.socket) -> Order:
         while (order := Order.receive(line)) is not None:
             before = _cpu_ms()
             worker = -1
-            successor, successor_end = os.pipe()
             try:
                 if refusal is not None:
                     raise refusal
@@ -178,12 +170,9 @@ def _serve(enclosure: Enclosure, line: socket.socket) -> Order:
                 order.refuse(NOT_CONFINED, str(error))
             if worker == 0:
                 os.close(line.detach())
-                os.close(successor)
-                return replace(order, successor=successor_end)
+                return order
             order.close()
-            os.close(successor_end)
-            code = FAILED if worker < 0 else _wait_for(worker, successor)
-            os.close(successor)
+            code = FAILED if worker < 0 else _wait_for(worker)
             _end_others(enclosure)
             line.send(_REPORT.pack(code, _cpu_ms() - before))
     except OSError:
@@ -232,22 +221,12 @@ def _cpu_ms() -> int:
     return round(process_tree.reaped_cpu_seconds() * 1000)
 
 
-def _wait_for(worker: int, successor: int) -> int:
-    """Reap whoever ends, until the worker has, or who goes on in its place; return the exit code."""
-    os.set_blocking(successor, False)
+def _wait_for(worker: int) -> int:
+    """Reap whoever ends, until the worker has; return its exit code."""
     while True:
         pid, status = os.waitpid(-1, 0)
-        worker = _read_pid(successor) or worker  # of the two either may be reaped first
         if pid == worker:
             return shell_code(status)
-
-
-def _read_pid(pipe: int) -> int | None:
-    try:
-        data = os.read(pipe, _PID.size)
-    except BlockingIOError:
-        return None
-    return int(_PID.unpack(data)[0]) if len(data) == _PID.size else None
 
 
 def shell_code(status: int) -> int:

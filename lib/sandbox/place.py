@@ -76,8 +76,12 @@ class Place:
         """Whether the kernel counts the memory of the whole run."""
         return self.group is not None
 
-    def brief(self, request: LaunchRequest) -> Child | ConfinementError:
+    def brief(self, request: LaunchRequest, work: int) -> Child | ConfinementError:
         """Have the child confine itself to the run's folder, and give that to its user.
+
+        Args:
+            request: What to run.
+            work: Descriptor of the run's folder.
 
         Returns:
             The child, or why there is none that may run.
@@ -87,7 +91,7 @@ class Place:
         try:
             variables = self.gateway.open(has_egress=request.egress is not None)
             self.child.brief(request.with_variables({**variables, **self._folders(request)}))
-            self._hand_over(request)  # while the child confines itself
+            self._hand_over(request, work)  # while the child confines itself
         except ConfinementError as error:
             return error
         return self.child
@@ -119,14 +123,14 @@ class Place:
         if self.lease is not None:
             self.lease.release()
 
-    def _hand_over(self, request: LaunchRequest) -> None:
+    def _hand_over(self, request: LaunchRequest, work: int) -> None:
         """Limit the group, and give the folder to the worker's user. Raises ConfinementError."""
         try:
             if self.group is not None:
                 limits, tasks = request.limits, task_limit(request.limits.processes)
                 self.group.limit(memory_bytes=limits.memory_bytes, tasks=tasks)
             if self.lease is not None:
-                identity.give(request.work, self.lease.uid, self.lease.uid)
+                identity.give(f"/proc/self/fd/{work}/.", self.lease.uid, self.lease.uid)
         except OSError as error:
             raise ConfinementError(f"{request.work}: {error}") from error
 

@@ -41,6 +41,7 @@ class Supervisor:
         request: What to start.
         connection: To the server; may break at any time.
         meta: Descriptor of the `meta` folder.
+        work: Descriptor of the worker's folder.
         place: Where to start it.
         child: What `place.brief` returned; it confines itself meanwhile.
     """
@@ -50,6 +51,7 @@ class Supervisor:
         request: wire.LaunchRequest,
         connection: socket.socket,
         meta: int,
+        work: int,
         place: Place,
         child: Child | ConfinementError,
     ) -> None:
@@ -67,7 +69,7 @@ class Supervisor:
             budget_bytes=request.limits.log_bytes,
             mask=Mask(request.environment[name] for name in request.secret_names),
         )
-        self._folder_size = FolderSize(request.work)
+        self._folder_size = FolderSize(work)
         self._started = time.monotonic()
         self._ended_by: str | None = None
         self._kill_at: float | None = None
@@ -76,6 +78,7 @@ class Supervisor:
         self._wake, self._wake_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._gate = -1
         self._has_no_gate = False
+        self._is_starting = False
         self._cpu_before = self._cpu_seconds_since_start([])
         self._streams: dict[int, Stream] = {}
 
@@ -150,8 +153,7 @@ class Supervisor:
     def _watch(self, child: Child) -> Ended:
         """Pump output and check limits until nothing of the worker is left.
 
-        Also while its program starts: where a program is spawned, it may hold up who says
-        that it was.
+        Also while its program starts: a worker can hold up who says that it has.
 
         Raises:
             StartError, ConfinementError: see `Child.check`.
@@ -159,15 +161,16 @@ class Supervisor:
         self._streams = {child.stdout: "stdout", child.stderr: "stderr"}
         ends = self._init.line.fileno()
         starts = child.outcome
+        self._is_starting = True
         for descriptor in (*self._streams, ends, starts, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + FIRST_TICK_SECONDS
         while True:
             polled = self._poll.poll(max(0.0, next_tick - time.monotonic()) * 1000)
             ready = {descriptor for descriptor, _ in polled}
-            if starts >= 0 and (starts in ready or ends in ready):
+            if self._is_starting and (starts in ready or ends in ready):
                 self._poll.unregister(starts)
-                starts = -1
+                self._is_starting = False
                 child.check()
                 self._server.tell(wire.STARTED)
             self._pump(ready)
@@ -276,7 +279,7 @@ class Supervisor:
         limits = self._limits
         if time.monotonic() - self._started >= limits.timeout_seconds:
             self._stop("timeout")
-        elif len(pids) > limits.processes:
+        elif len(pids) - self._is_starting > limits.processes:  # a keeper of memory is ours
             self._stop("processes_exceeded")
         elif limits.cpu_seconds and self._cpu_seconds(pids) > limits.cpu_seconds:
             self._stop("cpu_exceeded")

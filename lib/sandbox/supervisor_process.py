@@ -93,11 +93,15 @@ def _unless_unwanted(connection: socket.socket) -> Iterator[None]:
 
 def _serve(connection: socket.socket, place: Place) -> bool:
     request = wire.LaunchRequest.receive(connection)
-    if has_hung_up(connection):  # a server that was killed, and the next one has looked already
+    with _unless_unwanted(connection):
+        meta, work = _open(request.meta), _open(request.work)
+    # Whoever hangs up removes the folders, and may make others of the same name: it is by these
+    # descriptors that they are used from here on.
+    if has_hung_up(connection):
         raise EOFError("nobody waits for the run")
     with _unless_unwanted(connection):
-        meta = os.open(os.path.join(request.folder, "meta"), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH118
-        supervisor = Supervisor(request, connection, meta, place, place.brief(request))
+        child = place.brief(request, work)
+        supervisor = Supervisor(request, connection, meta, work, place, child)
     try:
         with _unless_unwanted(connection):
             supervisor.await_begin()
@@ -108,3 +112,7 @@ def _serve(connection: socket.socket, place: Place) -> bool:
         return supervisor.may_go_on
     finally:
         supervisor.close()
+
+
+def _open(folder: str) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -112,6 +112,11 @@ class LaunchRequest:
         """The worker's folder on the host."""
         return os.path.join(self.folder, "work")  # noqa: PTH118 - on the hot path
 
+    @property
+    def meta(self) -> str:
+        """The supervisor's folder."""
+        return os.path.join(self.folder, "meta")  # noqa: PTH118
+
     def with_variables(self, variables: dict[str, str]) -> LaunchRequest:
         """Return it with more variables in the environment."""
         return LaunchRequest(**{**vars(self), "environment": self.environment | variables})

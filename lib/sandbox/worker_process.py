@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from lib.sandbox import gateway, privileges, warm, wire
+from lib.sandbox import gateway, memory_keeper, privileges, warm, wire
 from lib.sandbox.confinement import Enclosure, Tenant
 from lib.sandbox.init_process import FAILED, NOT_CONFINED, NOT_STARTED, Order
 from lib.sandbox.landlock import Ruleset
@@ -45,7 +45,6 @@ class WorkerProcess:
         os.umask(0o022)
         if not request.warm:
             self._execute(request)
-        os.close(self.order.successor)
         os.close(self.order.failure)  # which says that the start succeeded
         return WarmStart(request.command, request.environment)
 
@@ -82,7 +81,7 @@ class WorkerProcess:
             ),
             readable=request.readable,
             uid=self.order.uid,
-            keep=(self.order.failure, self.order.successor, channel.fileno()),
+            keep=(self.order.failure, channel.fileno()),
         )
 
     def _tasks(self, processes: int) -> int | None:
@@ -93,18 +92,11 @@ class WorkerProcess:
         return task_limit(processes) + (TASKS_BEYOND_GROUP if self.order.group is not None else 0)
 
     def _execute(self, request: wire.LaunchRequest) -> NoReturn:
-        """Have the program run: in a child, where what is left behind is init's to end.
-
-        A process that executes another program first gives up its memory, an interpreter
-        with all its modules. As a child that shares it the program has nothing to give up,
-        and this process does so while the program runs.
-        """
-        program, command, variables = request.command[0], request.command, request.environment
+        program = request.command[0]
         try:
             reset_signals()
-            if self.enclosure.layers.pids and "/" in program:
-                self.order.hand_over(os.posix_spawn(program, command, variables, setsid=True))
-            os.execvpe(program, command, variables)  # noqa: S606
+            memory_keeper.fork()
+            os.execvpe(program, request.command, request.environment)  # noqa: S606
         except BaseException as error:  # noqa: BLE001 - see `start`
             self._fail(NOT_STARTED, _reason(program, error))
 

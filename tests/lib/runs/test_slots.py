@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from lib.runs.attempt import QUICK_SECRETS_CHARACTERS
 from lib.runs.executor import Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
+from lib.runs.preparation import QUICK_BYTES, QUICK_FILES
 from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import ConcurrencyReached, Creation, StoreUnavailable
@@ -189,13 +191,35 @@ def test_nothing_is_got_ready_where_others_wait(world: World, start: Start) -> N
     assert not world.sandbox.made
 
 
-def test_a_worker_with_packages_is_not_got_ready_ahead(world: World, start: Start) -> None:
+SLOW = {
+    "packages": ("", {"requirements.txt": "six==1.17.0\n"}),
+    "a large bundle": ("", {"large.txt": "x" * (QUICK_BYTES + 1)}),
+    "many files": ("", {f"part_{number}.txt": "" for number in range(QUICK_FILES)}),
+    "files": ("exec: {inputs: [{name: data, kind: file, type: csv, required: false}]}\n", {}),
+    "contexts": ("contexts: [shared]\n", {}),
+    "large secrets": ("exec: {secrets: [LARGE]}\n", {}),
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_a_worker_that_may_take_long_is_not_got_ready_ahead(
+    world: World, start: Start, what: str
+) -> None:
+    """Whoever asks for the run is not to wait for that."""
     world.runs = store = Looking()
-    world.add_worker(**{"requirements.txt": "six==1.17.0\n"})
+    manifest, files = SLOW[what]
+    context = world.root / "workspace" / "contexts" / "shared"
+    context.mkdir(parents=True)
+    (context / "facts.txt").write_text("facts")
+    large = "x" * (QUICK_SECRETS_CHARACTERS + 1)
+    world.secrets.put("LARGE", large, at=world.clock.now())
+    world.add_worker(manifest=manifest, **files)
     seen: list[int] = []
     store.look = lambda _run: seen.append(len(world.sandbox.made))
-    ask(world.lifecycle(start()))
+    run = ask(world.lifecycle(start()))
     assert seen == [0]
+    if what != "packages":
+        world.until(run, RunStatus.COMPLETED)
 
 
 def test_what_cannot_be_got_ready_is_told_by_the_run(world: World, start: Start) -> None:

@@ -70,9 +70,10 @@ class Runner:
         has_lasting_secrets: bool = False,
         spoil: Callable[[Path], object] = lambda _folder: None,
         begins: bool = True,
+        name: str | None = None,
     ) -> tuple[LiveRun, Path]:
         self._count += 1
-        folder = self._root / f"attempt-{self._count}"
+        folder = self._root / (name or f"attempt-{self._count}")
         (folder / "work").mkdir(parents=True)
         (folder / "meta").mkdir()
         (folder / "work" / "run.py").write_text(script)

@@ -15,8 +15,12 @@ from lib.sandbox.folder_size import ENTRY_BYTES, FolderSize
 BLOCK = 4096
 
 
+def opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def size(path: Path) -> int:
-    return FolderSize(str(path)).measure()
+    return FolderSize(opened(path)).measure()
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
@@ -81,7 +85,7 @@ def nested(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_folder_nested_to_hide_its_size_is_too_large(nested: Path) -> None:
     nest(nested, sys.getrecursionlimit() + 100)
-    folder = FolderSize(str(nested))
+    folder = FolderSize(opened(nested))
     before = open_descriptors()
     assert folder.measure() == sys.maxsize
     assert open_descriptors() == before  # nothing stays open on the way out
@@ -97,7 +101,7 @@ def test_folders_that_are_nested_deeply_count(nested: Path) -> None:
 def test_the_next_measurement_waits_in_proportion_to_the_last(tmp_path: Path) -> None:
     for number in range(2_000):
         (tmp_path / str(number)).touch()
-    folder = FolderSize(str(tmp_path))
+    folder = FolderSize(opened(tmp_path))
     assert folder.due()
     folder.measure()
     assert not folder.due()
@@ -108,14 +112,14 @@ def test_files_without_a_name_count_while_they_are_open(tmp_path: Path) -> None:
         file.write(b"x" * 10 * BLOCK)
         file.flush()
         (tmp_path / "hidden").unlink()
-        folder = FolderSize(str(tmp_path))
+        folder = FolderSize(opened(tmp_path))
         assert folder.measure() == 0
         assert folder.measure([os.getpid(), os.getpid()]) >= 10 * BLOCK
     assert folder.measure([os.getpid()]) == 0
 
 
 def test_a_folder_of_more_entries_than_can_be_counted_is_too_large(tmp_path: Path) -> None:
-    folder = FolderSize(str(tmp_path), max_entries=10)
+    folder = FolderSize(opened(tmp_path), max_entries=10)
     for n in range(10):
         (tmp_path / str(n)).touch()
     assert folder.measure() == 10 * ENTRY_BYTES

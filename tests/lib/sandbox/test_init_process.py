@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.lib.sandbox import isolated
 from tests.lib.sandbox.conftest import only_root_sees_descriptors
 
@@ -69,35 +67,13 @@ print(init.ended().exit_code, process_tree.descendants(os.getpid()) == [init.pid
     assert output_of(script) == "137 True"
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["ended already", "goes on"])
-def test_a_worker_may_leave_its_place_to_a_child(*, is_first: bool) -> None:
-    wait = "os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)" if is_first else "pass"
-    script = f"""
-init = InitProcess.fork(enclosure())
-if isinstance(init, Order):
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(write_end)
-        if not {is_first}:
-            os.read(read_end, 1)  # until the worker has ended
-        os._exit(7)
-    {wait}
-    init.hand_over(child)
-for _ in range(2):
-    failure = ask(init)
-    print(init.ended().exit_code, repr(reason(failure)))
-"""
-    assert output_of(script) == "7 ''\n7 ''"
-
-
 def test_a_worker_holds_its_own_descriptors_and_no_other() -> None:
     script = """
 for number in range(5):
     os.dup2(os.open("/", os.O_RDONLY), 40 + 3 * number)
 init = InitProcess.fork(enclosure())
 if isinstance(init, Order):
-    mine = {init.stdout, init.stderr, init.failure, init.channel, init.successor}
+    mine = {init.stdout, init.stderr, init.failure, init.channel}
     there = {n for n in range(3, 200) if os.path.exists(f"/proc/self/fd/{n}")}
     print(there == mine, any(map(os.get_inheritable, mine)), flush=True)
     os._exit(0)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -252,12 +253,31 @@ def test_a_run_whose_folder_is_taken_away_before_it_begins_harms_nobody(
     assert capfd.readouterr().err == ""
 
 
-def test_a_program_that_stops_what_spawned_it_keeps_to_its_limits(confined: Runner) -> None:
-    """It comes in time, or not: what tells that it runs is then told late, or never."""
-    script = "kill -STOP $PPID; exec sleep 60"
-    for _ in range(2):
-        live, folder = confined.start(
-            command=("/bin/sh", "-c", script), limits=Limits(timeout_seconds=1)
-        )
-        assert confined.finish(live, folder).exit.ended_by == "timeout"
+def test_a_launch_that_comes_too_late_leaves_the_next_one_alone(own_runner: Runner) -> None:
+    """Its server has hung up, and the folder of that name is another's."""
+    for delay in range(20):
+        late, folder = own_runner.start("pass", begins=False, name="same")
+        time.sleep(delay / 5000)
+        late.close()
+        shutil.rmtree(folder)
+        live, _ = own_runner.start("open('ran', 'w').close()", name="same")
+        assert own_runner.finish(live, folder).exit.exit_code == 0
+        assert (folder / "work" / "ran").exists()
+        shutil.rmtree(folder)
+
+
+def test_a_program_that_stops_who_keeps_its_memory_keeps_to_its_limits(confined: Runner) -> None:
+    """It comes in time, or not: that the program runs is then told late, or never."""
+    for seconds, ended_by in (("60", "timeout"), ("0.3", None)):
+        script = f"kill -STOP $(($$ + 1)); exec sleep {seconds}"
+        limits = Limits(timeout_seconds=1, processes=1)
+        live, folder = confined.start(command=("/bin/sh", "-c", script), limits=limits)
+        assert confined.finish(live, folder).exit.ended_by == ended_by
     assert confined("print('next')").exit.exit_code == 0
+
+
+def test_a_program_keeps_its_parent(own_runner: Runner) -> None:
+    """Else one that asks to end with its parent would end at once."""
+    script = 'sleep 0.05; read -r _ _ _ now _ < /proc/$$/stat; [ "$now" = "$PPID" ]'
+    for _ in range(3):
+        assert own_runner(command=("/bin/sh", "-c", script)).exit.exit_code == 0
