@@ -165,8 +165,8 @@ class Preparation:
         """
         if manifest.contexts or any(spec.is_file for spec in manifest.inputs):
             return False
-        bundle = self._workspace.bundle(run.worker_sha)
-        if len(bundle) > QUICK_FILES or sum(len(file.data) for file in bundle) > QUICK_BYTES:
+        files = self._workspace.list_files(run.worker_sha, limit=QUICK_FILES + 1)
+        if len(files) > QUICK_FILES or sum(file.size for file in files) > QUICK_BYTES:
             return False
         return not recipes_of(self._workspace, run.worker_sha, source_builds=manifest.source_builds)
 

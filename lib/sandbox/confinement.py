@@ -229,7 +229,7 @@ class Enclosure:
 
     def get_ready(self) -> None:
         """Compute, before any fork, what would be computed in each child."""
-        self.layers.filter_program()
+        seccomp.prepare(self.layers.filter_program())
         if not self.layers.root:
             _visible(self.view.readable, self.hidden)
 

@@ -15,7 +15,7 @@ from lib.sandbox import privileges
 
 _SHARED_MEMORY: Final = 0x100  # CLONE_VM, linux/sched.h
 _SAME_PARENT: Final = 0x8000  # CLONE_PARENT
-_MICROSECONDS: Final = 5000  # several times what executing a program takes
+_MICROSECONDS: Final = 2000  # some times what executing a program takes
 _STACK_BYTES: Final = 16 * 1024
 _ALIGNMENT: Final = 16
 

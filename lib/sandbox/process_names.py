@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
+from typing import Any
 
 from lib.sandbox import kernel_files
 
@@ -27,3 +29,13 @@ def start_time(pid: int) -> int | None:
     # Fields after the command, which may hold blanks and parentheses; proc(5).
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def own_name() -> dict[str, Any]:
+    """Return this process's pid, start time and boot id, which name it for good."""
+    return _name_of(os.getpid())
+
+
+@functools.cache
+def _name_of(pid: int) -> dict[str, Any]:
+    return {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}

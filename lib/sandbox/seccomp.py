@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, Literal
@@ -174,9 +175,15 @@ def install(program: bytes) -> None:
     Raises:
         OSError: the kernel refused.
     """
-    lines = ctypes.create_string_buffer(program, len(program))
-    header = _Program(len(program) // 8, ctypes.addressof(lines))
+    header, _ = prepare(program)
     syscalls.call("seccomp", _SET_MODE_FILTER, 0, ctypes.byref(header))
+
+
+@functools.cache
+def prepare(program: bytes) -> tuple[_Program, object]:
+    """Return a program as the kernel takes it, and what must live as long; made once."""
+    lines = ctypes.create_string_buffer(program, len(program))
+    return _Program(len(program) // 8, ctypes.addressof(lines)), lines
 
 
 class _Program(ctypes.Structure):

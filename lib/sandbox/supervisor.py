@@ -21,7 +21,7 @@ from lib.sandbox.folder_size import FolderSize
 from lib.sandbox.init_process import FAILED, KILLED, Ended, InitProcess
 from lib.sandbox.log_keeper import LEVELS, LogKeeper, Stream
 from lib.sandbox.place import Place
-from lib.sandbox.process_names import boot_id, start_time
+from lib.sandbox.process_names import own_name
 from lib.sandbox.server_link import ServerLink
 from lib.secrets.mask import Mask
 
@@ -79,7 +79,8 @@ class Supervisor:
         self._gate = -1
         self._has_no_gate = False
         self._is_starting = False
-        self._cpu_before = self._cpu_seconds_since_start([])
+        self._spares_keeper = True
+        self._cpu_before = 0.0
         self._streams: dict[int, Stream] = {}
 
     def await_begin(self) -> None:
@@ -146,9 +147,8 @@ class Supervisor:
         return self._child
 
     def _write_started(self) -> None:
-        pid = os.getpid()
-        mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
-        wire.write_whole(self._meta, wire.STARTED_FILE, {**mark, "fence": self._request.fence})
+        mark = {**own_name(), "fence": self._request.fence}
+        wire.write_whole(self._meta, wire.STARTED_FILE, mark)
 
     def _watch(self, child: Child) -> Ended:
         """Pump output and check limits until nothing of the worker is left.
@@ -162,6 +162,7 @@ class Supervisor:
         ends = self._init.line.fileno()
         starts = child.outcome
         self._is_starting = True
+        self._cpu_before = self._cpu_seconds_since_start([])
         for descriptor in (*self._streams, ends, starts, self._wake):
             self._poll.register(descriptor, select.POLLIN)
         next_tick = time.monotonic() + FIRST_TICK_SECONDS
@@ -265,6 +266,7 @@ class Supervisor:
         pids = self._pids()
         if self._ended_by is None:
             self._check_limits(pids)
+        self._spares_keeper = self._is_starting  # once more after the start: it ends just now
         if self._must_stop():
             self._stop("cancel")
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
@@ -279,7 +281,7 @@ class Supervisor:
         limits = self._limits
         if time.monotonic() - self._started >= limits.timeout_seconds:
             self._stop("timeout")
-        elif len(pids) - self._is_starting > limits.processes:  # a keeper of memory is ours
+        elif len(pids) - self._spares_keeper > limits.processes:
             self._stop("processes_exceeded")
         elif limits.cpu_seconds and self._cpu_seconds(pids) > limits.cpu_seconds:
             self._stop("cpu_exceeded")

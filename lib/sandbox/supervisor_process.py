@@ -25,6 +25,7 @@ from lib.sandbox.init_process import InitProcess, Order
 from lib.sandbox.intake import Intake
 from lib.sandbox.place import Place
 from lib.sandbox.premises import Premises
+from lib.sandbox.process_names import own_name
 from lib.sandbox.server_link import has_hung_up
 from lib.sandbox.supervisor import Supervisor
 from lib.sandbox.warm import WarmStart
@@ -44,6 +45,7 @@ def supervise(premises: Premises, intake: Intake) -> WarmStart | None:
     gc.disable()  # nothing here lives long, and a collection would copy pages
     os.setsid()
     process_tree.adopt_orphans()
+    own_name()  # remembered
     init = _fork_init(premises)
     if isinstance(init, Order):
         intake.forget()
@@ -95,8 +97,8 @@ def _serve(connection: socket.socket, place: Place) -> bool:
     request = wire.LaunchRequest.receive(connection)
     with _unless_unwanted(connection):
         meta, work = _open(request.meta), _open(request.work)
-    # Whoever hangs up removes the folders, and may make others of the same name: it is by these
-    # descriptors that they are used from here on.
+    # Whoever hangs up removes the folders, and may make others of the same name: this process
+    # uses them by these descriptors from here on.
     if has_hung_up(connection):
         raise EOFError("nobody waits for the run")
     with _unless_unwanted(connection):

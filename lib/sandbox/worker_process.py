@@ -106,8 +106,8 @@ class WorkerProcess:
 
 
 def task_limit(processes: int) -> int:
-    """Return how many processes and threads the kernel allows a run."""
-    return processes * TASKS_PER_PROCESS
+    """Return how many processes and threads the kernel allows a run, and the keeper of its memory."""
+    return processes * TASKS_PER_PROCESS + 1
 
 
 def connect_streams(stdout: int, stderr: int) -> None:
