@@ -155,11 +155,14 @@ class Attempt:
             secrets = self._take_secrets(manifest)
             if sum(map(len, secrets.values())) > QUICK_SECRETS_CHARACTERS:
                 return  # what a socket does not hold waits for who takes it
-            launch = self._prepare(manifest, secrets, NO_PACKAGES)
-            self._ahead = self._with.sandbox.start(launch)
+            launch = self._compose(manifest, secrets, NO_PACKAGES)
+            self._folder.create()
+            self._ahead = self._with.sandbox.start(launch)  # meanwhile it gets ready, too
+            self._with.preparation.fill(self._folder, self._run, manifest, NO_PACKAGES)
             self._launch = launch
         except Exception:  # noqa: BLE001 - `execute` meets it again, and says so
-            return
+            self._let_go()
+            self._ahead = None
 
     def withdraw(self) -> None:
         """Take back what `prepare_ahead` did. Never raises."""
@@ -356,15 +359,22 @@ class Attempt:
         packages: Environment,
     ) -> Launch:
         """Fill a fresh folder; return how to start the worker in it."""
-        run = self._run
-        command = self._with.preparation.command(manifest)
-        self._with.preparation.fill(self._folder, run, manifest, packages)
-        environment = self._with.preparation.environment(run, secrets, packages)
+        launch = self._compose(manifest, secrets, packages)
+        self._folder.create()
+        self._with.preparation.fill(self._folder, self._run, manifest, packages)
+        return launch
+
+    def _compose(
+        self, manifest: Manifest, secrets: Mapping[str, str], packages: Environment
+    ) -> Launch:
+        """Return how to start the worker, once its folder is filled."""
+        run, preparation = self._run, self._with.preparation
+        environment = preparation.environment(run, secrets, packages)
         return Launch(
             run_id=run.id,
             fence=run.fence,
             folder=self._folder.path,
-            command=command,
+            command=preparation.command(manifest),
             environment={**environment, **self._tokens},
             limits=run.policy.limits,
             first_seq=self._with.logs.last_seq(run.id) + 1,

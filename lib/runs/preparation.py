@@ -203,13 +203,12 @@ class Preparation:
     def fill(
         self, folder: AttemptFolder, run: RunRecord, manifest: Manifest, packages: Environment
     ) -> None:
-        """Write bundle, inputs, links to packages and an empty `out/` into a fresh folder.
+        """Write bundle, inputs, links to packages and an empty `out/` into a folder made afresh.
 
         Raises:
             PreparationError: a file of the bundle, a context or an input
                 cannot be placed.
         """
-        folder.create()
         try:
             with WorkFolder(folder.work) as work:
                 self._write_bundle(work, run.worker_sha)

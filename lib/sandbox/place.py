@@ -76,12 +76,8 @@ class Place:
         """Whether the kernel counts the memory of the whole run."""
         return self.group is not None
 
-    def brief(self, request: LaunchRequest, work: int) -> Child | ConfinementError:
-        """Have the child confine itself to the run's folder, and give that to its user.
-
-        Args:
-            request: What to run.
-            work: Descriptor of the run's folder.
+    def brief(self, request: LaunchRequest) -> Child | ConfinementError:
+        """Have the child confine itself to the run's folder, which may be filled meanwhile.
 
         Returns:
             The child, or why there is none that may run.
@@ -91,10 +87,23 @@ class Place:
         try:
             variables = self.gateway.open(has_egress=request.egress is not None)
             self.child.brief(request.with_variables({**variables, **self._folders(request)}))
-            self._hand_over(request, work)  # while the child confines itself
+            self._limit_group(request)  # while the child confines itself
         except ConfinementError as error:
             return error
         return self.child
+
+    def give(self, work: int) -> None:
+        """Give the run's folder, by its descriptor, with all that is in it to the worker's user.
+
+        Raises:
+            ConfinementError: it cannot be had.
+        """
+        if self.lease is None:
+            return
+        try:
+            identity.give(f"/proc/self/fd/{work}/.", self.lease.uid, self.lease.uid)
+        except OSError as error:
+            raise ConfinementError(f"the run's folder: {error}") from error
 
     def was_out_of_memory(self) -> bool:
         """Whether the kernel killed a process of the run for want of memory."""
@@ -123,16 +132,14 @@ class Place:
         if self.lease is not None:
             self.lease.release()
 
-    def _hand_over(self, request: LaunchRequest, work: int) -> None:
-        """Limit the group, and give the folder to the worker's user. Raises ConfinementError."""
+    def _limit_group(self, request: LaunchRequest) -> None:
+        if self.group is None:
+            return
         try:
-            if self.group is not None:
-                limits, tasks = request.limits, task_limit(request.limits.processes)
-                self.group.limit(memory_bytes=limits.memory_bytes, tasks=tasks)
-            if self.lease is not None:
-                identity.give(f"/proc/self/fd/{work}/.", self.lease.uid, self.lease.uid)
+            limits, tasks = request.limits, task_limit(request.limits.processes)
+            self.group.limit(memory_bytes=limits.memory_bytes, tasks=tasks)
         except OSError as error:
-            raise ConfinementError(f"{request.work}: {error}") from error
+            raise ConfinementError(f"control group: {error}") from error
 
     def _folders(self, request: LaunchRequest) -> dict[str, str]:
         home = self.premises.enclosure.home_of(request.work)

@@ -58,6 +58,7 @@ class Supervisor:
         self._request = request
         self._limits = request.limits
         self._meta = meta
+        self._work = work
         self._place = place
         self._child = child
         self._init_lives = False
@@ -143,6 +144,7 @@ class Supervisor:
     def _let_go(self) -> Child:
         if isinstance(self._child, ConfinementError):
             raise self._child
+        self._place.give(self._work)  # which is filled since the word to begin
         self._child.let_go()
         return self._child
 

@@ -102,8 +102,7 @@ def _serve(connection: socket.socket, place: Place) -> bool:
     if has_hung_up(connection):
         raise EOFError("nobody waits for the run")
     with _unless_unwanted(connection):
-        child = place.brief(request, work)
-        supervisor = Supervisor(request, connection, meta, work, place, child)
+        supervisor = Supervisor(request, connection, meta, work, place, place.brief(request))
     try:
         with _unless_unwanted(connection):
             supervisor.await_begin()

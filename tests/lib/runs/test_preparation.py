@@ -23,6 +23,7 @@ def filled(world: World, run: RunRecord, packages: Environment = NO_PACKAGES) ->
     manifest = world.registry.loaded_at(run.worker_id, run.worker_sha).manifest
     assert manifest is not None
     folder = world.folder(run)
+    folder.create()
     world.preparation.fill(folder, run, manifest, packages)
     return folder.work
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lib.manifest.policies import Limits
+from lib.runs.preparation import remove_tree
 from lib.sandbox import process_tree
 from lib.sandbox.port import Signal
 from lib.sandbox.supervisor_process import MAX_RUNS
@@ -247,7 +247,7 @@ def test_a_run_whose_folder_is_taken_away_before_it_begins_harms_nobody(
     if taken == "once it is there":
         wait_until((folder / "meta" / CONTROL_SOCKET).exists)
     live.close()
-    shutil.rmtree(folder)
+    remove_tree(folder)
     for _ in range(3):
         assert own_runner("pass").exit.exit_code == 0
     assert capfd.readouterr().err == ""
@@ -259,11 +259,11 @@ def test_a_launch_that_comes_too_late_leaves_the_next_one_alone(own_runner: Runn
         late, folder = own_runner.start("pass", begins=False, name="same")
         time.sleep(delay / 5000)
         late.close()
-        shutil.rmtree(folder)
+        remove_tree(folder)
         live, _ = own_runner.start("open('ran', 'w').close()", name="same")
         assert own_runner.finish(live, folder).exit.exit_code == 0
         assert (folder / "work" / "ran").exists()
-        shutil.rmtree(folder)
+        remove_tree(folder)
 
 
 def test_a_program_that_stops_who_keeps_its_memory_keeps_to_its_limits(confined: Runner) -> None:
