@@ -13,7 +13,7 @@ import pytest
 from lib.runs.attempt import QUICK_SECRETS_CHARACTERS
 from lib.runs.executor import Slot
 from lib.runs.lifecycle import Lifecycle, StartRequest
-from lib.runs.preparation import QUICK_BYTES, QUICK_FILES
+from lib.runs.preparation import LINK_MODE, QUICK_BYTES, QUICK_FILES
 from lib.sandbox.port import SandboxUnavailable
 from lib.storage.memory import MemoryRunStore
 from lib.storage.ports import ConcurrencyReached, Creation, StoreUnavailable
@@ -228,6 +228,19 @@ def test_what_cannot_be_got_ready_is_told_by_the_run(world: World, start: Start)
     done = world.until(ask(world.lifecycle(start())), RunStatus.FAILED)
     assert done.error is not None
     assert (done.error.code, done.error.message) == ("sandbox_unavailable", "no processes")
+
+
+def test_what_waits_for_a_folder_that_cannot_be_filled_is_let_go(
+    world: World, start: Start
+) -> None:
+    world.add_worker()
+    world.push("workers/plain/link", b"/etc", LINK_MODE)
+    done = world.until(ask(world.lifecycle(start())), RunStatus.FAILED)
+    assert done.error is not None
+    assert (done.error.code, "link" in done.error.message) == ("execution_error", True)
+    [made] = world.sandbox.made
+    assert made.closed.is_set()
+    assert not world.sandbox.launches
 
 
 def test_its_lease_and_its_token_are_ours(world: World, start: Start) -> None:
