@@ -36,7 +36,7 @@ def take_room(database: Path) -> None:
     checksums of what is in it, whatever comes after. Where there is little room, it is left
     to what needs it.
     """
-    with contextlib.suppress(OSError):  # it is as long as it has to be when it is made
+    with contextlib.suppress(OSError):  # without it commits only take longer at first
         if shutil.disk_usage(database.parent).free >= _LITTLE_ROOM_BYTES:
             _lengthen(f"{database}-wal")
 

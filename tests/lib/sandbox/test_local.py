@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -396,23 +397,40 @@ def test_who_adopts_a_run_waits_while_it_begins(tmp_path: Path, begins: bool) ->
     """Its mark is there just before its supervisor listens, and taken away if it is not to be."""
     meta = tmp_path / "meta"
     meta.mkdir()
+    os.mkfifo(meta / STARTED_FILE)  # so each look waits for what it is to find
     pid = os.getpid()
-    mark = {"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()}
-    (meta / STARTED_FILE).write_text(json.dumps(mark))
+    mark = json.dumps({"pid": pid, "start_time": start_time(pid), "boot_id": boot_id()})
     sandbox = LocalSandbox(tmp_path / "sandbox", mode="off")
     adopted: list[LiveRun | None] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(meta / CONTROL_SOCKET))
         thread = threading.Thread(target=lambda: adopted.append(sandbox.adopt(tmp_path)))
         thread.start()
-        if begins:
-            listener.listen()
-        else:
-            (meta / STARTED_FILE).unlink()
+        with next_look(meta / STARTED_FILE) as told:
+            told.write(mark)
+        with next_look(meta / STARTED_FILE) as told:  # so it was refused
+            if begins:
+                listener.listen()
+                told.write(mark)
         thread.join()
         assert (adopted[0] is not None) is begins
     if adopted[0] is not None:
         adopted[0].close()
+
+
+def next_look(pipe: Path) -> IO[str]:
+    """Return what whoever reads next will read, and leave another pipe; fails where nobody comes."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline, "nobody looks again"
+        else:
+            break
+    pipe.unlink()
+    os.mkfifo(pipe)
+    return os.fdopen(descriptor, "w")
 
 
 def test_an_adopted_run_can_be_cancelled(own_runner: Runner) -> None:
