@@ -358,7 +358,7 @@ class RunArtifacts:
         return file_reply(
             call,
             FileReply(artifact.name, artifact.media_type, artifact.size, artifact.sha256),
-            partial(self._content.open, artifact.sha256),
+            partial(self._content.open_stored, artifact.stored),
         )
 
     def _get(self, run_id: str, name: str) -> Artifact:

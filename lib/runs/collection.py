@@ -27,8 +27,10 @@ from lib.secrets.mask import Mask
 from lib.storage.approval_records import Approval, ApprovalStatus
 from lib.storage.content import ContentStore
 from lib.storage.records import Artifact, LogLine, RunError, RunRecord
+from lib.storage.stored import StoredBytes
 
 MAX_ARTIFACTS: Final = 1_000
+MAX_INLINE_ARTIFACTS_BYTES: Final = 64 * 1024  # of an attempt: they are written with its end
 
 
 class Collection:
@@ -141,6 +143,7 @@ class _ArtifactKeeper:
         self._content = content
         self._ids = ids
         self._now = clock.now()
+        self._inline_left = MAX_INLINE_ARTIFACTS_BYTES
         self.kept: dict[str, Artifact] = {}
         self.notes: list[str] = []
 
@@ -188,13 +191,15 @@ class _ArtifactKeeper:
                         "(limits.output_bytes)."
                     )
                 file.seek(0)
-                sha256, size = self._content.put_stream(file)
+                stored = self._content.store_stream(file, room_bytes=self._inline_left)
         except (MissingFile, UnsafePath) as error:
             raise _Refusal(f"Artifact {path} {error}.") from error
-        self._add(path, declared, sha256, size)
-        return size
+        if stored.data is not None:
+            self._inline_left -= stored.size
+        self._add(path, declared, stored)
+        return stored.size
 
-    def _add(self, path: str, declared: FileOutput | None, sha256: str, size: int) -> None:
+    def _add(self, path: str, declared: FileOutput | None, stored: StoredBytes) -> None:
         name = _name(path)
         media_type = declared.media_type if declared else None
         self.kept[path] = Artifact(
@@ -203,9 +208,10 @@ class _ArtifactKeeper:
             name=name,
             path=path,
             media_type=media_type or _guess(name),
-            size=size,
-            sha256=sha256,
+            size=stored.size,
+            sha256=stored.sha256,
             created_at=self._now,
+            data=stored.data,
         )
 
 

@@ -23,7 +23,8 @@ def named_by_run(run: RunRecord) -> set[str]:
 def named_by_belongings(change: RunChange) -> Iterator[tuple[str, set[str]]]:
     """Yield the blobs of each artifact and approval of a change, by item."""
     for artifact in change.artifacts:
-        yield f"artifact/{artifact.name}", {artifact.sha256}
+        in_blob = artifact.data is None
+        yield f"artifact/{artifact.name}", {artifact.sha256} if in_blob else set()
     if change.approval is not None:
         approval = change.approval
         yield f"approval/{approval.id}", hashes_of(approval.preview, approval.proposal)

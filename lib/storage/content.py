@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from typing import BinaryIO, Final, cast
 
 from lib.storage.keys import content_key
 from lib.storage.ports import BlobStore, PreconditionFailed, Sealer, StoreUnavailable
-from lib.storage.stored import MAX_INLINE_BYTES, Stored
+from lib.storage.stored import MAX_INLINE_BYTES, Stored, StoredBytes
 
 CHUNK_BYTES: Final = 1024 * 1024
 _FOLDER: Final = "sha256/"  # of every content_key
@@ -52,17 +53,35 @@ class ContentStore:
         Raises:
             StoreUnavailable: the disk is full, also that of the temporary copy.
         """
-        try:
+        with _translated():
             return self._put_copy(stream)
-        except OSError as ex:
-            raise StoreUnavailable(f"Content cannot be kept now: {ex.strerror}.") from ex
 
-    def _put_copy(self, stream: BinaryIO) -> tuple[str, int]:
+    def store_stream(self, stream: BinaryIO, *, room_bytes: int) -> StoredBytes:
+        """Return a value that keeps what is left of `stream`: its bytes when few, else a blob.
+
+        Args:
+            stream: Read to its end.
+            room_bytes: How many bytes the value may hold; more than MAX_INLINE_BYTES
+                it never does.
+
+        Raises:
+            StoreUnavailable: as `put_stream`.
+        """
+        room = min(room_bytes, MAX_INLINE_BYTES)
+        with _translated():
+            start = _read_up_to(stream, room + 1)
+            if len(start) <= room:
+                return StoredBytes(hashlib.sha256(start).hexdigest(), len(start), start)
+            return StoredBytes(*self._put_copy(stream, start))
+
+    def _put_copy(self, stream: BinaryIO, start: bytes = b"") -> tuple[str, int]:
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES, dir=self._scratch) as copy:
             digest = hashlib.sha256()
-            while chunk := stream.read(CHUNK_BYTES):
+            chunk = start or stream.read(CHUNK_BYTES)
+            while chunk:
                 digest.update(chunk)
                 copy.write(chunk)
+                chunk = stream.read(CHUNK_BYTES)
             size = copy.tell()
             copy.seek(0)
             self._put(digest.hexdigest(), cast("BinaryIO", copy))
@@ -75,6 +94,10 @@ class ContentStore:
     def open(self, sha256: str) -> AbstractContextManager[BinaryIO]:
         """Open content for reading, with seek. Raises BlobNotFound."""
         return self._blobs.open(content_key(sha256))
+
+    def open_stored(self, value: StoredBytes) -> AbstractContextManager[BinaryIO]:
+        """Open the bytes of a value for reading, with seek. Raises BlobNotFound."""
+        return self.open(value.sha256) if value.data is None else io.BytesIO(value.data)
 
     def store_json(self, text: str, *, sealed: bool = False) -> Stored:
         """Return a value that keeps JSON text: itself when small, else a blob.
@@ -145,6 +168,23 @@ class ContentStore:
             return
         with suppress(PreconditionFailed):  # the same content, from somebody else
             self._blobs.put(key, data, if_absent=True)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Have the troubles of a stream, or of its copy, be those of a store."""
+    try:
+        yield
+    except OSError as ex:
+        raise StoreUnavailable(f"Content cannot be kept now: {ex.strerror}.") from ex
+
+
+def _read_up_to(stream: BinaryIO, count: int) -> bytes:
+    """Return so many bytes of what is left, or all: one read may give fewer."""
+    data = stream.read(count)
+    while 0 < len(data) < count and (more := stream.read(count - len(data))):
+        data += more
+    return data
 
 
 def _base64_size(data: bytes) -> int:

@@ -12,12 +12,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import PlainSerializer
+from pydantic import Field, PlainSerializer
 
 from lib.clock import rfc3339
 from lib.manifest.policies import Approvals, Concurrency, Limits, Retry
 from lib.storage.approval_records import Approval
-from lib.storage.stored import Stored
+from lib.storage.stored import Stored, StoredBytes
 
 ShownTime = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 """A time whose stored text is the one that the API shows."""
@@ -210,11 +210,13 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file that a run left, kept as a blob by content hash.
+    """A file that a run left, known by its content hash.
 
     Attributes:
         name: Its path below `out/`, or its declared path for others; unique in the run.
         path: Relative path in the run's working directory.
+        data: The bytes of a small one; None where the blob `sha256` holds them, and in
+            lists, which leave them out.
     """
 
     id: str
@@ -225,6 +227,12 @@ class Artifact:
     size: int
     sha256: str
     created_at: datetime
+    data: Annotated[bytes | None, Field(exclude=True)] = field(default=None, repr=False)
+
+    @property
+    def stored(self) -> StoredBytes:
+        """Its bytes, for a ContentStore."""
+        return StoredBytes(self.sha256, self.size, self.data)
 
 
 Rating = Literal["up", "down"] | int

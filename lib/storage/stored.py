@@ -1,8 +1,8 @@
-"""JSON values of records, which may be large."""
+"""Values of records that may be large: few bytes are in the record, many in a blob."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 MAX_INLINE_BYTES: Final = 16 * 1024  # larger values are blobs: DynamoDB items hold 400 KB
@@ -24,3 +24,18 @@ class Stored:
     text: str | None = None
     sha256: str | None = None
     key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """Bytes and what they are named by; a value of a record, like `Stored`.
+
+    Attributes:
+        sha256: Of the bytes, in hex.
+        size: How many there are.
+        data: The bytes; None where the blob `sha256` holds them.
+    """
+
+    sha256: str
+    size: int
+    data: bytes | None = field(default=None, repr=False)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lib.storage.stored import MAX_INLINE_BYTES
 from tests.e2e.server import ServerProcess
 
 
@@ -272,9 +273,12 @@ def test_log_pages_and_long_poll(server: ServerProcess) -> None:
     assert server.client.get(f"/runs/{run_id}/logs", params={"level": "warning"}).json() == []
 
 
-def test_artifact_with_etag_and_ranges(server: ServerProcess) -> None:
-    run = server.run("text-report", text="Hello there. General remarks follow.")
-    artifact = next(each for each in server.get(run["id"])["artifacts"] if each["size"] > 20)
+@pytest.mark.parametrize("rows", [10, 3_000])
+def test_artifact_with_etag_and_ranges(server: ServerProcess, rows: int) -> None:
+    table = b"name,amount\n" + b"Ada,12.50\n" * rows
+    run = server.run("csv-enricher", data=upload(server, "people.csv", table))
+    artifact = max(server.get(run["id"])["artifacts"], key=lambda each: each["size"])
+    assert (artifact["size"] > MAX_INLINE_BYTES) == (rows > 10)  # else it is no blob
     whole = server.client.get(artifact["url"])
     assert whole.status_code == 200
     assert hashlib.sha256(whole.content).hexdigest() == artifact["sha256"]

@@ -205,9 +205,10 @@ class MemoryRunStore:
             return [event for seq, event in events if seq > after]
 
     def list_artifacts(self, run_id: str) -> list[Artifact]:
-        """Return a run's artifacts by name."""
+        """Return a run's artifacts by name, without their bytes."""
         with self._lock:
-            return [artifact for _, artifact in sorted(self._artifacts.get(run_id, {}).items())]
+            found = sorted(self._artifacts.get(run_id, {}).items())
+        return [replace(artifact, data=None) for _, artifact in found]
 
     def find_artifact(self, run_id: str, name: str) -> Artifact | None:
         """Return the artifact of a run by name, if any."""

@@ -186,7 +186,7 @@ class RunStore(Protocol):
         ...
 
     def list_artifacts(self, run_id: str) -> list[Artifact]:
-        """Return a run's artifacts by name."""
+        """Return a run's artifacts by name, without their bytes."""
         ...
 
     def find_artifact(self, run_id: str, name: str) -> Artifact | None:

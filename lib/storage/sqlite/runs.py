@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -160,14 +161,15 @@ class SqliteRunStore:
         return [EVENTS.decode(row[0]) for row in rows]
 
     def list_artifacts(self, run_id: str) -> list[Artifact]:
-        """Return a run's artifacts by name."""
+        """Return a run's artifacts by name, without their bytes."""
         rows = self.database.read(belongings.LIST_ARTIFACTS, (run_id,))
         return [ARTIFACTS.decode(row[0]) for row in rows]
 
     def find_artifact(self, run_id: str, name: str) -> Artifact | None:
         """Return the artifact of a run by name, if any."""
-        rows = self.database.read(belongings.FIND_ARTIFACT, (run_id, name))
-        return ARTIFACTS.decode(rows[0][0]) if rows else None
+        for document, data in self.database.read(belongings.FIND_ARTIFACT, (run_id, name)):
+            return replace(ARTIFACTS.decode(document), data=data)
+        return None
 
     def worker_facts(self, *, now: datetime) -> Mapping[str, WorkerFacts]:
         """Return the counters of every worker that ever ran."""

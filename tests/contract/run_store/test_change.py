@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from lib.storage.approval_records import ApprovalStatus
+from lib.storage.content import ContentStore
 from lib.storage.ports import ApprovalStore, LogStore, RunNotFound, RunStore, StaleFence
 from lib.storage.records import LogLine, RunChange, RunEvent, RunRecord, RunStatus
 from lib.storage.stored import Stored
 from tests.contract.samples import Samples, changed, ending, starting
+from tests.contract.stores import Stores
 from tests.contract.threads import MANY, together
 
 
@@ -91,6 +93,24 @@ class TestBelongings:
         assert runs.find_artifact(run.id, "b.txt") == new
         assert runs.find_artifact(run.id, "c.txt") is None
         assert runs.list_artifacts(samples.id("run")) == []
+
+    @pytest.mark.parametrize("data", [b"", bytes(range(256)) * 64])
+    def test_the_bytes_of_a_small_artifact_are_kept_with_it_and_name_no_blob(
+        self, stores: Stores, samples: Samples, run: RunRecord, data: bytes
+    ) -> None:
+        content = ContentStore(stores.blobs)
+        artifact = samples.artifact(run.id, "a", content.put_bytes(b"elsewhere")[0])
+        stores.runs.change(run.id, lambda current: RunChange(current, artifacts=(artifact,)))
+        assert stores.references.find_unnamed([artifact.sha256]) == set()
+        small = replace(artifact, data=data)
+        stores.runs.change(run.id, lambda current: RunChange(current, artifacts=(small,)))
+
+        assert stores.runs.find_artifact(run.id, "a") == small
+        assert stores.runs.list_artifacts(run.id) == [artifact]  # without its bytes
+        assert stores.references.find_unnamed([artifact.sha256]) == {artifact.sha256}
+        stores.runs.change(run.id, lambda current: RunChange(current, artifacts=(artifact,)))
+        assert stores.runs.find_artifact(run.id, "a") == artifact
+        assert stores.references.find_unnamed([artifact.sha256]) == set()
 
     def test_an_approval_is_inserted_or_replaced_by_id(
         self, runs: RunStore, approvals: ApprovalStore, samples: Samples, run: RunRecord

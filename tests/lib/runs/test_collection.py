@@ -13,10 +13,11 @@ import pytest
 
 from lib.manifest.models import Manifest
 from lib.runs import state
-from lib.runs.collection import MAX_ARTIFACTS, canonical
+from lib.runs.collection import MAX_ARTIFACTS, MAX_INLINE_ARTIFACTS_BYTES, canonical
 from lib.runs.preparation import AttemptFolder
 from lib.secrets.mask import NO_MASK, Mask
 from lib.storage.records import RunRecord
+from lib.storage.stored import MAX_INLINE_BYTES
 from tests.lib.runs.fake_sandbox import leave_exit
 from tests.lib.runs.world import SEALER, World
 
@@ -102,8 +103,28 @@ def test_every_regular_file_below_out_is_an_artifact(world: World, ended: Make) 
     first, second = event.left.artifacts
     assert (first.size, first.sha256) == (3, hashlib.sha256(b"one").hexdigest())
     assert (first.media_type, second.media_type) == ("text/plain", "text/csv")
-    assert world.content.get(second.sha256) == b"two"
+    assert (first.data, second.data) == (b"one", b"two")
     assert (first.run_id, first.created_at) == (attempt.run.id, world.clock.now())
+
+
+def test_small_artifacts_are_kept_with_the_run_and_large_ones_as_blobs(
+    world: World, ended: Make
+) -> None:
+    attempt = ended()
+    files = {f"small {number}": b"%d" % number * MAX_INLINE_BYTES for number in range(6)}
+    files["large"] = b"x" * (MAX_INLINE_BYTES + 1)
+    for name, data in files.items():
+        attempt.write(f"out/{name}", data)
+
+    artifacts = {each.name: each for each in left_by(attempt.collect()).artifacts}
+
+    inline = {name for name, each in artifacts.items() if each.data is not None}
+    assert sum(artifacts[name].size for name in inline) == MAX_INLINE_ARTIFACTS_BYTES
+    assert "large" not in inline
+    assert world.blob_keys() == {artifacts[name].sha256 for name in files.keys() - inline}
+    for name, data in files.items():
+        with world.content.open_stored(artifacts[name].stored) as file:
+            assert file.read() == data
 
 
 def test_files_that_the_worker_lists_are_artifacts_too_each_once(ended: Make) -> None:

@@ -96,8 +96,9 @@ def test_outputs_and_artifacts_are_kept_as_they_are(stored: World) -> None:
     stored.sandbox.script = script
     run = stored.executed()
     assert stored.outputs_of(run) == {"text": KEY}
-    artifact = stored.runs.list_artifacts(run.id)[0]
-    assert stored.content.get(artifact.sha256) == KEY.encode()
+    artifact = stored.runs.find_artifact(run.id, "a.txt")
+    assert artifact is not None
+    assert artifact.data == KEY.encode()
 
 
 def test_a_preview_is_stored_masked_and_its_proposal_as_it_is(stored: World) -> None:

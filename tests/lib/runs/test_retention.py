@@ -96,7 +96,7 @@ def test_blobs_of_inputs_and_artifacts_go_with_their_last_run(world: World) -> N
     world.add_worker(manifest=TEXT)
 
     def script(run: FakeRun) -> None:
-        (run.work / "out" / "a.bin").write_bytes(b"shared")
+        (run.work / "out" / "a.bin").write_bytes(b"shared" * 5_000)
         run.finish(GOOD)
 
     world.sandbox.script = script

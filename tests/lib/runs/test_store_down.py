@@ -109,7 +109,7 @@ def test_a_full_disk_keeps_the_outcome_until_there_is_room(world: World) -> None
     world.content = type(world.content)(blobs)
 
     def script(live: FakeRun) -> None:
-        (live.work / "out" / "a.txt").write_text("x")
+        (live.work / "out" / "a.txt").write_text("x" * 20_000)  # a blob
         live.finish(GOOD)
 
     world.sandbox.script = script

@@ -21,7 +21,7 @@ from lib.storage.content import ContentStore
 from lib.storage.keys import content_key
 from lib.storage.memory import MemoryBlobStore
 from lib.storage.ports import BlobNotFound, StoreUnavailable
-from lib.storage.stored import MAX_INLINE_BYTES, Stored
+from lib.storage.stored import MAX_INLINE_BYTES, Stored, StoredBytes
 from tests.contract.threads import together
 
 SEALER = ContentSealer(Key(bytes(range(KEY_BYTES))), workspace_id="default")
@@ -51,6 +51,44 @@ def test_bytes_and_streams_get_the_same_name(content: ContentStore, size: int) -
     assert content.put_bytes(data) == name
     with content.open(name[0]) as blob:
         assert blob.read() == data
+
+
+@pytest.mark.parametrize("size", [0, 1, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, 9_000_000])
+@pytest.mark.parametrize("room", [0, 1, 100, MAX_INLINE_BYTES, 10_000_000])
+def test_few_bytes_are_kept_in_the_value_where_it_has_room(
+    content: ContentStore, blobs: MemoryBlobStore, size: int, room: int
+) -> None:
+    data = b"x" * size
+
+    value = content.store_stream(Trickle(data), room_bytes=room)
+
+    is_inline = size <= min(room, MAX_INLINE_BYTES)
+    assert value == StoredBytes(hashlib.sha256(data).hexdigest(), size, data if is_inline else None)
+    assert [*blobs.list("")] == [] if is_inline else [*content.list()] == [value.sha256]
+    with content.open_stored(value) as file:
+        assert file.read() == data
+        file.seek(0)
+        assert file.read(1) == data[:1]
+
+
+class Trickle(io.BytesIO):
+    """A stream whose reads give fewer bytes than there are."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return half of what is asked for."""
+        return super().read(size if size is None or size < 2 else size // 2)
+
+
+@pytest.mark.parametrize("room", [0, MAX_INLINE_BYTES])
+def test_a_stream_that_cannot_be_read_is_told_as_a_store_that_is_down(
+    content: ContentStore, room: int
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, _: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(StoreUnavailable):
+        content.store_stream(Broken(), room_bytes=room)
 
 
 def test_no_room_for_a_copy_is_told_as_a_store_that_is_down(
