@@ -92,6 +92,7 @@ class Executor:
     Args:
         owner: Id of this server; it names the leases.
         bell: Rings when a run may have become claimable.
+        answer_seconds: What comes after a run's end waits so long where nothing else runs.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Executor:
         owner: str,
         sandbox: Sandbox,
         max_runs: int,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._store = store
         self._attempt = attempt
@@ -114,6 +116,7 @@ class Executor:
         self._owner = owner
         self._sandbox = sandbox
         self._max_runs = max_runs
+        self._answer_seconds = answer_seconds
         self._attempts: dict[str, Attempt] = {}
         self._held: set[str] = set()  # runs that are being created, with a slot each
         self._threads: set[threading.Thread] = set()
@@ -346,28 +349,37 @@ class Executor:
             can_wait = self._tidying.acquire(blocking=False)
             if not can_wait:  # so many wait already: folders are not to pile up
                 attempt.tidy_up()
-            self._forget(attempt)
-            self._bell.ring()
+            is_awaited = self._forget(attempt)
+            if is_awaited or not can_wait:
+                self._bell.ring()
             if can_wait:
-                self._tidy_up_later(attempt)
+                self._tidy_up_later(attempt, has_rung=is_awaited)
 
-    def _tidy_up_later(self, attempt: Attempt) -> None:
+    def _tidy_up_later(self, attempt: Attempt, *, has_rung: bool) -> None:
         """Tidy up while others have the slot, and after who waits for the outcome is answered.
 
         Where other runs are under way there is no such quiet moment to be had.
         """
         try:
             if not self._attempts:
-                self._stopping.wait(ANSWER_SECONDS)
+                self._stopping.wait(self._answer_seconds)
+            if not has_rung:
+                self._bell.ring()
             attempt.tidy_up()
         finally:
             self._tidying.release()
 
-    def _forget(self, attempt: Attempt) -> None:
+    def _forget(self, attempt: Attempt) -> bool:
+        """Free its slot; return whether a run is likely to have waited for that.
+
+        Others, such as the run itself if it is to be tried again, hear of it after the answer.
+        """
         with self._changed:
+            is_awaited = self._free_slots <= 0 or attempt.run.policy.concurrency.max > 0
             if self._attempts.get(attempt.run.id) is attempt:  # else its retry has begun
                 del self._attempts[attempt.run.id]
             self._changed.notify_all()
+        return is_awaited
 
     def _pause(self) -> float:
         """Return the seconds until a waiting retry is due, at most IDLE_SECONDS.

@@ -18,7 +18,15 @@ from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunChange, RunRecord, RunStatus, SandboxReport
 from tests.lib.runs.conftest import Start
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, complete, stay
-from tests.lib.runs.world import OWNER, CertainBell, HeardSignals, RecordedCancels, World
+from tests.lib.runs.world import (
+    OWNER,
+    CertainBell,
+    CountedBell,
+    HeardSignals,
+    RecordedCancels,
+    World,
+)
+from tests.lib.sandbox.conftest import wait_until
 
 
 def test_a_run_that_waits_is_executed_at_once(world: World, start: Start) -> None:
@@ -78,6 +86,34 @@ def test_a_ring_wakes_an_idle_executor_without_any_poll(world: World, start: Sta
     bell.until_waiting()
     run = world.start()
     world.until(run, RunStatus.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    ("max_runs", "manifest"), [(1, ""), (2, "concurrency: {max: 1}\n")], ids=["slots", "a cap"]
+)
+def test_what_waits_for_a_run_to_end_does_not_wait_for_the_answer(
+    world: World, start: Start, max_runs: int, manifest: str
+) -> None:
+    world.bell = CertainBell()  # type: ignore[assignment]
+    world.add_worker(manifest=manifest)
+    runs = [world.start() for _ in range(3)]
+    start(max_runs=max_runs, answer_seconds=10 * DEADLINE_SECONDS)
+    for run in runs:
+        world.until(run, RunStatus.COMPLETED)
+
+
+def test_an_end_that_nobody_waits_for_is_looked_at_after_the_answer(
+    world: World, start: Start
+) -> None:
+    bell = world.bell = CountedBell()
+    world.add_worker()
+    executor = start(answer_seconds=10 * DEADLINE_SECONDS)
+    run = world.start()
+    world.until(run, RunStatus.COMPLETED)
+    wait_until(lambda: not executor.is_executing(run.id))
+    assert bell.rings == 1  # of the start
+    executor.stop(grace_seconds=0)  # so it is no longer put off
+    assert bell.rings == 3  # its own, too
 
 
 class CountedClaims(MemoryRunStore):

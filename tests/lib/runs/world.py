@@ -398,7 +398,7 @@ class World:
             same_boot=same_boot,
         )
 
-    def executor(self, *, max_runs: int = 2) -> Executor:
+    def executor(self, *, max_runs: int = 2, **options: Any) -> Executor:
         collaborators = self.collaborators
         return Executor(
             store=self.runs,
@@ -409,6 +409,7 @@ class World:
             owner=OWNER,
             sandbox=self.sandbox,
             max_runs=max_runs,
+            **options,
         )
 
     @property
