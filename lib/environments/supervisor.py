@@ -200,8 +200,8 @@ class Supervisor:
         try:
             connect_streams(order.stdout, order.stderr)
             listeners = listeners_for(order.listeners)
-            ruleset = enclosure.build(uid=tenant.uid, listeners=listeners)
-            enclosure.admit(replace(tenant, keep=(order.failure,)), ruleset)
+            shell = enclosure.build(uid=tenant.uid, listeners=listeners)
+            enclosure.admit(replace(tenant, keep=(order.failure,)), shell)
             self._execute({**self._request.environment, **self._variables()})
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
             order.refuse(NOT_CONFINED, str(error) or type(error).__name__)

@@ -88,14 +88,12 @@ class Child:
         Raises:
             StartError, ConfinementError: see `check`; it had ended by now.
         """
-        with self._channel:
-            try:
-                self._channel.sendall(wire.GO)
-                return
-            except OSError:
-                pass
-        self.check()
-        raise StartError("the process that waited for the run was killed")  # and could not say why
+        try:
+            self._channel.sendall(wire.GO)
+        except OSError:
+            self.check()
+            message = "the process that waited for the run was killed"  # and could not say why
+            raise StartError(message) from None
 
     @property
     def outcome(self) -> int:
@@ -115,10 +113,14 @@ class Child:
             text = reason[1:].decode(errors="replace")
             raise ConfinementError(text) if reason.startswith(NOT_CONFINED) else StartError(text)
 
-    def close(self) -> None:
-        """Close the pipes, and what is closed already unless the worker was never let go."""
-        self._failure.close()
+    def let_go_of_mounts(self) -> None:
+        """Have the mounts end of a worker that has ended: they are held until its end is told."""
         self._channel.close()
+
+    def close(self) -> None:
+        """Close the pipes."""
+        self._failure.close()
+        self.let_go_of_mounts()
         for descriptor in (self.stdout, self.stderr):
             os.close(descriptor)
 

@@ -9,8 +9,8 @@
             own folders, limits, uid, capabilities, no_new_privs, Landlock, seccomp
                                 ... waits for the word to begin ...
 
-Init, see `init_process`, is the first process of the user and pid namespaces; all
-other namespaces are each run's own.
+Init, see `init_process`, is the first process of the user and pid namespaces, and sees
+the host's folders in a mount namespace of its own; all other namespaces are each run's.
 
 Each step needs what the next one takes away: mounts need privileges, Landlock
 and seccomp need `no_new_privs`, Landlock's paths are those after the pivot, and
@@ -38,7 +38,7 @@ from lib.sandbox import (
 )
 from lib.sandbox.host_view import HostView, around
 from lib.sandbox.landlock import Rule, Ruleset
-from lib.sandbox.new_root import NewRoot
+from lib.sandbox.new_root import NewRoot, Passage
 from lib.sandbox.rlimits import Ceilings
 
 HOME: Final = "/worker"  # no host has such a folder, so it hides none
@@ -85,16 +85,16 @@ class Layers:
     @property
     def namespaces_of_init(self) -> int:
         """The namespaces that runs use one after the other, as clone(2) wants them."""
-        return _flags((self.user_namespace, namespaces.USERS), (self.pids, namespaces.PIDS))
+        return _flags(
+            (self.user_namespace, namespaces.USERS),
+            (self.pids, namespaces.PIDS),
+            (self.root, namespaces.MOUNTS),  # with the host's folders, to look into and come back
+        )
 
     @property
     def namespaces_of_worker(self) -> int:
-        """The namespaces that each run has for itself."""
-        return _flags(
-            (self.network, namespaces.NETWORK),
-            (self.ipc, namespaces.IPC),
-            (self.root, namespaces.MOUNTS),
-        )
+        """The namespaces that each run is born in; its mounts it makes itself, see `NewRoot`."""
+        return _flags((self.network, namespaces.NETWORK), (self.ipc, namespaces.IPC))
 
     def filter_program(self) -> bytes:
         """Return the seccomp program; made at the first call, so call it before forking."""
@@ -123,6 +123,19 @@ class Tenant:
     readable: tuple[str, ...] = ()
     uid: int | None = None
     keep: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What `Enclosure.build` made around a process, for `Enclosure.admit`.
+
+    Attributes:
+        passage: Into the new root, where there is one.
+        ruleset: Landlock's rules so far.
+    """
+
+    passage: Passage | None
+    ruleset: Ruleset | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +180,9 @@ class Enclosure:
         if layers.user_namespace:
             with _step("user namespace"):
                 self._map_ids()
+        if layers.root:
+            with _step("mount namespace"):
+                namespaces.follow_mounts()
         privileges.set_dumpable(dumpable=False)  # no worker has any business in this memory
         if layers.no_new_privs:
             with _step("privileges"):
@@ -184,44 +200,40 @@ class Enclosure:
         with _step("namespaces"):
             return namespaces.fork(self.layers.namespaces_of_worker, group)
 
-    def build(
-        self, *, uid: int | None, listeners: loopback.WantedListeners | None = None
-    ) -> Ruleset | None:
+    def build(self, *, uid: int | None, listeners: loopback.WantedListeners | None = None) -> Shell:
         """Set up, in the child of `fork_worker`, all that does not depend on the run.
 
         Args:
             uid: As of the tenant to come.
             listeners: What to listen on where there is a network namespace.
 
-        Returns:
-            Landlock's rules so far, for `admit`.
-
         Raises:
             ConfinementError: a layer could not be had; the process must end.
         """
         layers = self.layers
+        passage: Passage | None = None
         if layers.network:
             with _step("network namespace"):
                 self._open_network(listeners)
         if layers.root:
             with _step("root folder"):
                 user = self._inner_id(uid)
-                self._new_root().lay_out(user, user)
+                passage = self._new_root().lay_out(user, user)
         ruleset = self._prepare_rules() if layers.landlock else None
         namespaces.renew_interpreter()
-        return ruleset
+        return Shell(passage, ruleset)
 
-    def admit(self, tenant: Tenant, ruleset: Ruleset | None) -> None:
+    def admit(self, tenant: Tenant, shell: Shell) -> None:
         """Confine this process, in which `build` returned. It must have one thread.
 
         Args:
             tenant: Who comes.
-            ruleset: What `build` returned.
+            shell: What `build` returned.
 
         Raises:
             ConfinementError: a layer could not be applied; the process must end.
         """
-        for name, apply in self._steps(tenant, ruleset):
+        for name, apply in self._steps(tenant, shell):
             with _step(name):
                 apply(tenant)
         os.setsid()  # not the supervisor's session
@@ -238,15 +250,18 @@ class Enclosure:
         return self.home if self.layers.root else work
 
     def _steps(
-        self, tenant: Tenant, ruleset: Ruleset | None
+        self, tenant: Tenant, shell: Shell
     ) -> Iterator[tuple[str, Callable[[Tenant], None]]]:
         layers = self.layers
         if layers.uid and tenant.uid is None:
             raise ConfinementError("privileges: no user id was given")
-        yield "folder", self._move_in if layers.root else _change_folder
+        if (passage := shell.passage) is not None:
+            yield "folder", lambda tenant: self._move_in(passage, tenant)
+        else:
+            yield "folder", _change_folder
         yield "limits", lambda tenant: rlimits.apply(tenant.ceilings)
         yield "privileges", self._drop_privileges
-        if ruleset is not None:
+        if (ruleset := shell.ruleset) is not None:
             yield "Landlock", lambda tenant: self._restrict(tenant, ruleset)
         if layers.seccomp:
             yield "seccomp", lambda _: seccomp.install(layers.filter_program())
@@ -270,8 +285,8 @@ class Enclosure:
             shows_processes=self.layers.proc,
         )
 
-    def _move_in(self, tenant: Tenant) -> None:
-        self._new_root().move_in(tenant.work, tenant.readable)
+    def _move_in(self, passage: Passage, tenant: Tenant) -> None:
+        self._new_root().move_in(passage, tenant.work, tenant.readable)
 
     def _inner_id(self, uid: int | None) -> int:
         if self.layers.uid and uid is not None:
@@ -318,10 +333,7 @@ class Enclosure:
             ruleset.restrict()
 
     def _rules_in_new_root(self) -> Iterator[Rule]:
-        """All that is there may be read; a root that was left is not below this one.
-
-        It is laid out, and the working folder: whoever is in it has not moved in yet.
-        """
+        """All that is there may be read: the new root is laid out, and the working folder."""
         yield Rule(".", landlock.READ)
         for path in ("tmp", "dev/shm"):
             yield Rule(path, landlock.OWN)

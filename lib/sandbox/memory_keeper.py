@@ -21,27 +21,35 @@ _ALIGNMENT: Final = 16
 
 # PyDLL: see `syscalls`.
 _libc: Final = ctypes.PyDLL(None, use_errno=True)
-_stacks: Final[list[ctypes.Array[ctypes.c_char]]] = []  # a keeper's is in use until it ends
 
 
-def fork() -> None:
-    """Fork the keeper of this process's memory; without one the program only comes later.
+class Keeper:
+    """The keeper of this process's memory, to be forked right before a program is executed.
 
     It executes one function of the C library, on a stack of its own, and nothing of
     the interpreter. It is a sibling of this process, so that no program meets a child
     that it does not know. And nobody may look into it, as the program could otherwise,
     being of the same user: it has this process's descriptors.
     """
-    privileges.set_dumpable(dumpable=False)  # executing a program makes that anew
-    stack = ctypes.create_string_buffer(_STACK_BYTES)
-    _stacks.append(stack)
-    top = (ctypes.addressof(stack) + _STACK_BYTES) // _ALIGNMENT * _ALIGNMENT
-    _libc.clone(
-        _address_of(_libc.usleep),
-        ctypes.c_void_p(top),
-        _SHARED_MEMORY | _SAME_PARENT | signal.SIGCHLD,
-        ctypes.c_void_p(_MICROSECONDS),
-    )
+
+    def __init__(self) -> None:
+        self._stack = ctypes.create_string_buffer(_STACK_BYTES)
+        top = (ctypes.addressof(self._stack) + _STACK_BYTES) // _ALIGNMENT * _ALIGNMENT
+        self._arguments = (
+            _address_of(_libc.usleep),
+            ctypes.c_void_p(top),
+            ctypes.c_int(_SHARED_MEMORY | _SAME_PARENT | signal.SIGCHLD),
+            ctypes.c_void_p(_MICROSECONDS),
+        )
+
+    def fork(self) -> None:
+        """Fork it; where that is refused the program only comes later."""
+        _forked.append(self)  # its stack is in use until it ends
+        privileges.set_dumpable(dumpable=False)  # executing a program makes that anew
+        _libc.clone(*self._arguments)
+
+
+_forked: Final[list[Keeper]] = []
 
 
 def _address_of(function: Any) -> ctypes.c_void_p:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import struct
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 from lib.sandbox import kernel_files, syscalls
 
@@ -18,7 +20,75 @@ NETWORK: Final = 0x4000_0000
 _INTO_GROUP: Final = 0x2_0000_0000  # CLONE_INTO_CGROUP
 _ARGUMENTS: Final = struct.Struct("=11Q")  # struct clone_args, with the group as the last
 
+_RECURSIVE: Final = 0x4000  # MS_REC, linux/mount.h
+_SLAVE: Final = 0x8_0000  # MS_SLAVE
+
 INNER_ID: Final = 1000  # user and group of a worker in a user namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """A mount namespace to come back to, and what was the root folder there.
+
+    Attributes:
+        namespace: Its descriptor.
+        root: The folder's: a server that was put below another root (chroot) must not
+            find itself at the namespace's own.
+    """
+
+    namespace: int
+    root: int
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Return those that this process is in.
+
+        Raises:
+            OSError: there is no `/proc`.
+        """
+        return cls(open_mounts(), open_root())
+
+    def enter(self) -> None:
+        """Go on there, in the root folder; for a process with one thread.
+
+        Raises:
+            OSError: the kernel refused: a namespace of another user, or no CAP_SYS_CHROOT.
+        """
+        syscalls.call("setns", self.namespace, MOUNTS)
+        os.fchdir(self.root)
+        os.chroot(".")
+
+
+def open_mounts() -> int:
+    """Return a descriptor of the mount namespace that this process is in.
+
+    Raises:
+        OSError: there is no `/proc`.
+    """
+    return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def open_root() -> int:
+    """Return a descriptor of this process's root folder."""
+    return os.open("/", os.O_PATH | os.O_CLOEXEC)
+
+
+def follow_mounts() -> None:
+    """In a new mount namespace: see what is mounted on the host, and show it nothing.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    syscalls.call("mount", None, b"/", None, _RECURSIVE | _SLAVE, None)
+
+
+def leave_mounts() -> None:
+    """Go on in a mount namespace of one's own: a copy of the one that is left.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    syscalls.call("unshare", MOUNTS)
 
 
 def fork(flags: int, group: int | None = None) -> int:

@@ -14,8 +14,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from lib.sandbox import syscalls
+from lib.sandbox import namespaces, syscalls
 from lib.sandbox.host_view import HostView, is_below
+from lib.sandbox.namespaces import Mounts
 
 _MS_NOSUID: Final = 2  # linux/mount.h
 _MS_NODEV: Final = 4
@@ -43,8 +44,8 @@ _ATTRIBUTES: Final = struct.Struct("=QQQQ")  # set, clear, propagation, user nam
 _PLAIN: Final = _MS_NOSUID | _MS_NODEV
 _ROOT_OPTIONS: Final = "size=1m,nr_inodes=1k,mode=755"
 _SCRATCH_INODES: Final = 16_384
-# Without it init's folder would show the host's network and mounts, in which init
-# is, and what runs before have used. From Linux 5.8.
+# Without it init's folder would show the host's network, in which init is, and its
+# mounts, and what runs before have used. From Linux 5.8.
 _PROC_OPTIONS: Final = "hidepid=ptraceable"
 
 _STREAM_LINKS: Final = (
@@ -53,6 +54,21 @@ _STREAM_LINKS: Final = (
     ("/proc/self/fd/1", "dev/stdout"),
     ("/proc/self/fd/2", "dev/stderr"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Between the host's folders and those in a new root, until somebody has moved in.
+
+    Who has it can go back, so both are to be closed before anything of a run begins.
+
+    Attributes:
+        outside: Where the host is seen.
+        inside: The new root's own.
+    """
+
+    outside: Mounts
+    inside: Mounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +95,12 @@ class NewRoot:
     scratch_bytes: int
     shows_processes: bool
 
-    def lay_out(self, user: int, group: int) -> None:
-        """Build it in this process's mount namespace; the working folder is then in it.
+    def lay_out(self, user: int, group: int) -> Passage:
+        """Build it in a mount namespace of this process's own, and leave the host's root behind.
 
-        The old root is still there. Needs CAP_SYS_ADMIN in the user namespace
-        that owns the mount namespace.
+        The working folder is the new root then. Needs CAP_SYS_ADMIN in the user
+        namespace that owns the mount namespace which is left. Detaching a root waits
+        for all processors, so it is not what a run should wait for.
 
         Args:
             user: Id of the worker, for `/etc/passwd`.
@@ -92,6 +109,9 @@ class NewRoot:
         Raises:
             OSError: the kernel refused, or a path is not there.
         """
+        outside = Mounts.of_this_process()
+        namespaces.leave_mounts()
+        own = namespaces.open_mounts()  # while there is a /proc for certain
         _mount(None, "/", None, _MS_REC | _MS_PRIVATE)  # nothing shows outside
         trees = self._open_trees()
         _mount("root", self.stage, "tmpfs", _PLAIN, _ROOT_OPTIONS)
@@ -104,23 +124,28 @@ class NewRoot:
         if self.shows_processes:
             flags = _PLAIN | _MS_NOEXEC | _MS_RDONLY
             _mount("proc", "proc", "proc", flags, _PROC_OPTIONS)
+        _pivot()
+        return Passage(outside, inside=Mounts(own, namespaces.open_root()))
 
-    def move_in(self, work: str, readable: tuple[str, ...]) -> None:
-        """Show the run's own folders, and leave the host's root behind.
+    def move_in(self, passage: Passage, work: str, readable: tuple[str, ...]) -> None:
+        """Show the run's own folders in what `lay_out` built.
 
         The working folder is then `home`.
 
         Args:
+            passage: What `lay_out` returned.
             work: The run's folder on the host.
             readable: Further read-only paths, shown even below `hidden`.
 
         Raises:
             OSError: the kernel refused, or a path is not there.
         """
+        passage.outside.enter()
         trees = [(path, _open_tree(path, _READ_ONLY)) for path in readable]
-        for target, tree in [*trees, (self.home, _open_tree(work))]:
+        trees.append((self.home, _open_tree(work)))
+        passage.inside.enter()
+        for target, tree in trees:
             _attach(tree, target)
-        _pivot()
         _set_attributes(_AT_FDCWD, "/", _READ_ONLY, recursive=False)
         os.chdir(self.home)
 
@@ -167,7 +192,10 @@ def _accounts(user: int, group: int, home: str) -> dict[str, str]:
 
 
 def _open_tree(path: str, attributes: int = 0) -> int:
-    """Return a detached copy of what is mounted at and below a path."""
+    """Return a detached copy of what is mounted at and below a path, which nothing follows.
+
+    Else what is mounted on the one would appear on the other, where the host shares mounts.
+    """
     tree = _copy_mount(path, _AT_RECURSIVE)
     _set_attributes(tree, "", attributes | _NO_SUID | _NO_DEVICES, recursive=True)
     return tree
@@ -199,7 +227,7 @@ def _new_tree() -> int:
 
 def _set_attributes(folder: int, path: str, attributes: int, *, recursive: bool) -> None:
     flags = (0 if path else _AT_EMPTY_PATH) | (_AT_RECURSIVE if recursive else 0)
-    packed = _ATTRIBUTES.pack(attributes, 0, 0, 0)
+    packed = _ATTRIBUTES.pack(attributes, 0, _MS_PRIVATE, 0)
     syscalls.call("mount_setattr", folder, path.encode(), flags, packed, len(packed))
 
 

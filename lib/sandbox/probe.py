@@ -211,8 +211,8 @@ def _enter_new_root(*, shows_processes: bool) -> None:
         scratch_bytes=1 << 20,
         shows_processes=shows_processes,
     )
-    root.lay_out(os.geteuid(), os.getegid())
-    root.move_in("/etc", ())
+    passage = root.lay_out(os.geteuid(), os.getegid())
+    root.move_in(passage, "/etc", ())
     if os.path.exists("/etc/shadow"):  # noqa: PTH110
         raise OSError(errno.EEXIST, "the host's files are still there")
 

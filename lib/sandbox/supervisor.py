@@ -364,6 +364,8 @@ class Supervisor:
         )
         wire.write_whole(self._meta, wire.EXIT_FILE, vars(record))
         self._server.tell(wire.EXIT)
+        if isinstance(self._child, Child):
+            self._child.let_go_of_mounts()
 
     def _flush(self) -> None:
         if self._log.flush():

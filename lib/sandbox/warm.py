@@ -35,7 +35,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 class WarmStart:
     """A Python file to run in this very process, once all of our frames are gone.
 
-    `get_ready` has been called in it.
+    The function `get_ready` has been called in it, and then the method.
 
     Attributes:
         command: Interpreter, file and arguments, as they would be executed.
@@ -44,6 +44,12 @@ class WarmStart:
 
     command: tuple[str, ...]
     environment: dict[str, str]
+
+    def get_ready(self) -> None:
+        """Take on what the run was given; nothing of the worker's own runs yet."""
+        os.environ.update(self.environment)
+        sys.argv = list(self.command[1:])
+        sys.orig_argv = list(self.command)
 
     def run(self) -> NoReturn:
         """Run the file as `__main__` and end this process as the interpreter would."""
@@ -61,10 +67,7 @@ class WarmStart:
     def _become_fresh(self) -> None:
         """Make the interpreter look as if it had just been started."""
         gc.enable()
-        os.environ.update(self.environment)
         _add_user_site(self.environment.get("PYTHONUSERBASE"))
-        sys.argv = list(self.command[1:])
-        sys.orig_argv = list(self.command)
         sys.path.insert(0, os.path.dirname(os.path.abspath(self.command[1])))  # noqa: PTH100, PTH120
 
 

@@ -38,6 +38,7 @@ from typing import Any, Final
 from lib.sandbox import syscalls
 
 GO: Final = b"g"  # supervisor -> worker, after the launch: it may begin
+MOUNTS: Final = b"m"  # worker -> supervisor, with the descriptor of its mount namespace
 CONTROL_SOCKET: Final = "control.sock"
 STARTED_FILE: Final = "started.json"
 LOG_FILE: Final = "log.ndjson"

@@ -7,6 +7,7 @@ supervisor is ready to watch it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -14,10 +15,11 @@ import socket
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from lib.sandbox import gateway, memory_keeper, privileges, warm, wire
-from lib.sandbox.confinement import Enclosure, Tenant
+from lib.sandbox import gateway, privileges, warm, wire
+from lib.sandbox.confinement import Enclosure, Shell, Tenant
 from lib.sandbox.init_process import FAILED, NOT_CONFINED, NOT_STARTED, Order
-from lib.sandbox.landlock import Ruleset
+from lib.sandbox.memory_keeper import Keeper
+from lib.sandbox.new_root import Passage
 from lib.sandbox.rlimits import Ceilings
 from lib.sandbox.warm import WarmStart
 
@@ -37,37 +39,40 @@ class WorkerProcess:
     def start(self) -> WarmStart:
         """Set up, wait for the run, confine, exec; only a warm start returns. Never raises."""
         try:
-            request = self._prepare_for_run(self._set_up())
-        except EOFError:
+            start = self._prepare_for_run(self._set_up())
+        except (EOFError, ConnectionResetError):
             os._exit(0)  # there will be no run
         except BaseException as error:  # noqa: BLE001 - the pipe is the only way to tell
             self._fail(NOT_CONFINED, str(error))
-        os.umask(0o022)
-        if not request.warm:
-            self._execute(request)
+        if isinstance(start, _Program):
+            self._execute(start)
         os.close(self.order.failure)  # which says that the start succeeded
-        return WarmStart(request.command, request.environment)
+        return start
 
-    def _set_up(self) -> Ruleset | None:
+    def _set_up(self) -> Shell:
         order = self.order
         privileges.die_with_parent(signal.SIGKILL)
         connect_streams(order.stdout, order.stderr)
         listeners = gateway.listeners_for(order.listeners)
-        ruleset = self.enclosure.build(uid=order.uid, listeners=listeners)
+        shell = self.enclosure.build(uid=order.uid, listeners=listeners)
         warm.get_ready()
         wire.rehearse()
-        return ruleset
+        return shell
 
-    def _prepare_for_run(self, ruleset: Ruleset | None) -> wire.LaunchRequest:
-        """Wait for the run, confine, wait until it may begin."""
+    def _prepare_for_run(self, shell: Shell) -> WarmStart | _Program:
+        """Wait for the run, confine, get all ready, wait until it may begin."""
         if self.order.channel is None:
             raise EOFError
         with socket.socket(fileno=self.order.channel) as channel:
+            if shell.passage is not None:
+                _leave_behind(shell.passage, channel)
             request = wire.LaunchRequest.receive(channel)
-            self.enclosure.admit(self._tenant(request, channel), ruleset)
+            self.enclosure.admit(self._tenant(request, channel), shell)
+            os.umask(0o022)
+            start = _get_ready(request)
             if not channel.recv(len(wire.GO)):
                 raise EOFError
-        return request
+        return start
 
     def _tenant(self, request: wire.LaunchRequest, channel: socket.socket) -> Tenant:
         limits = request.limits
@@ -91,18 +96,39 @@ class WorkerProcess:
             return None
         return task_limit(processes) + (TASKS_BEYOND_GROUP if self.order.group is not None else 0)
 
-    def _execute(self, request: wire.LaunchRequest) -> NoReturn:
-        program = request.command[0]
+    def _execute(self, program: _Program) -> NoReturn:
         try:
-            reset_signals()
-            memory_keeper.fork()
-            os.execvpe(program, request.command, request.environment)  # noqa: S606
+            program.execute()
         except BaseException as error:  # noqa: BLE001 - see `start`
-            self._fail(NOT_STARTED, _reason(program, error))
+            self._fail(NOT_STARTED, _reason(program.command[0], error))
 
     def _fail(self, kind: bytes, reason: str) -> NoReturn:
         self.order.refuse(kind, reason)
         os._exit(FAILED)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What is to be executed by this process."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    keeper: Keeper
+
+    def execute(self) -> NoReturn:
+        """Become the program. Raises OSError."""
+        self.keeper.fork()
+        os.execvpe(self.command[0], self.command, self.environment)  # noqa: S606
+
+
+def _get_ready(request: wire.LaunchRequest) -> WarmStart | _Program:
+    """Do what can be done before the run may begin: nothing of the worker."""
+    if request.warm:
+        start = WarmStart(request.command, request.environment)
+        start.get_ready()
+        return start
+    reset_signals()
+    return _Program(request.command, request.environment, Keeper())
 
 
 def task_limit(processes: int) -> int:
@@ -115,6 +141,16 @@ def connect_streams(stdout: int, stderr: int) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (stdout, 1), (stderr, 2)):
         os.dup2(source, target)  # inheritable; all others close at exec
+
+
+def _leave_behind(passage: Passage, channel: socket.socket) -> None:
+    """Have the supervisor hold the mounts, so that they do not go when this process ends.
+
+    A last user's end waits for all processors, before it is told. The supervisor does not
+    read this: what is under way in a socket is held as long as it is open.
+    """
+    with contextlib.suppress(OSError):  # too many are under way: it is told a little later then
+        socket.send_fds(channel, [wire.MOUNTS], [passage.inside.namespace])
 
 
 def reset_signals() -> None:

@@ -6,6 +6,7 @@ with one thread, and a test's process may have more.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ from lib.sandbox.runtimes import base_python
 from lib.sandbox.zygote_process import ENGINE_ROOT
 
 DEADLINE_SECONDS = 30
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes the host's mounts")
 
 PREAMBLE = """
-import os, signal, socket, sys, time
+import os, select, signal, socket, sys, time
 from dataclasses import replace
 sys.path.insert(0, sys.argv[1])
 from lib.sandbox import identity, loopback, process_tree
-from lib.sandbox.confinement import ConfinementError, Enclosure, Tenant
+from lib.sandbox.confinement import HOME, ConfinementError, Enclosure, Tenant
 from lib.sandbox.host_view import HostView
 from lib.sandbox.init_process import InitProcess, Order
 from lib.sandbox.probe import probe
@@ -54,9 +56,9 @@ def start(worker, *arguments, enclosure=ENCLOSURE, tenant=TENANT, channel=None, 
         os.dup2(init.stdout, 1)
         try:
             wanted = loopback.WantedListeners(ports, init.listeners) if init.listeners else None
-            ruleset = enclosure.build(uid=tenant.uid, listeners=wanted)
+            shell = enclosure.build(uid=tenant.uid, listeners=wanted)
             given = () if init.channel is None else (init.channel,)
-            enclosure.admit(replace(tenant, keep=given), ruleset)
+            enclosure.admit(replace(tenant, keep=given), shell)
             worker(*given, *arguments)
             os._exit(0)
         except BaseException as error:
@@ -239,13 +241,11 @@ ours, theirs = socket.socketpair()
 init = InitProcess.fork(ENCLOSURE)
 if isinstance(init, Order):
     os.dup2(init.stdout, 1)
-    ruleset = ENCLOSURE.build(uid=TENANT.uid)
+    shell = ENCLOSURE.build(uid=TENANT.uid)
     channel = socket.socket(fileno=init.channel)
     channel.sendall(b"b")
     late = channel.recv(999).decode()
-    if UID:
-        os.chown(late, UID, UID)
-    ENCLOSURE.admit(replace(TENANT, work=late), ruleset)
+    ENCLOSURE.admit(replace(TENANT, work=late), shell)
     print(os.listdir("."), flush=True)
     os._exit(0)
 order = Order(os.dup(1), os.dup(1), os.dup(1), theirs.detach(), None, TENANT.uid, None)
@@ -255,6 +255,8 @@ ours.recv(1)
 late = folder + "/data/late"
 os.mkdir(late)
 open(late + "/here", "w").close()
+if UID:
+    os.chown(late, UID, UID)
 ours.sendall(late.encode())
 print(end(init))
 """
@@ -277,3 +279,149 @@ end(start(lambda: None))
 print(open("/proc/self/mountinfo").read() == before)
 """
     assert supervise(folder, script) == "True\n"
+
+
+HOST = """
+import functools
+from lib.sandbox import syscalls
+print = functools.partial(print, flush=True)
+BIND, RECURSIVE, PRIVATE, SHARED = 0x1000, 0x4000, 0x4_0000, 0x10_0000
+
+def mount(source, target, kind, flags):
+    syscalls.call("mount", source.encode(), target.encode(), kind, flags, None)
+
+def be_a_host(propagation):
+    syscalls.call("unshare", 0x2_0000)  # or the real one would be it
+    mount("none", "/", None, RECURSIVE | propagation)
+"""
+
+
+@needs_root
+def test_where_a_host_shares_its_mounts_neither_side_sees_those_of_the_other(folder: Path) -> None:
+    """As systemd's hosts do; what is shown may lie below what is shown."""
+    script = """
+be_a_host(SHARED)
+ours, theirs = socket.socketpair()
+libs = folder + "/data/environments"
+os.mkdir(work + "/late")
+os.mkdir(libs + "/home")
+def worker(channel):
+    channel = socket.socket(fileno=channel)
+    shared = [line for line in open("/proc/self/mountinfo") if "shared:" in line or "master:" in line]
+    channel.sendall(b"r")
+    channel.recv(1)
+    print(shared, os.listdir("late"), os.listdir(libs + "/one"))
+before = open("/proc/self/mountinfo").read()
+tenant = replace(TENANT, readable=(libs, libs + "/one"))
+init = start(worker, enclosure=replace(ENCLOSURE, home=libs + "/home"), tenant=tenant,
+             channel=theirs.detach())
+ours.recv(1)
+print(open("/proc/self/mountinfo").read() == before)
+for place in (work + "/late", libs + "/one"):
+    mount("late", place, b"tmpfs", 0)
+    open(place + "/during", "w").close()
+ours.sendall(b"g")
+print(end(init))
+"""
+    assert supervise(folder, HOST + script) == "True\n[] [] ['module.py']\n0\n"
+
+
+@needs_root
+def test_a_server_below_another_root_has_its_workers_in_theirs(folder: Path) -> None:
+    """A namespace has a root of its own, which is not that of such a server."""
+    script = """
+be_a_host(PRIVATE)
+jail = folder + "/jail"
+os.mkdir(jail)
+mount("/", jail, None, BIND | RECURSIVE)
+os.chroot(jail)
+os.chdir("/")
+print(probe().layers == found.layers, os.path.exists(HOME))
+def worker():
+    print(os.getcwd() == HOME, os.path.samefile("..", "/"), os.path.exists(folder))
+bare = replace(ENCLOSURE, layers=replace(found.layers, landlock=0), home=HOME)
+print(end(start(worker, enclosure=bare)), os.path.exists(HOME))
+"""
+    assert supervise(folder, HOST + script) == ("True False\nTrue True False\n0 False\n")
+
+
+@needs_root
+def test_a_host_that_does_not_let_namespaces_be_entered_has_none_for_files(folder: Path) -> None:
+    script = """
+import ctypes, struct
+CHROOT = 18
+header = struct.pack("=Ii", 0x2008_0522, 0)
+held = ctypes.create_string_buffer(24)
+ctypes.CDLL(None).capget(header, held)
+sets = [each & ~(1 << CHROOT) for each in struct.unpack("=6I", held.raw)[:3]]
+syscalls.call("capset", header, struct.pack("=6I", *sets, *struct.unpack("=6I", held.raw)[3:]))
+again = probe()
+print(again.facts["new root"].partition(": ")[0], again.layers.root, "mount" in again.files)
+"""
+    assert supervise(folder, HOST + script) == "EPERM False False\n"
+
+
+ORDERED = """
+from lib.sandbox import descriptors, wire
+from lib.sandbox.child import Child
+from lib.sandbox.worker_process import WorkerProcess
+
+class NoGateway:
+    def take_child_end(self):
+        return None
+
+def order():
+    init = InitProcess.fork(replace(ENCLOSURE, home="/work"))
+    if isinstance(init, Order):
+        WorkerProcess(replace(ENCLOSURE, home="/work"), init).start()
+    return init, Child.order(init, NoGateway(), uid=UID, group=None)
+
+def launch(*command):
+    limits = wire.ProcessLimits(9.0, 1 << 29, 32, 1 << 29, 1 << 20)
+    return wire.LaunchRequest("run_1", 1, os.path.dirname(work), command, {}, limits)
+
+def printed(child):
+    os.set_blocking(child.stdout, True)
+    return os.read(child.stdout, 999).decode().strip()
+"""
+
+
+def test_the_mounts_of_a_worker_that_has_ended_are_held_until_its_place_is_left(
+    folder: Path,
+) -> None:
+    """The end of their last user would keep the news of the worker's end waiting."""
+    script = """
+init, child = order()
+child.brief(launch("/bin/sh", "-c", "readlink /proc/self/ns/mnt"))
+child.let_go()
+child.check()
+print(end(init), end=" ")
+own = printed(child)
+word, (mounts,) = descriptors.receive(child._channel, 9, 1)
+print(own == f"mnt:[{os.fstat(mounts).st_ino}]", own == os.readlink("/proc/self/ns/mnt"))
+"""
+    assert supervise(folder, ORDERED + script) == "0 True False\n"
+
+
+def test_a_worker_that_waits_sees_nothing_of_the_host(folder: Path) -> None:
+    script = """
+init, child = order()
+select.select([child._channel], [], [])
+(waiting,) = set(process_tree.descendants(os.getpid())) - {init.pid}
+mounts = [line.split() for line in open(f"/proc/{waiting}/mountinfo")]
+(root,) = [line for line in mounts if line[4] == "/"]
+print(root[root.index("-") + 1], any(folder in line[3] for line in mounts))
+child.close()
+print(end(init))
+"""
+    assert supervise(folder, ORDERED + script) == "tmpfs False\n0\n"
+
+
+def test_a_worker_that_nobody_launches_ends_well(folder: Path) -> None:
+    script = """
+init, child = order()
+select.select([child._channel], [], [])  # what nobody reads makes the other end's a reset
+child.close()
+print(end(init))
+"""
+    assert supervise(folder, ORDERED + script) == "0\n"

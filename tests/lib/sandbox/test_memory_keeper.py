@@ -6,14 +6,15 @@ from tests.lib.sandbox import isolated
 
 PREAMBLE = """
 import os
-from lib.sandbox import memory_keeper, syscalls
+from lib.sandbox import syscalls
+from lib.sandbox.memory_keeper import Keeper
 
 ASK_DUMPABLE = 3
 
 def execute(*command):
     pid = os.fork()
     if pid == 0:
-        memory_keeper.fork()
+        Keeper().fork()
         os.execv(command[0], command)
     return pid
 
@@ -49,7 +50,7 @@ def test_nobody_looks_into_it_but_the_program_is_as_any() -> None:
     script = f"""
 pid = os.fork()
 if pid == 0:
-    memory_keeper.fork()
+    Keeper().fork()
     print(syscalls.prctl(ASK_DUMPABLE), flush=True)
     os._exit(0)
 ends()

@@ -146,8 +146,8 @@ def become_worker(enclosure: Enclosure, tenant: Tenant, order: Order) -> NoRetur
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(order.stdout, 1)
         os.dup2(order.stderr, 2)
-        ruleset = enclosure.build(uid=tenant.uid)
-        enclosure.admit(replace(tenant, keep=(order.failure,)), ruleset)
+        shell = enclosure.build(uid=tenant.uid)
+        enclosure.admit(replace(tenant, keep=(order.failure,)), shell)
         command = CONFIGURATION["command"]
         os.execve(command[0], command, CONFIGURATION["environment"])
     except (ConfinementError, OSError) as error:
