@@ -138,10 +138,13 @@ print(ended == {supervisor, init})
 
 def test_a_killed_init_is_told_apart_from_an_ended_worker() -> None:
     script = """
+process_tree.adopt_orphans()  # as a supervisor does
 init = InitProcess.fork(enclosure())
 if isinstance(init, Order):
     time.sleep(60)
 ask(init)
+while len(process_tree.descendants(os.getpid())) < 2:
+    time.sleep(0.001)
 os.kill(init.pid, signal.SIGKILL)
 print(init.ended())
 process_tree.end_below(os.getpid())
