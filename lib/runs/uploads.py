@@ -15,11 +15,12 @@ from lib.clock import Clock
 from lib.errors import Conflict, FieldError, Invalid, PayloadTooLarge
 from lib.ids import Ids
 from lib.storage.content import ContentStore
-from lib.storage.ports import StoreUnavailable, UploadNotFound, UploadStore
+from lib.storage.ports import UploadNotFound, UploadStore, unavailable_for
 from lib.storage.records import Upload
 
 LIFETIME: Final = timedelta(hours=24)
 MAX_UPLOAD_BYTES: Final = 100 * 1024 * 1024
+_TROUBLE: Final = "The upload cannot be kept now"
 
 
 class UploadConflict(Conflict):
@@ -84,7 +85,7 @@ class Uploads:
         Raises:
             StoreUnavailable: there is no room for it.
         """
-        with _translated():
+        with unavailable_for(_TROUBLE):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Unbuffered: what a full disk did not take is not tried again at the close.
             file = NamedTemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed below
@@ -125,7 +126,7 @@ class Receiver:
             )
         self._hash.update(chunk)
         rest = memoryview(chunk)
-        with _translated():
+        with unavailable_for(_TROUBLE):
             while rest:
                 rest = rest[self._file.write(rest) :]
 
@@ -142,12 +143,3 @@ class Receiver:
             raise Invalid("Send exactly the bytes that were announced.", errors)
         self._file.seek(0)
         return self._file
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what the file system says into what stores say; a caller's own errors pass."""
-    try:
-        yield
-    except OSError as ex:
-        raise StoreUnavailable(f"The upload cannot be kept now: {ex.strerror}.") from ex

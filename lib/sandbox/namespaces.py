@@ -20,8 +20,9 @@ NETWORK: Final = 0x4000_0000
 _INTO_GROUP: Final = 0x2_0000_0000  # CLONE_INTO_CGROUP
 _ARGUMENTS: Final = struct.Struct("=11Q")  # struct clone_args, with the group as the last
 
-_RECURSIVE: Final = 0x4000  # MS_REC, linux/mount.h
-_SLAVE: Final = 0x8_0000  # MS_SLAVE
+PRIVATE: Final = 0x4_0000  # MS_*, linux/mount.h: how mounts follow those that they are copies of
+_SLAVE: Final = 0x8_0000
+_RECURSIVE: Final = 0x4000
 
 INNER_ID: Final = 1000  # user and group of a worker in a user namespace
 
@@ -79,16 +80,23 @@ def follow_mounts() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    syscalls.call("mount", None, b"/", None, _RECURSIVE | _SLAVE, None)
+    _propagate(_SLAVE)
 
 
 def leave_mounts() -> None:
     """Go on in a mount namespace of one's own: a copy of the one that is left.
 
+    What is mounted in either later does not show in the other.
+
     Raises:
         OSError: the kernel refused.
     """
     syscalls.call("unshare", MOUNTS)
+    _propagate(PRIVATE)
+
+
+def _propagate(how: int) -> None:
+    syscalls.call("mount", None, b"/", None, _RECURSIVE | how, None)
 
 
 def fork(flags: int, group: int | None = None) -> int:

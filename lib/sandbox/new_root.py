@@ -22,8 +22,6 @@ _MS_NOSUID: Final = 2  # linux/mount.h
 _MS_NODEV: Final = 4
 _MS_NOEXEC: Final = 8
 _MS_RDONLY: Final = 1
-_MS_REC: Final = 0x4000
-_MS_PRIVATE: Final = 0x4_0000
 _MNT_DETACH: Final = 2
 
 _OPEN_TREE_CLONE: Final = 1
@@ -112,7 +110,6 @@ class NewRoot:
         outside = Mounts.of_this_process()
         namespaces.leave_mounts()
         own = namespaces.open_mounts()  # while there is a /proc for certain
-        _mount(None, "/", None, _MS_REC | _MS_PRIVATE)  # nothing shows outside
         trees = self._open_trees()
         _mount("root", self.stage, "tmpfs", _PLAIN, _ROOT_OPTIONS)
         os.chdir(self.stage)
@@ -227,7 +224,7 @@ def _new_tree() -> int:
 
 def _set_attributes(folder: int, path: str, attributes: int, *, recursive: bool) -> None:
     flags = (0 if path else _AT_EMPTY_PATH) | (_AT_RECURSIVE if recursive else 0)
-    packed = _ATTRIBUTES.pack(attributes, 0, _MS_PRIVATE, 0)
+    packed = _ATTRIBUTES.pack(attributes, 0, namespaces.PRIVATE, 0)
     syscalls.call("mount_setattr", folder, path.encode(), flags, packed, len(packed))
 
 

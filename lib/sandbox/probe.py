@@ -27,8 +27,6 @@ NONE: Final = "none"
 TRIAL_SECONDS: Final = 5.0  # a child that takes longer counts as refused
 
 _OK: Final = ""
-_MS_REC: Final = 0x4000  # linux/mount.h
-_MS_PRIVATE: Final = 0x4_0000
 
 # Name of a mechanism: "" if it works, else why not.
 Facts = dict[str, str]
@@ -170,7 +168,7 @@ def _try_namespaces(notes: _Notes) -> None:
     notes.attempt("network namespace", _enter_network_namespace)
     notes.attempt("ipc namespace", lambda: _unshare(namespaces.IPC))
     has_pids = notes.attempt("pid namespace", lambda: _unshare(namespaces.PIDS))
-    if not notes.attempt("mount namespace", _enter_mount_namespace):
+    if not notes.attempt("mount namespace", namespaces.leave_mounts):
         return
     child = os.fork()  # the first process of the pid namespace
     if child == 0:
@@ -191,11 +189,6 @@ def _enter_user_namespace() -> None:
 def _enter_network_namespace() -> None:
     _unshare(namespaces.NETWORK)
     loopback.bring_up()
-
-
-def _enter_mount_namespace() -> None:
-    _unshare(namespaces.MOUNTS)
-    syscalls.call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
 
 
 def _mount_proc() -> None:

@@ -35,7 +35,7 @@ INTERRUPTED = 130  # what a shell reports for SIGINT
 class WarmStart:
     """A Python file to run in this very process, once all of our frames are gone.
 
-    The function `get_ready` has been called in it, and then the method.
+    `get_ready` has been called in it, and then `take_on`.
 
     Attributes:
         command: Interpreter, file and arguments, as they would be executed.
@@ -45,7 +45,7 @@ class WarmStart:
     command: tuple[str, ...]
     environment: dict[str, str]
 
-    def get_ready(self) -> None:
+    def take_on(self) -> None:
         """Take on what the run was given; nothing of the worker's own runs yet."""
         os.environ.update(self.environment)
         sys.argv = list(self.command[1:])

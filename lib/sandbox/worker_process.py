@@ -125,7 +125,7 @@ def _get_ready(request: wire.LaunchRequest) -> WarmStart | _Program:
     """Do what can be done before the run may begin: nothing of the worker."""
     if request.warm:
         start = WarmStart(request.command, request.environment)
-        start.get_ready()
+        start.take_on()
         return start
     reset_signals()
     return _Program(request.command, request.environment, Keeper())

@@ -8,16 +8,17 @@ import io
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from typing import BinaryIO, Final, cast
 
 from lib.storage.keys import content_key
-from lib.storage.ports import BlobStore, PreconditionFailed, Sealer, StoreUnavailable
+from lib.storage.ports import BlobStore, PreconditionFailed, Sealer, unavailable_for
 from lib.storage.stored import MAX_INLINE_BYTES, Stored, StoredBytes
 
 CHUNK_BYTES: Final = 1024 * 1024
 _FOLDER: Final = "sha256/"  # of every content_key
+_TROUBLE: Final = "Content cannot be kept now"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
 _SPOOL_BYTES: Final = 8 * 1024 * 1024  # a stream up to this size never touches the disk twice
 
@@ -53,7 +54,7 @@ class ContentStore:
         Raises:
             StoreUnavailable: the disk is full, also that of the temporary copy.
         """
-        with _translated():
+        with unavailable_for(_TROUBLE):
             return self._put_copy(stream)
 
     def store_stream(self, stream: BinaryIO, *, room_bytes: int) -> StoredBytes:
@@ -68,7 +69,7 @@ class ContentStore:
             StoreUnavailable: as `put_stream`.
         """
         room = min(room_bytes, MAX_INLINE_BYTES)
-        with _translated():
+        with unavailable_for(_TROUBLE):
             start = _read_up_to(stream, room + 1)
             if len(start) <= room:
                 return StoredBytes(hashlib.sha256(start).hexdigest(), len(start), start)
@@ -168,15 +169,6 @@ class ContentStore:
             return
         with suppress(PreconditionFailed):  # the same content, from somebody else
             self._blobs.put(key, data, if_absent=True)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Have the troubles of a stream, or of its copy, be those of a store."""
-    try:
-        yield
-    except OSError as ex:
-        raise StoreUnavailable(f"Content cannot be kept now: {ex.strerror}.") from ex
 
 
 def _read_up_to(stream: BinaryIO, count: int) -> bytes:

@@ -34,7 +34,12 @@ from lib.storage.ports.blobs import (
     BlobTooLarge,
 )
 from lib.storage.ports.claims import ClaimStore, IdempotencyKeyInUse, IdempotencyKeyReused
-from lib.storage.ports.errors import PreconditionFailed, PutInDoubt, StoreUnavailable
+from lib.storage.ports.errors import (
+    PreconditionFailed,
+    PutInDoubt,
+    StoreUnavailable,
+    unavailable_for,
+)
 from lib.storage.ports.failure_reports import FailureReportStore
 from lib.storage.ports.feedback import (
     MAX_FEEDBACK,
@@ -113,4 +118,5 @@ __all__ = [
     "UserNotFound",
     "Verdict",
     "WorkerSettingsStore",
+    "unavailable_for",
 ]

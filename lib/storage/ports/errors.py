@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lib.errors import Conflict, Unavailable
 
 
@@ -27,3 +30,16 @@ class PreconditionFailed(Conflict):
     """A conditional put found another state; nothing was written."""
 
     code = "precondition_failed"
+
+
+@contextmanager
+def unavailable_for(what: str) -> Iterator[None]:
+    """Turn what the file system says into StoreUnavailable; all other errors pass.
+
+    Args:
+        what: Begins the sentence, such as "The upload cannot be kept now".
+    """
+    try:
+        yield
+    except OSError as ex:
+        raise StoreUnavailable(f"{what}: {ex.strerror}.") from ex

@@ -342,7 +342,7 @@ def worker():
 bare = replace(ENCLOSURE, layers=replace(found.layers, landlock=0), home=HOME)
 print(end(start(worker, enclosure=bare)), os.path.exists(HOME))
 """
-    assert supervise(folder, HOST + script) == ("True False\nTrue True False\n0 False\n")
+    assert supervise(folder, HOST + script) == "True False\nTrue True False\n0 False\n"
 
 
 @needs_root
@@ -386,10 +386,10 @@ def printed(child):
 """
 
 
-def test_the_mounts_of_a_worker_that_has_ended_are_held_until_its_place_is_left(
+def test_the_mounts_of_a_worker_that_has_ended_are_held_until_they_are_let_go_of(
     folder: Path,
 ) -> None:
-    """The end of their last user would keep the news of the worker's end waiting."""
+    """Which is done once its end is told: until then their own end would be waited for."""
     script = """
 init, child = order()
 child.brief(launch("/bin/sh", "-c", "readlink /proc/self/ns/mnt"))

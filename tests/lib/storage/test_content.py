@@ -56,7 +56,7 @@ def test_bytes_and_streams_get_the_same_name(content: ContentStore, size: int) -
 @pytest.mark.parametrize("size", [0, 1, MAX_INLINE_BYTES, MAX_INLINE_BYTES + 1, 9_000_000])
 @pytest.mark.parametrize("room", [0, 1, 100, MAX_INLINE_BYTES, 10_000_000])
 def test_few_bytes_are_kept_in_the_value_where_it_has_room(
-    content: ContentStore, blobs: MemoryBlobStore, size: int, room: int
+    content: ContentStore, size: int, room: int
 ) -> None:
     data = b"x" * size
 
@@ -64,7 +64,7 @@ def test_few_bytes_are_kept_in_the_value_where_it_has_room(
 
     is_inline = size <= min(room, MAX_INLINE_BYTES)
     assert value == StoredBytes(hashlib.sha256(data).hexdigest(), size, data if is_inline else None)
-    assert [*blobs.list("")] == [] if is_inline else [*content.list()] == [value.sha256]
+    assert [*content.list()] == ([] if is_inline else [value.sha256])
     with content.open_stored(value) as file:
         assert file.read() == data
         file.seek(0)
