@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import Field
 
+from handlers.account_views import LinkView, Me, NewTokenView, SignedInView, TokenView, UserView
 from lib.auth.access_tokens import DEFAULT_DAYS, MAX_DAYS
 from lib.auth.principal import Principal, Role
 from lib.auth.sign_in_links import LIFE, NewLink
@@ -23,7 +24,7 @@ from lib.web.browsers import accepts_html, may_be_browser
 from lib.web.call import Call, PageReply, Reply
 from lib.web.gate import credentials_of
 from lib.web.media import JSON, Media, essence
-from lib.web.models import RequestModel, ResponseModel, Timestamp
+from lib.web.models import RequestModel
 from lib.web.operation import operation
 from lib.web.paging import PageQuery, decode_cursor, encode_cursor
 from lib.web.rate_limits import RateLimit
@@ -50,14 +51,6 @@ class AskForLink(RequestModel):
     )
 
 
-class LinkView(ResponseModel):
-    """A link that was just made. It is shown once."""
-
-    url: str
-    expires_in: int = Field(description="Seconds.")
-    mailed: bool = Field(description="A mail server has taken it, too.")
-
-
 class LinkQuery(RequestModel):
     """How a link is opened."""
 
@@ -68,22 +61,6 @@ class Nothing(RequestModel):
     """The address says it all."""
 
 
-class SignedInView(ResponseModel):
-    """The session is in the cookie."""
-
-    ok: Literal[True]
-    redirect_to: Literal["/"]
-
-
-class Me(ResponseModel):
-    """Who calls."""
-
-    user_id: str
-    email: str | None
-    role: Role = Field(description="What this credential may do.")
-    method: str
-
-
 class NewTokenRequest(RequestModel):
     """A token to make."""
 
@@ -92,34 +69,6 @@ class NewTokenRequest(RequestModel):
     expires_in_days: int | None = Field(
         DEFAULT_DAYS, ge=1, le=MAX_DAYS, description="`null`: it does not expire."
     )
-
-
-class TokenView(ResponseModel):
-    """An access token, without what it is."""
-
-    id: str
-    name: str
-    role: Role = Field(description="The most that it gives.")
-    created_at: Timestamp
-    expires_at: Timestamp | None
-    last_used_at: Timestamp | None = Field(description="To the minute.")
-
-
-class NewTokenView(TokenView):
-    """A token that was just made. It is shown once."""
-
-    token: str
-
-
-class UserView(ResponseModel):
-    """A person."""
-
-    id: str
-    email: str | None
-    role: Role
-    disabled: bool
-    created_at: Timestamp
-    last_seen_at: Timestamp | None
 
 
 class ChangeUser(RequestModel):
