@@ -2,8 +2,8 @@
 
 Each starter posts a run, waits for its end in the same request, and posts the
 next. The first row is this machine's ceiling for workers that are Python
-processes: bare `run.py`, as many at a time as a default server runs. It is measured
-before each setting, and each is held against its own.
+processes: bare `run.py`, as many at a time as a default server runs. Both take
+turns of a second, because a machine that others use, too, has other minutes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from bench.kit.processes import cpu_seconds
 from bench.kit.table import table
 from lib.sandbox.runtimes import base_python
 
-SECONDS = 6.0
-BARE_SECONDS = 3.0
-WARM_UP_SECONDS = 1.0
+TURNS = 7
+TURN_SECONDS = 1.0
+REST_SECONDS = 0.1  # what one leaves to be done is not the next one's
 CORES = len(os.sched_getaffinity(0))
 SETTINGS = ((CORES, CORES), (2 * CORES, 2 * CORES), (2 * CORES, 8 * CORES), (8 * CORES, 8 * CORES))
 BARE_AT_ONCE = 2 * CORES
@@ -35,32 +35,42 @@ Row = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True)
 class Kept:
-    """What was kept up.
+    """What was kept up, turn by turn.
 
     Attributes:
-        took: Seconds of each run.
-        cpu_seconds: Of the server's own process, all runs together.
+        took: Seconds of each run, by turn.
+        cpu_seconds: Of the server's own process, all turns together.
     """
 
-    per_second: float
-    took: Sequence[float]
+    took: Sequence[Sequence[float]]
     cpu_seconds: float = 0.0
+
+    @property
+    def per_second(self) -> float:
+        """Runs a second in a turn, the median."""
+        return statistics.median(len(each) for each in self.took) / TURN_SECONDS
+
+    @property
+    def all(self) -> list[float]:
+        """Seconds of each run."""
+        return [seconds for each in self.took for seconds in each]
+
+    def share_of(self, other: Kept) -> float:
+        """How many times as many runs as another's in the turn before, the median."""
+        pairs = zip(self.took, other.took, strict=True)
+        return statistics.median(len(ours) / len(theirs) for ours, theirs in pairs)
 
 
 def main() -> str:
     """Measure; return the table."""
     with hello.prepared() as folder, load.loader() as loader:
-        # In turns: a machine that others use, too, has other minutes.
-        found = [(bare(folder), sustained(loader, *each)) for each in SETTINGS]
-    ceilings = [ceiling for ceiling, _ in found]
-    middle = Kept(
-        statistics.median(each.per_second for each in ceilings),
-        [seconds for each in ceilings for seconds in each.took],
-    )
-    rows = [row(f"bare run.py, {BARE_AT_ONCE} at a time", middle, middle, own="")]
-    for (at_once, starters), (ceiling, kept) in zip(SETTINGS, found, strict=True):
-        own = f"{kept.cpu_seconds / len(kept.took) * 1e3:.1f} ms"
-        rows.append(row(f"{at_once} at a time, {starters} starters", kept, ceiling, own))
+        found = [(each, *in_turns(folder, loader, *each)) for each in SETTINGS]
+    bare = Kept([took for _, bare, _ in found for took in bare.took])
+    rows = [row(f"bare run.py, {BARE_AT_ONCE} at a time", bare, share=1.0, own="")]
+    for (at_once, starters), beside, kept in found:
+        own = f"{kept.cpu_seconds / len(kept.all) * 1e3:.1f} ms"
+        name = f"{at_once} at a time, {starters} starters"
+        rows.append(row(name, kept, share=kept.share_of(beside), own=own))
     heads = [
         f"hello-worker on {CORES} cores",
         "runs/s",
@@ -71,10 +81,27 @@ def main() -> str:
     return table(heads, rows)
 
 
-def bare(folder: Path) -> Kept:
-    """Spawn bare `run.py` as fast as it goes."""
+def in_turns(folder: Path, loader: Loader, at_once: int, starters: int) -> tuple[Kept, Kept]:
+    """Keep bare `run.py` and a fresh server busy in turns; return both."""
+    bare, ours = [], []
+    with servers.floom(FLOOM_MAX_CONCURRENT_RUNS=str(at_once)) as server:
+        assert server.process is not None
+        pids = [server.process.pid]
+        request = load.post(server.port, hello.RUNS, hello.BODY.encode(), prefer="wait=25")
+        work = Load(server.port, (request,), starters, TURN_SECONDS, expect=b'"status":"completed"')
+        loader.run(work)  # to warm up
+        before = cpu_seconds(pids)
+        for _ in range(TURNS):
+            bare.append(spawn_bare(folder))
+            ours.append(loader.run(work).seconds)
+            time.sleep(REST_SECONDS)
+        return Kept(bare), Kept(ours, cpu_seconds(pids) - before)
+
+
+def spawn_bare(folder: Path) -> list[float]:
+    """Spawn bare `run.py` as fast as it goes for a turn; return the seconds of each."""
     python = base_python()
-    deadline = time.perf_counter() + BARE_SECONDS
+    deadline = time.perf_counter() + TURN_SECONDS
 
     def spawn(_: int) -> list[float]:
         took = []
@@ -83,28 +110,13 @@ def bare(folder: Path) -> Kept:
         return took
 
     with ThreadPoolExecutor(BARE_AT_ONCE) as pool:
-        took = [seconds for each in pool.map(spawn, range(BARE_AT_ONCE)) for seconds in each]
-    return Kept(len(took) / BARE_SECONDS, took)
+        return [seconds for each in pool.map(spawn, range(BARE_AT_ONCE)) for seconds in each]
 
 
-def sustained(loader: Loader, at_once: int, starters: int) -> Kept:
-    """Keep a fresh server busy."""
-    with servers.floom(FLOOM_MAX_CONCURRENT_RUNS=str(at_once)) as server:
-        assert server.process is not None
-        request = load.post(server.port, hello.RUNS, hello.BODY.encode(), prefer="wait=25")
-        loader.run(Load(server.port, (request,), starters, WARM_UP_SECONDS))
-        before = cpu_seconds([server.process.pid])
-        found = loader.run(
-            Load(server.port, (request,), starters, SECONDS, expect=b'"status":"completed"')
-        )
-        return Kept(found.per_second, found.seconds, cpu_seconds([server.process.pid]) - before)
-
-
-def row(name: str, kept: Kept, ceiling: Kept, own: str) -> Row:
+def row(name: str, kept: Kept, *, share: float, own: str) -> Row:
     """Return a row of the table."""
-    median = f"{statistics.median(kept.took) * 1e3:.0f} ms"
-    share = f"{kept.per_second / ceiling.per_second:.2f}x"
-    return name, f"{kept.per_second:.0f}", share, median, own
+    median = f"{statistics.median(kept.all) * 1e3:.0f} ms"
+    return name, f"{kept.per_second:.0f}", f"{share:.2f}x", median, own
 
 
 if __name__ == "__main__":
