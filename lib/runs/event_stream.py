@@ -54,8 +54,8 @@ class StreamItem:
 class EventReader:
     """Reads what is new of a run, in an order that a reader can trust.
 
-    Lines of a log come before the status that ends their run: the log is whole
-    when that status is written.
+    Lines of a log come before the status that ends their run, and what was written
+    with that status after it: the log is whole by then.
     """
 
     def __init__(self, run_id: str, *, store: RunStore, logs: LogStore) -> None:
@@ -70,20 +70,21 @@ class EventReader:
         items = self._read(position)
         if not items and has_ended:
             return [StreamItem(position, END, {})]
-        if items and _is_final(items[-1]):
+        if any(_is_final(item) for item in items):
             items.append(StreamItem(items[-1].position, END, {}))
         return items
 
     def _read(self, position: Position) -> list[StreamItem]:
         events = self._store.list_events(self._run_id, after=position.event)
         lines = self._logs.list(self._run_id, after=position.log, limit=BATCH)
-        ends = [event for event in events if _is_end(event)]
-        others = [event for event in events if not _is_end(event)]
+        end = next((n for n, event in enumerate(events) if _is_end(event)), len(events))
+        before, ends = events[:end], events[end:]
         if len(lines) == BATCH:  # more lines are waiting: no later events yet
-            others, ends = [each for each in others if each.at <= lines[-1].at], []
+            last = lines[-1].at
+            before, ends = list(itertools.takewhile(lambda each: each.at <= last, before)), []
         items = []
         # Each kind keeps its own order even if the clock went back.
-        kinds: tuple[list[RunEvent | LogLine], ...] = ([*others], [*lines])
+        kinds: tuple[list[RunEvent | LogLine], ...] = ([*before], [*lines])
         by_time = heapq.merge(*kinds, key=lambda each: each.at)
         for each in itertools.chain(by_time, ends):
             position, item = _item(each, position)

@@ -17,7 +17,7 @@ from lib.runs.signals import RunSignals
 from lib.storage.memory import MemoryLogStore, MemoryRunStore
 from lib.storage.records import LogLine, RunRecord, RunStatus, SandboxReport
 from lib.storage.stored import Stored
-from tests.lib.runs.samples import artifact, queued_run, retrying
+from tests.lib.runs.samples import approval, artifact, queued_run, retrying
 
 VALUE = Stored(2, text="{}")
 DEADLINE_SECONDS = 20
@@ -72,6 +72,21 @@ class Story:
         elif name == "end" and running:
             left = state.Left((artifact("run_0", self.clock.now()),))
             self.apply(state.Completed(self.run.fence, VALUE, left))
+        elif name == "decide" and running:
+            self.end_with_a_decision()
+        elif name == "clock back":
+            self.clock.advance(seconds=-3)
+
+    def end_with_a_decision(self) -> None:
+        self.clock.advance(milliseconds=1)
+        now = self.clock.now()
+        ended = state.Completed(self.run.fence, VALUE, state.Left())
+        self.store.change(
+            "run_0",
+            lambda run: state.with_approval(
+                state.transition(run, ended, now), approval(run, now), now
+            ),
+        )
 
     def expected(self) -> set[tuple[str, int]]:
         """Return kind and number of all that a reader must see but the end."""
@@ -94,7 +109,9 @@ def read_all(story: Story, position: Position) -> list[StreamItem]:
     return seen
 
 
-STEPS = st.sampled_from(["begin", "retry", "log", "log", "logs", "end", "read", "reconnect"])
+STEPS = st.sampled_from(
+    ["begin", "retry", "log", "log", "logs", "end", "decide", "clock back", "read", "reconnect"]
+)
 
 
 @given(st.lists(STEPS, max_size=25), st.data())
@@ -131,7 +148,35 @@ def test_each_thing_comes_once_and_in_order_however_often_a_reader_comes_back(
     assert [seq for kind, seq in keys if kind != "log"] == sorted(
         seq for kind, seq in keys if kind != "log"
     )
-    assert rest[-1].data["status"] == "completed"
+    ends = [item.data["seq"] for item in rest if item.data.get("status") == "completed"]
+    assert ends
+    assert all(item.data["seq"] > ends[0] for item in rest[keys.index(("status", ends[0])) + 1 :])
+
+
+def test_a_decision_that_ends_a_run_loses_no_reader_its_end() -> None:
+    """Cut off anywhere, and back, a reader has had status and approval once each."""
+    story = Story()
+    story.begin()
+    story.log(2)
+    story.end_with_a_decision()
+    whole = read_all(story, Position())
+    assert [item.type for item in whole[-3:]] == ["status", "approval", "end"]
+    for sent, item in enumerate(whole[:-1], start=1):
+        assert read_all(story, item.position) == whole[sent:]
+
+
+def test_an_event_that_the_clock_put_late_is_not_passed_over() -> None:
+    """The clock goes back after an event, and more lines wait than are read at once."""
+    story = Story()
+    story.clock.advance(seconds=60)
+    story.begin()  # later by the clock than what follows
+    story.clock.advance(seconds=-60)
+    story.apply(state.Interrupted(story.run.fence, "gone"))
+    story.begin()
+    story.log(BATCH + 7)
+    story.step("end")
+    seen = read_all(story, Position())
+    assert {key(item) for item in seen[:-1]} == story.expected()
 
 
 def test_lines_come_before_the_status_that_ends_their_run() -> None:
