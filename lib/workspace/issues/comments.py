@@ -50,12 +50,12 @@ def _comment(line: bytes) -> Comment | None:
         row = json.loads(line)
         comment_id, body, by = row["id"], row["body"], row["created_by"]
         at = datetime.fromisoformat(row["created_at"])
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
     if not all(map(_is_text, (comment_id, body, by))):
         return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return Comment(comment_id, body, by, at.astimezone(UTC))
+    return Comment(comment_id, body, by, at)
 
 
 def _is_text(value: object) -> bool:

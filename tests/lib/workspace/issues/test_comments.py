@@ -35,5 +35,7 @@ def test_bad_lines_are_left_out() -> None:
         b"<<<<<<< HEAD", b"[]", b"{}", b'{"id": 1, "body": "", "created_by": "", "created_at": ""}',
         b'{"id": "x", "body": "\\ud800", "created_by": "", "created_at": "2026-01-01"}', b"\xff",
         b"[" * 100_000, encode(good)[:-9],
+        encode(good).replace(b"2026-01-01T00:00:00.000Z", b"0001-01-01T00:00:00+01:00"),
     ]  # fmt: skip
+    assert b"0001-01" in bad[-1]
     assert decode(b"\n".join([*bad, encode(good), b"", *bad])) == (good,)
