@@ -42,6 +42,7 @@ ZIP_LIMITS: Final = ZipLimits(
     packed_bytes=MAX_BYTES, entries=2 * MAX_FILES, unpacked_bytes=MAX_BYTES
 )
 Sha = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r"))
 WRITE_ERRORS: Final = [
     "worker_not_found", "worker_conflict", "workspace_conflict", "capability_requires_admin",
     "secret_path",
@@ -115,10 +116,13 @@ class WorkerFiles:
         access=Access.MEMBER,
         summary="Read a worker's files",
         responses={200: FilesView},
-        errors=["worker_not_found"],
+        errors=["worker_not_found", "worker_conflict"],
     )
     async def on_get(self, _call: Call[None, None], worker_id: str) -> Reply:
-        """Every file with its exact content: as text where it is UTF-8, else as base64."""
+        """Every file with its exact content.
+
+        As text where it is UTF-8 without control characters but tab and line ends, else as base64.
+        """
         return await blocking(self._get, worker_id)
 
     def _get(self, worker_id: str) -> Reply:
@@ -280,15 +284,22 @@ def _files_view(source: Source) -> FilesView:
     )
 
 
-def _file_fields(file: SourceFile) -> dict[str, Any]:
+def _text(data: bytes) -> str | None:
+    """Return UTF-8 as text; None for others, and with controls, which JSON writes as six bytes."""
+    if len(data.translate(None, _CONTROLS)) < len(data):
+        return None
     try:
-        content, encoding = file.data.decode("utf-8"), "utf-8"
+        return data.decode()
     except UnicodeDecodeError:
-        content, encoding = base64.b64encode(file.data).decode("ascii"), "base64"
+        return None
+
+
+def _file_fields(file: SourceFile) -> dict[str, Any]:
+    text = _text(file.data)
     return {
         "path": shown(file.path),
-        "content": content,
-        "encoding": encoding,
+        "content": base64.b64encode(file.data).decode("ascii") if text is None else text,
+        "encoding": "base64" if text is None else "utf-8",
         "executable": file.is_executable,
     }
 

@@ -35,7 +35,7 @@ class WorkerNotFound(NotFound):
 
 
 class WorkerConflict(Conflict):
-    """The worker is not at the version that the change was made for."""
+    """The worker is not at the version that the change was made for, or not of a size for it."""
 
     code = "worker_conflict"
 
@@ -109,10 +109,20 @@ class WorkerSource:
         self._load = load_manifest
 
     def read(self, worker_id: str) -> Source:
-        """Return a worker's files. Raises WorkerNotFound."""
+        """Return a worker's files.
+
+        Raises:
+            WorkerNotFound: there is no such worker.
+            WorkerConflict: its files, which were pushed, have more than MAX_BYTES.
+        """
         sha = self._require(self._workspace.view(), worker_id)
         files, others = [], []
         bundle = {each.path: each for each in self._workspace.bundle(sha)}
+        if sum(len(each.data) for each in bundle.values()) > MAX_BYTES:
+            raise WorkerConflict(
+                f"The files of {worker_id} have more than {MAX_BYTES // 2**20} MiB together; "
+                "read and change them with git."
+            )
         for entry in self._workspace.list_files(sha):
             if entry.mode in {FILE, EXECUTABLE}:
                 data = bundle[entry.path].data
@@ -164,8 +174,8 @@ class WorkerSource:
     def roll_back(self, worker_id: str, commit: str, *, writer: Writer) -> None:
         """Make a worker's folder exactly what it was in a commit, by a new commit.
 
-        Also of a worker that was deleted. Nothing of it is judged but names that
-        may hold secrets: the version was there before.
+        Also of a worker that was deleted, which is in quarantine again if it was then.
+        Nothing of it is judged but names that may hold secrets: the version was there before.
 
         Raises:
             VersionNotFound: the commit does not hold the worker.
@@ -175,11 +185,17 @@ class WorkerSource:
         sha = self._tree_in(commit, worker_id)
         for path, _ in self._workspace.tree(sha).walk():
             _refuse_denied(path, "/commit")
-        wanted = self._manifest(self._workspace.view(commit), worker_id)
+        then = self._workspace.view(commit)
+        wanted = self._manifest(then, worker_id)
+        mark = f"{QUARANTINE}/{worker_id}"
 
         def change(tip: TreeView) -> list[Edit]:
             self._check_may(writer, self._manifest(tip, worker_id), wanted)
-            return [] if tip.tree_id(folder) == sha else [PutTree(folder, sha)]
+            if tip.tree_id(folder) == sha:
+                return []
+            was_deleted = tip.tree_id(folder) is None
+            marks = [Put(mark, b"")] if was_deleted and then.find(mark) is not None else []
+            return [PutTree(folder, sha), *marks]
 
         self._commit(change, f"worker: roll back {worker_id} to {commit[:7]}", writer)
 

@@ -93,6 +93,19 @@ def test_a_worker_is_made_read_changed_and_run(world: World, call: Call) -> None
     assert call("POST", "/workers/notes/runs", {}).status_code == 202
 
 
+def test_control_characters_are_no_text(world: World, call: Call) -> None:
+    """JSON has six bytes for each: a small zip of them would be an answer of hundreds of megabytes."""
+    odd = {
+        "path": "odd",
+        "content": base64.b64encode(b"\x01" * 100).decode(),
+        "encoding": "base64",
+        "executable": False,
+    }
+    plain = {**odd, "path": "plain", "content": "a\tb\r\n\x7f\u2028", "encoding": "utf-8"}
+    assert call("PUT", "/workers/notes/files", {"files": [*FILES, odd, plain]}).status_code == 201
+    assert call("GET", "/workers/notes/files").json["files"][:2] == [odd, plain]
+
+
 def test_an_answer_can_be_sent_back_as_it_is(call: Call) -> None:
     call("PUT", "/workers/notes/files", {"files": FILES})
     read = call("GET", "/workers/notes/files").json

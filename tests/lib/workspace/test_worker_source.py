@@ -15,6 +15,7 @@ from lib.workspace.deny_list import is_denied
 from lib.workspace.errors import InvalidPath, WorkspaceConflict
 from lib.workspace.git_paths import MAX_DEPTH, refusal
 from lib.workspace.worker_source import (
+    MAX_BYTES,
     MAX_FILES,
     CapabilityRequiresAdmin,
     Expected,
@@ -26,7 +27,7 @@ from lib.workspace.worker_source import (
     WorkerSource,
     Writer,
 )
-from lib.workspace.workspace import Put, Workspace
+from lib.workspace.workspace import Delete, Edit, Put, Workspace
 from tests.contract.threads import together
 from tests.lib.workspace.place import ANNA, Place, put, write
 
@@ -274,6 +275,23 @@ class TestRollback:
         with pytest.raises(SecretPath):
             source.roll_back("hello", pushed, writer=ADMIN)
 
+    def test_a_deleted_worker_that_was_in_quarantine_is_in_it_again(
+        self, place: Place, workspace: Workspace, source: WorkerSource
+    ) -> None:
+        imported = put(workspace, Put(".floom/quarantine/hello", b"")).commit or ""
+        source.delete("hello", writer=ADMIN)
+        source.roll_back("hello", imported, writer=MEMBER)
+        assert ".floom/quarantine/hello" in place.in_git()
+
+    def test_a_worker_that_was_let_out_of_quarantine_stays_out(
+        self, place: Place, workspace: Workspace, source: WorkerSource
+    ) -> None:
+        imported = put(workspace, Put(".floom/quarantine/hello", b"")).commit or ""
+        changed: list[Edit] = [Delete(".floom/quarantine/hello"), Put("workers/hello/a", b"")]
+        workspace.commit(lambda _: changed, "let out", ANNA)
+        source.roll_back("hello", imported, writer=MEMBER)
+        assert ".floom/quarantine/hello" not in place.in_git()
+
 
 class TestDelete:
     def test_the_folder_and_its_quarantine_go_in_one_commit(
@@ -294,6 +312,14 @@ class TestDelete:
             source.delete("none", writer=ADMIN)
         with pytest.raises(WorkerNotFound):
             source.read("none")
+
+
+def test_what_was_pushed_may_be_too_large_to_be_read(
+    workspace: Workspace, source: WorkerSource
+) -> None:
+    put(workspace, Put("workers/hello/data", bytes(MAX_BYTES)))
+    with pytest.raises(WorkerConflict, match="28 MiB"):
+        source.read("hello")
 
 
 def test_links_are_named_and_not_followed(place: Place, source: WorkerSource) -> None:
