@@ -88,10 +88,13 @@ class Uploads:
         upload = await blocking(self._uploads.get, upload_id)
         if upload.received_at is not None:
             raise UploadConflict(f"The bytes of upload {upload_id} are there already.")
-        with self._uploads.receive(upload) as receiver:
+        receiver = await blocking(self._uploads.receive, upload)
+        try:
             async for chunk in call.chunks():
                 await blocking(receiver.write, chunk)
             await blocking(self._uploads.keep, receiver)
+        finally:
+            await blocking(receiver.close)
         return Reply(status=204)
 
     def _view(self, upload: Upload) -> UploadView:

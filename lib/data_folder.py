@@ -43,10 +43,14 @@ class DataFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = self._take_lock(clock)
-            self._lay_out()
         except OSError as error:
-            raise DataFolderError(f"FLOOM_DATA_DIR={path}: {error.strerror}") from error
-        self.owner, self.same_boot = self._identify()
+            raise _unusable(path, error) from error
+        try:
+            self._lay_out()
+            self.owner, self.same_boot = self._identify()
+        except OSError as error:
+            self.close()
+            raise _unusable(path, error) from error
 
     def close(self) -> None:
         """Let another server have it."""
@@ -69,7 +73,7 @@ class DataFolder:
 
     @property
     def unfinished(self) -> Path:
-        """Uploads that are being sent."""
+        """What is on its way to the blobs: uploads that are being sent, large copies."""
         return self.path / "unfinished"
 
     @property
@@ -103,6 +107,8 @@ class DataFolder:
         for folder in (self.blobs, self.unfinished, self.keys, self.sandbox, self.runs):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
+        for left in self.unfinished.iterdir():  # by a server that was killed
+            left.unlink()
         spread_folders_below(self.runs)
         # A gate has entered it before it leaves root, and then connects to what is in it.
         self.api_socket.parent.mkdir(mode=0o711, exist_ok=True)
@@ -137,6 +143,10 @@ class DataFolder:
         if not same_boot:
             _write_durably(path, json.dumps({"owner": owner, "boot_id": boot_id}))
         return owner, same_boot
+
+
+def _unusable(path: Path, error: OSError) -> DataFolderError:
+    return DataFolderError(f"FLOOM_DATA_DIR={path}: {error.strerror}")
 
 
 def database_of(data_dir: Path) -> Path:

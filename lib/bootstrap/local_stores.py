@@ -41,8 +41,10 @@ class LocalStores:
 
         settings, folder = ground.settings, ground.folder
         self.database = SqliteDatabase(folder.database)
-        threading.Thread(target=self.database.take_room, daemon=True).start()
         on_exit.callback(self.database.close)
+        room = threading.Thread(target=self.database.take_room, daemon=True)
+        room.start()
+        on_exit.callback(room.join)
         self.accounts = SqliteAccountStore(self.database)
         self.runs = SqliteRunStore(self.database)
         self.approvals = SqliteApprovalStore(self.runs)
@@ -66,5 +68,7 @@ class LocalStores:
         self.secrets = opened.store
         self.references = SqliteBlobReferences(self.database)
         self.content = ContentStore(
-            FileBlobStore(folder.blobs, clock=ground.clock), sealer=opened.sealer
+            FileBlobStore(folder.blobs, clock=ground.clock),
+            scratch=str(folder.unfinished),
+            sealer=opened.sealer,
         )

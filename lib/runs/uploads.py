@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, BinaryIO, Final, cast
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO, Final, Self, cast
 
 from lib.clock import Clock
 from lib.errors import Conflict, FieldError, Invalid, PayloadTooLarge
@@ -78,9 +79,8 @@ class Uploads:
             raise UploadNotFound(f"Upload {upload_id} has expired; announce it again.")
         return upload
 
-    @contextmanager
-    def receive(self, upload: Upload) -> Iterator[Receiver]:
-        """Take bytes into a temporary file that is gone afterwards.
+    def receive(self, upload: Upload) -> Receiver:
+        """Return what takes the bytes, into a file without a name; close it.
 
         Raises:
             StoreUnavailable: there is no room for it.
@@ -88,9 +88,7 @@ class Uploads:
         with unavailable_for(_TROUBLE):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Unbuffered: what a full disk did not take is not tried again at the close.
-            file = NamedTemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed below
-        with file:
-            yield Receiver(upload, file)
+            return Receiver(upload, TemporaryFile(dir=self._folder, buffering=0))
 
     def keep(self, receiver: Receiver) -> Upload:
         """Store what was received.
@@ -98,19 +96,35 @@ class Uploads:
         Raises:
             Invalid: its size or hash is not what was announced.
         """
-        file = receiver.checked()
-        self._content.put_stream(cast("BinaryIO", file))
+        with receiver.checked() as file:
+            self._content.put_stream(cast("BinaryIO", file))
         return self._store.mark_received(receiver.upload.id, at=self._clock.now())
 
 
 class Receiver:
-    """Counts and hashes bytes while they are written to a file."""
+    """Counts and hashes bytes while they are written to a file.
+
+    Whoever waits for a write may be cancelled, and then closes it while a thread still
+    writes or reads: the close waits for that.
+    """
 
     def __init__(self, upload: Upload, file: IO[bytes]) -> None:
         self.upload = upload
         self._file = file
+        self._lock = threading.Lock()
         self._hash = hashlib.sha256()
         self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the bytes go."""
+        with self._lock:
+            self._file.close()
 
     def write(self, chunk: bytes) -> None:
         """Take a chunk.
@@ -126,12 +140,19 @@ class Receiver:
             )
         self._hash.update(chunk)
         rest = memoryview(chunk)
-        with unavailable_for(_TROUBLE):
+        with self._lock, unavailable_for(_TROUBLE):
             while rest:
                 rest = rest[self._file.write(rest) :]
 
-    def checked(self) -> IO[bytes]:
-        """Return the file, at its start. Raises Invalid where it is not as announced."""
+    @contextmanager
+    def checked(self) -> Iterator[IO[bytes]]:
+        """Give the file, at its start, for a while. Raises Invalid where it is not as announced."""
+        self._check()
+        with self._lock:
+            self._file.seek(0)
+            yield self._file
+
+    def _check(self) -> None:
         errors = []
         if self._size != self.upload.size:
             errors.append(
@@ -141,5 +162,3 @@ class Receiver:
             errors.append(FieldError("/sha256", "the bytes have another SHA-256 than announced"))
         if errors:
             raise Invalid("Send exactly the bytes that were announced.", errors)
-        self._file.seek(0)
-        return self._file

@@ -146,6 +146,22 @@ def test_a_path_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_what_a_killed_server_left_of_an_upload_goes(path: Path, open_folder: Open) -> None:
+    DataFolder(path, clock=ManualClock()).close()
+    (path / "unfinished/tmp1").write_bytes(b"half")
+    assert list(open_folder().unfinished.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_laid_out_is_let_go(path: Path, open_folder: Open) -> None:
+    DataFolder(path, clock=ManualClock()).close()
+    (path / "server.json").unlink()
+    (path / "server.json").mkdir()
+    with pytest.raises(DataFolderError, match="FLOOM_DATA_DIR"):
+        DataFolder(path, clock=ManualClock())
+    (path / "server.json").rmdir()
+    open_folder()
+
+
 def test_everything_stands_inside_the_folder(path: Path, open_folder: Open) -> None:
     folder = open_folder()
     places = [folder.database, folder.blobs, folder.runs, folder.unfinished, folder.sandbox]
