@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from lib import log
@@ -58,13 +60,20 @@ def serve(settings: Settings, routes: Routes, stop: StopSignals) -> int:
         if stop.have_come:
             return 0
         app = build_app(settings, local.services, routes(local.services), shutdown)
-        warn_about(settings)
-        with listen_below(local.api_socket) as for_runs, local.engine:
+        warn_about(settings, dotenv=DOTENV)
+        with _listen_for_runs(local.api_socket) as for_runs, local.engine:
             gc.freeze()  # what is there now stays: no collection need look at it again
             gc.enable()
             print(banner(settings, local.services), flush=True)
             Server(app, shutdown=shutdown, stop=stop).run(sockets=[listener, for_runs])
     return 0
+
+
+def _listen_for_runs(path: Path) -> socket.socket:
+    try:
+        return listen_below(path)
+    except OSError as error:
+        raise DataFolderError(f"cannot listen on {path}: {error.strerror}") from error
 
 
 def _refuse(reason: str) -> int:

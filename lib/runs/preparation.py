@@ -22,7 +22,7 @@ from lib.runs.dependencies import recipes_of
 from lib.runs.folder import UnsafePath, WorkFolder
 from lib.sandbox.runtimes import Runtimes
 from lib.storage.content import ContentStore
-from lib.storage.ports import UploadStore
+from lib.storage.ports import StoreUnavailable, UploadStore
 from lib.storage.records import RunRecord
 from lib.workspace.workspace import BundleFile, Workspace
 
@@ -34,6 +34,7 @@ OUT_FOLDER: Final = "out"
 PACKAGES_FILE: Final = "packages.json"  # in the attempt's folder, for a server that adopts it
 CONTEXT_FOLDER: Final = "context"
 LINK_MODE: Final = 0o120000  # git's mode of a symbolic link
+_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _OWN_NAMES: Final = frozenset({INPUTS_FILE, OUT_FOLDER, "result.json"})  # not of a bundle
 EXECUTABLE_MODE: Final = 0o100755
 
@@ -208,6 +209,7 @@ class Preparation:
         Raises:
             PreparationError: a file of the bundle, a context or an input
                 cannot be placed.
+            StoreUnavailable: the disk is full.
         """
         try:
             with WorkFolder(folder.work) as work:
@@ -223,7 +225,12 @@ class Preparation:
         except UnsafePath as error:
             raise PreparationError(str(error)) from error
         except OSError as error:
-            raise PreparationError(f"{error.filename}: {error.strerror}") from error
+            if error.errno in _DISK_IS_FULL:  # no fault of the worker's, and it may pass
+                raise StoreUnavailable(
+                    f"The run's folder cannot be filled: {error.strerror}."
+                ) from error
+            where = "" if error.filename is None else f"{error.filename}: "
+            raise PreparationError(f"{where}{error.strerror}") from error
 
     def command(self, manifest: Manifest) -> tuple[str, ...]:
         """Return the command to execute, runtimes as absolute paths.

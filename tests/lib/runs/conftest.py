@@ -10,6 +10,9 @@ import pytest
 
 from lib.runs.executor import Executor
 from tests.lib.runs.world import World, open_world
+from tests.lib.small_disk import small_disk
+
+__all__ = ["small_disk"]
 
 Start = Callable[..., Executor]
 

@@ -11,8 +11,10 @@ import pytest
 
 from lib.environments.environment import Environment
 from lib.runs.preparation import AttemptFolder, PreparationError, remove_tree
+from lib.storage.ports import StoreUnavailable
 from lib.storage.records import RunRecord
 from tests.lib.runs.world import LINK, World
+from tests.lib.small_disk import SmallDisk
 
 NO_PACKAGES = Environment()
 FILE_INPUT = "exec: {{inputs: [{{name: data, kind: file, type: csv{more}}}]}}\n"
@@ -270,3 +272,18 @@ def test_links_to_packages_are_placed_beside_the_bundle(world: World, tmp_path: 
     target = tmp_path / "modules"
     work = filled(world, world.claimed(), Environment(links=(("node_modules", str(target)),)))
     assert (work / "node_modules").readlink() == target
+
+
+def test_a_full_disk_is_no_fault_of_the_worker(world: World, small_disk: SmallDisk) -> None:
+    world.add_worker()
+    run = world.claimed()
+    manifest = world.registry.loaded_at(run.worker_id, run.worker_sha).manifest
+    assert manifest is not None
+    folder = AttemptFolder(small_disk.path / "attempt")
+    folder.create()
+    small_disk.fill()
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        world.preparation.fill(folder, run, manifest, NO_PACKAGES)
+    small_disk.clear()
+    folder.create()
+    world.preparation.fill(folder, run, manifest, NO_PACKAGES)
