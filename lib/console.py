@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Final
 
 from lib.bootstrap import Services
@@ -32,9 +33,9 @@ def banner(settings: Settings, services: Services) -> str:
 """
 
 
-def warn_about(settings: Settings) -> None:
+def warn_about(settings: Settings, *, dotenv: Path) -> None:
     """Log what an operator may not have meant."""
-    for sentence in unknown_variables():
+    for sentence in unknown_variables(dotenv=dotenv):
         event(log, logging.WARNING, "unknown_setting", detail=sentence)
     if not settings.is_loopback and not settings.secret:
         event(

@@ -196,7 +196,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> 
     Raises:
         SettingsError: names the variable, what it holds and what is allowed.
     """
-    given = {**dotenv_values(dotenv), **(os.environ if environ is None else environ)}
+    given = _given(environ, dotenv)
     chosen = {name: value for name, value in given.items() if name in VARIABLES and value}
     of_installers = {n: v for n, v in given.items() if _OF_INSTALLERS.match(n) and v}
     of_git = {n: v for n, v in given.items() if n in _OF_GIT and v}
@@ -207,9 +207,13 @@ def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> 
         raise SettingsError(_explain(error)) from None
 
 
-def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return a sentence for each `FLOOM_*` variable that is no setting."""
-    present = os.environ if environ is None else environ
+def _given(environ: Mapping[str, str] | None, dotenv: Path) -> dict[str, str | None]:
+    return {**dotenv_values(dotenv), **(os.environ if environ is None else environ)}
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> list[str]:
+    """Return a sentence for each `FLOOM_*` variable, also of the `.env` file, that is no setting."""
+    present = _given(environ, dotenv)
     unknown = sorted(n for n in present if n.startswith("FLOOM_") and n not in VARIABLES)
     return [f"{name} is not a setting{_suggestion(name)}" for name in unknown]
 

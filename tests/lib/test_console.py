@@ -58,20 +58,24 @@ def test_isolation_that_is_switched_off_is_said_too(world: World) -> None:
     assert "OFF" in said(world, SandboxReport(limits="rlimits"), FLOOM_SANDBOX="off")
 
 
+def warn(dotenv: Path = Path("/nowhere"), **settings: object) -> None:
+    warn_about(Settings.model_validate(settings), dotenv=dotenv)
+
+
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
 def test_an_open_server_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        warn_about(Settings.model_validate({"FLOOM_HOST": "0.0.0.0", "FLOOM_ALLOW_OPEN": True}))
+        warn(FLOOM_HOST="0.0.0.0", FLOOM_ALLOW_OPEN=True)
     assert "open_server" in events(caplog)
 
 
 def test_a_server_with_a_secret_is_not(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        warn_about(Settings.model_validate({"FLOOM_HOST": "0.0.0.0", "FLOOM_SECRET": SECRET}))
-        warn_about(Settings())
+        warn(FLOOM_HOST="0.0.0.0", FLOOM_SECRET=SECRET)
+        warn()
     assert "open_server" not in events(caplog)
 
 
@@ -80,5 +84,14 @@ def test_variables_that_are_no_settings_are_warned_about(
 ) -> None:
     monkeypatch.setenv("FLOOM_PROT", "9000")
     with caplog.at_level(logging.WARNING):
-        warn_about(Settings())
+        warn()
+    assert "unknown_setting" in events(caplog)
+
+
+def test_variables_of_the_file_are_warned_about_too(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("FLOOM_PROT=9000\n")
+    with caplog.at_level(logging.WARNING):
+        warn(tmp_path / ".env")
     assert "unknown_setting" in events(caplog)

@@ -226,7 +226,7 @@ def test_a_log_for_programs_where_nobody_looks(capsys: pytest.CaptureFixture[str
 
 def test_misspelt_variables_are_told_with_the_nearest_name() -> None:
     present = {"FLOOM_PROT": "1", "FLOOM_QQQQQQQQQ": "1", "FLOOM_PORT": "1", "HOME": "/"}
-    assert unknown_variables(present) == [
+    assert unknown_variables(present, dotenv=Path("/nowhere")) == [
         "FLOOM_PROT is not a setting; did you mean FLOOM_PORT?",
         "FLOOM_QQQQQQQQQ is not a setting",
     ]
