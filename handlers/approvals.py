@@ -35,7 +35,7 @@ from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.route import Route
 from lib.web.threads import blocking
 
@@ -179,14 +179,13 @@ class Approvals:
         return await blocking(self._detail, approval_id)
 
     def _list(self, query: ApprovalsQuery) -> PageReply:
-        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
         page = self._store.list(
             ApprovalQuery(status=query.status, worker_id=query.worker_id),
             limit=query.limit,
-            after=after,
+            after=query.key(str),
         )
         rows = [self._views.view(each) for each in page.rows]
-        return PageReply(rows, encode_cursor([page.next_key]) if page.next_key else None)
+        return PageReply(rows, cursor_of(page.next_key))
 
     def _detail(self, approval_id: str) -> ApprovalDetailView:
         return self._views.detail(self._store.get(approval_id))

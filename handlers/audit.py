@@ -14,7 +14,7 @@ from lib.web.access import Access
 from lib.web.call import Call, PageReply
 from lib.web.models import ResponseModel, Timestamp
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.route import Route
 from lib.web.threads import blocking
 
@@ -72,12 +72,11 @@ class AuditLog:
         """Newest first: every change that a signed-in caller asked for, whatever came of it."""
         page = await blocking(partial(self._page, call.query))
         rows = [AuditEntryView.model_validate(entry) for entry in page.rows]
-        return PageReply(rows, encode_cursor([page.next_key]) if page.next_key else None)
+        return PageReply(rows, cursor_of(page.next_key))
 
     def _page(self, query: AuditFilters) -> Page[AuditEntry]:
-        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
         wanted = AuditQuery(user_id=query.user_id, since=query.since, until=query.until)
-        return self._audit.list(wanted, limit=query.limit, after=after)
+        return self._audit.list(wanted, limit=query.limit, after=query.key(str))
 
 
 def routes(services: Services) -> list[Route]:

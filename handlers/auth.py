@@ -26,7 +26,7 @@ from lib.web.gate import credentials_of
 from lib.web.media import JSON, Media, essence
 from lib.web.models import RequestModel
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.rate_limits import RateLimit
 from lib.web.route import Route
 from lib.web.threads import blocking
@@ -239,10 +239,10 @@ class Tokens:
             self._tokens.list,
             call.principal.user_id,
             limit=call.query.limit,
-            after=_after(call.query),
+            after=call.query.key(str),
         )
         return PageReply(
-            [TokenView.model_validate(row) for row in page.rows], _cursor(page.next_key)
+            [TokenView.model_validate(row) for row in page.rows], cursor_of(page.next_key)
         )
 
     @operation(
@@ -295,9 +295,9 @@ class People:
     )
     async def on_get(self, call: Call[PageQuery, None]) -> PageReply:
         """Who has signed in at least once, newest first."""
-        page = await blocking(self._users.list, limit=call.query.limit, after=_after(call.query))
+        page = await blocking(self._users.list, limit=call.query.limit, after=call.query.key(str))
         return PageReply(
-            [UserView.model_validate(row) for row in page.rows], _cursor(page.next_key)
+            [UserView.model_validate(row) for row in page.rows], cursor_of(page.next_key)
         )
 
     @operation(
@@ -349,14 +349,6 @@ def _page(page: Page) -> Reply:
 
 def _refused(error: LinkInvalid) -> Reply:
     return _page(refused("This sign-in link is not valid", error.detail, 400))
-
-
-def _after(query: PageQuery) -> str | None:
-    return decode_cursor(query.cursor, (str,))[0] if query.cursor else None
-
-
-def _cursor(key: str | None) -> str | None:
-    return encode_cursor([key]) if key else None
 
 
 def routes(services: Services) -> list[Route]:

@@ -16,7 +16,7 @@ from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.route import Route
 from lib.web.threads import blocking
 
@@ -106,11 +106,11 @@ class Secrets:
         return Reply(status=204)
 
     async def _page(self, call: Call[PageQuery, None]) -> PageReply:
-        after = decode_cursor(call.query.cursor, (str,))[0] if call.query.cursor else ""
+        after = call.query.key(str) or ""
         entries = await blocking(self._secrets.list)
         rows = [SecretView.model_validate(entry) for entry in entries if entry.name > after]
         page = rows[: call.query.limit]
-        cursor = encode_cursor([page[-1].name]) if len(rows) > len(page) else None
+        cursor = cursor_of(page[-1].name) if len(rows) > len(page) else None
         return PageReply(page, cursor)
 
 

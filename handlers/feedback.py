@@ -23,7 +23,7 @@ from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.route import Route
 from lib.web.threads import blocking
 
@@ -142,10 +142,9 @@ class RunFeedback:
 
     def _list(self, query: PageQuery, run_id: str) -> PageReply:
         mask = self._mask(run_id)
-        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
-        page = self._book.list(run_id, limit=query.limit, after=after)
-        cursor = encode_cursor([page.next_key]) if page.next_key else None
-        return PageReply([self._view(row, mask) for row in page.rows], cursor)
+        page = self._book.list(run_id, limit=query.limit, after=query.key(str))
+        rows = [self._view(row, mask) for row in page.rows]
+        return PageReply(rows, cursor_of(page.next_key))
 
     def _leave(self, call: Call[None, LeaveFeedback], run_id: str) -> Reply:
         content = self._services.content

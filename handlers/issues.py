@@ -16,7 +16,7 @@ from lib.web.access import Access
 from lib.web.call import Call, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
-from lib.web.paging import MAX_CURSOR_CHARS, decode_cursor, encode_cursor
+from lib.web.paging import MAX_CURSOR_CHARS, cursor_of, decode_cursor
 from lib.web.route import Route
 from lib.web.threads import blocking
 from lib.workspace.issues import Asset, Comment, Issue, IssueChange, IssueQuery, NewIssue
@@ -180,8 +180,7 @@ class WorkspaceIssues:
         skipped = [SkippedFile.model_validate(each).model_dump_json() for each in found.skipped]
         rows = ",".join([row.json for row in found.rows])
         body = f'{{"issues":[{rows}],"skipped":[{",".join(skipped)}]}}'.encode()
-        cursor = None if found.next_after is None else encode_cursor([found.next_after])
-        return Reply(body, next_cursor=cursor)
+        return Reply(body, next_cursor=cursor_of(found.next_after))
 
     @operation(
         "createIssue",

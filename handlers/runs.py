@@ -42,7 +42,7 @@ from lib.web.media import Media
 from lib.web.models import RequestModel
 from lib.web.operation import operation
 from lib.web.page_cache import PageCache
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.route import Route
 from lib.web.threads import blocking
 
@@ -124,10 +124,8 @@ class Runs:
         )
 
     def _list(self, query: RunsQuery) -> PageReply:
-        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else None
-        page = self._store.list_json(query.filters(), limit=query.limit, after=after)
-        cursor = encode_cursor([page.next_key]) if page.next_key else None
-        return PageReply(f"[{','.join(page.rows)}]".encode(), cursor)
+        page = self._store.list_json(query.filters(), limit=query.limit, after=query.key(str))
+        return PageReply(f"[{','.join(page.rows)}]".encode(), cursor_of(page.next_key))
 
     @operation(
         "getRun",
@@ -254,12 +252,12 @@ class RunLogs:
     async def on_get(self, call: Call[LogsQuery, None], run_id: str) -> PageReply:
         """Oldest first. With `wait` an empty page comes only when the time is over."""
         query = call.query
-        after = decode_cursor(query.cursor, (int,))[0] if query.cursor else query.after
+        after = query.key(int) or query.after
         await blocking(self._store.get, run_id)
         read = partial(self._logs.list, run_id, after=after, limit=query.limit, level=query.level)
         lines = await self._wait_for(read, call, run_id) if query.wait else await blocking(read)
         is_full = len(lines) == query.limit
-        return PageReply(log_lines(lines), encode_cursor([lines[-1].seq]) if is_full else None)
+        return PageReply(log_lines(lines), cursor_of(lines[-1].seq if is_full else None))
 
     @operation(
         "writeRunLog",

@@ -19,7 +19,7 @@ from lib.web.answer import render
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel, Timestamp
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.route import Route
 from lib.web.threads import blocking
 from lib.workspace.git_paths import shown
@@ -204,14 +204,13 @@ class WorkerVersions:
     )
     async def on_get(self, call: Call[PageQuery, None], worker_id: str) -> PageReply:
         """Newest first; also of a worker that was deleted, whose newest version has no `sha`."""
-        below = decode_cursor(call.query.cursor, (int,))[0] if call.query.cursor else None
+        below = call.query.key(int)
         found, next_index = await blocking(
             self._workspace.versions, worker_id, below=below, limit=call.query.limit
         )
         if not found and below is None:
             raise WorkerNotFound(f"There never was a worker {worker_id}; GET /workers lists them.")
-        cursor = None if next_index is None else encode_cursor([next_index])
-        return PageReply([_version_view(each) for each in found], cursor)
+        return PageReply([_version_view(each) for each in found], cursor_of(next_index))
 
 
 class WorkerRollback:

@@ -32,7 +32,7 @@ from lib.web.access import Access
 from lib.web.call import Call, PageReply, Reply
 from lib.web.models import RequestModel, ResponseModel
 from lib.web.operation import operation
-from lib.web.paging import PageQuery, decode_cursor, encode_cursor
+from lib.web.paging import PageQuery, cursor_of
 from lib.web.preferences import Wait, wait_preference
 from lib.web.route import Route
 from lib.web.threads import blocking
@@ -125,14 +125,13 @@ class Workers:
     async def on_get(self, call: Call[WorkersQuery, None]) -> PageReply:
         """By id. A worker whose manifest does not load is listed too, with status `error`."""
         query = call.query
-        after = decode_cursor(query.cursor, (str,))[0] if query.cursor else ""
+        after = query.key(str) or ""
         entries = await blocking(self._catalogue.list)
         now = self._services.clock.now()
         found = [worker_summary(entry, now) for entry in entries if entry.worker.id > after]
         rows = [row for row in found if _matches(row, query)]
         page = rows[: query.limit]
-        cursor = encode_cursor([page[-1].id]) if len(rows) > query.limit else None
-        return PageReply(page, cursor)
+        return PageReply(page, cursor_of(page[-1].id if len(rows) > query.limit else None))
 
     @operation(
         "getWorker",

@@ -20,7 +20,7 @@ from lib.storage.ports import AccountStore, SessionAndUser
 LIFE: Final = timedelta(days=7)
 MAX_LIFE: Final = timedelta(days=30)  # whatever it is used
 RENEWED_AFTER: Final = timedelta(days=1)
-OPERATOR: Final = "the operator of this server"
+OPERATOR_NAME: Final = "the operator of this server"
 
 _log = logging.getLogger(__name__)
 
@@ -91,4 +91,4 @@ def name_of(user: User | None) -> str:
     """Return how a page calls an account."""
     if user is None:
         return "the shared account of this server"
-    return user.email or OPERATOR
+    return user.email or OPERATOR_NAME

@@ -21,7 +21,7 @@ from lib.storage.ports import AccountStore
 
 LIFE: Final = timedelta(minutes=15)
 PURPOSES: Final[frozenset[LinkPurpose]] = frozenset({"sign_in", "invitation", "admin"})
-OPERATOR: Final = "operator"  # whoever can start programs where the server runs
+BY_OPERATOR: Final = "operator"  # whoever can start programs where the server runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class SignInLinks:
         """
         link = self._find_open(token)
         if link.user_id is None:
-            return link.email or sessions.OPERATOR
+            return link.email or sessions.OPERATOR_NAME
         is_built_in = link.user_id == LOCAL_USER_ID
         return sessions.name_of(None if is_built_in else self._store.get_user(link.user_id))
 
@@ -196,7 +196,7 @@ def make_admin_link(store: AccountStore, email: str | None, *, clock: Clock) -> 
         user_id=None,
         email=None if email is None else normal_address(email),
         role=Role.ADMIN,
-        created_by=OPERATOR,
+        created_by=BY_OPERATOR,
         created_at=now,
         expires_at=now + LIFE,
     )

@@ -197,10 +197,6 @@ class LocalSandbox:
     def _check(self) -> None:
         """Refuse what may not be started here."""
         if sys.platform != "linux":
-            if self._mode != "off":
-                raise SandboxUnavailable(
-                    "Runs are isolated on Linux only; FLOOM_SANDBOX=off starts them without."
-                )
             raise SandboxUnavailable("Runs start on Linux only.")
         if self._mode != "require":
             return

@@ -12,7 +12,7 @@ import falcon.asgi
 from pydantic import BaseModel
 
 from lib.auth.principal import Principal
-from lib.errors import FieldError, MalformedRequest
+from lib.errors import MalformedRequest
 from lib.web import body as json_body
 from lib.web.audit import AuditActor
 from lib.web.media import JSON
@@ -176,8 +176,3 @@ def idempotency_key(request: Request) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise MalformedRequest("Send an Idempotency-Key of 1 to 128 printable ASCII characters.")
     return key
-
-
-def header_error(name: str, detail: str) -> FieldError:
-    """Return a finding about a request header."""
-    return FieldError(f"header:{name.lower()}", detail)

@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from types import UnionType
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import Field
 from pydantic_core import from_json, to_json
@@ -22,6 +22,7 @@ MAX_CURSOR_CHARS: Final = 1024
 _INT64: Final = range(-(2**63), 2**63)  # the widest integer a store takes
 
 Scalar = str | int | float | bool | None
+Key = TypeVar("Key", str, int)
 
 
 class PageQuery(RequestModel):
@@ -35,10 +36,26 @@ class PageQuery(RequestModel):
         description="Where the page starts, as `x-next-cursor` gave it.",
     )
 
+    def key(self, kind: type[Key]) -> Key | None:
+        """Return the sort key that the page comes after; None: it is the first.
+
+        Args:
+            kind: Of the key, which is one value.
+
+        Raises:
+            Invalid: as `decode_cursor`.
+        """
+        return decode_cursor(self.cursor, (kind,))[0] if self.cursor else None
+
 
 def encode_cursor(values: Sequence[Scalar]) -> str:
     """Return the opaque, URL-safe text of a sort key."""
     return base64.urlsafe_b64encode(to_json(list(values))).rstrip(b"=").decode()
+
+
+def cursor_of(key: str | int | None) -> str | None:
+    """Return the cursor of a page after the row with this sort key; None: there is no more."""
+    return None if key is None else encode_cursor([key])
 
 
 def decode_cursor(text: str, form: Sequence[type | UnionType]) -> list[Any]:

@@ -95,10 +95,8 @@ def test_a_duplicate_key_is_an_error_on_its_line_and_the_first_counts():
 
 
 def test_ten_megabytes_are_refused_without_being_read():
-    started = perf_counter()
-
-    assert problem_of(b"a: b\n" * (2 * MEBIBYTE)) == ("source_too_large", 1)
-    assert perf_counter() - started < 0.5
+    """What is no YAML at all is refused for its size, so nobody has parsed it."""
+    assert problem_of(b"a: [\n" * (2 * MEBIBYTE)) == ("source_too_large", 1)
 
 
 def test_the_cap_is_exact():

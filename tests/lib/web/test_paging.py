@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.errors import Invalid
-from lib.web.paging import MAX_CURSOR_CHARS, decode_cursor, encode_cursor
+from lib.web.paging import MAX_CURSOR_CHARS, PageQuery, cursor_of, decode_cursor, encode_cursor
 
 
 def raw(value):
@@ -58,3 +58,12 @@ def test_anything_else_is_a_finding_about_the_cursor(text):
 def test_no_text_does_anything_worse(text):
     with contextlib.suppress(Invalid):
         decode_cursor(text, (int, str))
+
+
+def test_a_page_comes_after_the_key_of_its_cursor():
+    assert PageQuery(cursor=cursor_of("b")).key(str) == "b"
+    assert PageQuery(cursor=cursor_of(0)).key(int) == 0
+    assert PageQuery().key(str) is None
+    assert cursor_of(None) is None
+    with pytest.raises(Invalid):
+        PageQuery(cursor=cursor_of("b")).key(int)
