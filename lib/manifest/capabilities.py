@@ -18,5 +18,6 @@ def declared_capabilities(manifest: Manifest | None) -> tuple[str, ...]:
         "connections": manifest.connections,
         "calls": manifest.calls,
         "capabilities.network.egress": manifest.egress.allow,
+        "notify.secret": manifest.notify and manifest.notify.secret,
     }
     return tuple(key for key, value in declared.items() if value)

@@ -30,6 +30,11 @@ def declared(text: str) -> tuple[str, ...]:
         ("connections: [gmail]\n", ("connections",)),
         ("connections: [{app: gmail, allowed_tools: [GMAIL_SEND]}]\n", ("connections",)),
         ("calls: [other]\n", ("calls",)),
+        ("notify: {url: https://a.example, on: [failed]}\n", ()),
+        (
+            "notify: {url: https://a.example, on: [failed], secret: API_KEY}\n",
+            ("notify.secret",),
+        ),
         ("capabilities: {network: {egress: true}}\n", ("capabilities.network.egress",)),
         (
             "capabilities: {network: {egress: {allow: [a.example]}}}\nsecrets: [B]\n",
