@@ -174,6 +174,17 @@ def test_every_decision_is_listed() -> None:
     assert listed == {path.name for path in folder.glob("*.md")} - {"README.md"}
 
 
+def test_the_architecture_shows_the_layers_that_import_linter_holds() -> None:
+    contracts = tomllib.loads(pages.read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = {each["name"]: each["layers"] for each in contracts if each["type"] == "layers"}
+    directions = pages.section(pages.read("docs/architecture.md"), "2. Directions")
+    (block,) = pages.blocks(directions)
+    shown = block.text.replace(" |\n  ", " | ").splitlines()  # a long line goes on in the next
+
+    assert layers["Nothing below knows an endpoint"] == ["handlers", "lib"]
+    assert shown == ["handlers", *layers["Layers point downwards"]]
+
+
 def test_version_is_the_same_everywhere() -> None:
     project = tomllib.loads(pages.read("pyproject.toml"))["project"]
 
