@@ -140,6 +140,15 @@ def test_troubleshooting_explains_exactly_the_codes_of_the_engine() -> None:
     assert {pages.code(row[0]) for row in table} == engine_codes()
 
 
+def test_authoring_lists_exactly_the_codes_that_a_run_can_end_with() -> None:
+    authoring = pages.section(pages.read("docs/AUTHORING.md"), "6. How a run ends")
+    cells = [row[2] if len(row) == 3 else row[0] for row in pages.rows(authoring)]
+    codes = {code for cell in cells for code in re.findall(r"`([a-z_]+)`", cell)}
+    given = {"error_code", "approval_rejected", "approval_expired"}  # by the worker, by decisions
+
+    assert codes == engine_codes() | given
+
+
 def test_no_code_of_the_engine_is_overlooked() -> None:
     """A code that comes from somewhere new must be added to `engine_codes`."""
     assert indirect_codes() == INDIRECT
