@@ -97,8 +97,8 @@ class Environments:
             build = self._builds.get(key)
             if build is None or build.is_over:
                 build = Build(key, recipe, installer, store=self._store, workshop=self._workshop)
+                build.start()  # of one that could not be started nobody hears
                 self._builds[key] = build
-                build.start()
             build.customers += 1
             if build.log_owner is None and customer.keeps_log:
                 build.log_owner = customer

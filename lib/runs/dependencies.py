@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from lib.environments.package_file import LOCKS, read_package
@@ -46,13 +46,22 @@ class EarlyInstalls:
 
     Nothing depends on it: a run installs what it does not find, and says what
     went wrong. A run that comes while this installs gets the installer's log.
+
+    Args:
+        new_thread: Makes one, as `threading.Thread` does.
     """
 
     keeps_log = False
 
     def __init__(
-        self, *, workspace: Workspace, registry: Registry, environments: PackageSource
+        self,
+        *,
+        workspace: Workspace,
+        registry: Registry,
+        environments: PackageSource,
+        new_thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
+        self._new_thread = new_thread
         self._workspace = workspace
         self._registry = registry
         self._environments = environments
@@ -66,8 +75,16 @@ class EarlyInstalls:
         with self._lock:
             self._wanted += worker_ids
             if self._wanted and self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(target=self._work, name="early-installs")
-                self._thread.start()
+                self._thread = self._start()
+
+    def _start(self) -> threading.Thread | None:
+        thread = self._new_thread(target=self._work, name="early-installs")
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads now: the next request tries again
+            event(log, logging.WARNING, "early_install_failed", detail=str(error))
+            return None
+        return thread
 
     def close(self) -> None:
         """Stop at once; what is half built is ended."""

@@ -258,7 +258,15 @@ class Recovery:
         for folder in self._runs_folder.iterdir():
             for each in folder.iterdir() if folder in in_use else [folder]:
                 if each not in spared:
-                    remove_tree(each)
+                    _remove_or_leave(each)
+
+
+def _remove_or_leave(folder: Path) -> None:
+    """Remove it, or leave it to the next start: a folder that stays is no reason not to start."""
+    try:
+        remove_tree(folder)
+    except OSError:
+        log.exception("folder_not_removed")
 
 
 def _log_failure(name: str, run: RunRecord) -> None:

@@ -262,7 +262,12 @@ class LocalSandbox:
             if not due or self._is_renewing:
                 return
             self._is_renewing = True
-        threading.Thread(target=self._renew, name="zygote-renewal", daemon=True).start()
+        try:
+            threading.Thread(target=self._renew, name="zygote-renewal", daemon=True).start()
+        except RuntimeError:  # no more threads now: the next run tries again
+            log.exception("zygote_not_renewed")
+            with self._lock:
+                self._is_renewing = False
 
     def _renew(self) -> None:
         try:

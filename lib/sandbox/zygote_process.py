@@ -47,19 +47,35 @@ class ZygoteProcess:
     def __init__(self, folder: Path, settings: ZygoteSettings) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         Path(settings.stage).mkdir(exist_ok=True)
-        self._folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._name = f"zygote-{time.monotonic_ns()}.sock"
-        lifeline, self._lifeline_end = os.pipe()
-        report, report_end = os.pipe()
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(f"/proc/self/fd/{self._folder_fd}/{self._name}")
-            listener.listen(BACKLOG)
-            self._process = _spawn(listener.fileno(), lifeline, report_end, settings)
-        for descriptor in (lifeline, report_end):
-            os.close(descriptor)
+        try:
+            report = self._start(folder, settings)
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"The process that starts workers cannot be started now: {error.strerror}."
+            ) from error
         self.found = self._hear_report(report)
         self._started = time.monotonic()
         self._runs = 0
+
+    def _start(self, folder: Path, settings: ZygoteSettings) -> int:
+        """Start it; return the descriptor that its report comes by. What fails leaves nothing."""
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            self._folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            undo.callback(os.close, self._folder_fd)
+            lifeline, self._lifeline_end = os.pipe()
+            theirs.callback(os.close, lifeline)
+            undo.callback(os.close, self._lifeline_end)
+            report, report_end = os.pipe()
+            undo.callback(os.close, report)
+            theirs.callback(os.close, report_end)
+            listener = theirs.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(f"/proc/self/fd/{self._folder_fd}/{self._name}")
+            undo.callback(os.unlink, self._name, dir_fd=self._folder_fd)
+            listener.listen(BACKLOG)
+            self._process = _spawn(listener.fileno(), lifeline, report_end, settings)
+            undo.pop_all()
+        return report
 
     @property
     def is_worn(self) -> bool:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar
 
+from lib.errors import Unavailable
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -27,23 +29,36 @@ class Pool:
     """At most `max_threads` threads, started when there is work for them.
 
     It may be used again after `close`.
+
+    Args:
+        new_thread: Makes one, as `threading.Thread` does.
     """
 
-    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+    def __init__(
+        self,
+        max_threads: int = MAX_THREADS,
+        *,
+        new_thread: Callable[..., threading.Thread] = threading.Thread,
+    ) -> None:
         self._max_threads = max_threads
+        self._new_thread = new_thread
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._waiting = 0  # jobs submitted and not finished; approximate is enough
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns, run in a thread with our context variables."""
+        """Return what `work` returns, run in a thread with our context variables.
+
+        Raises:
+            Unavailable: the host has no thread for it, not even one that is busy now.
+        """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting += 1
-        if self._waiting > len(self._threads) and len(self._threads) < self._max_threads:
-            self._start_thread()
-        self._jobs.put((contextvars.copy_context(), work, future))
         try:
+            if self._waiting > len(self._threads) and len(self._threads) < self._max_threads:
+                self._start_thread()
+            self._jobs.put((contextvars.copy_context(), work, future))
             return await future
         finally:
             self._waiting -= 1
@@ -59,9 +74,14 @@ class Pool:
     def _start_thread(self) -> None:
         with self._lock:
             name = f"blocking-{len(self._threads)}"
-            thread = threading.Thread(target=_work_off, args=(self._jobs,), name=name, daemon=True)
+            thread = self._new_thread(target=_work_off, args=(self._jobs,), name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as ex:  # no more threads now
+                if not self._threads:
+                    raise Unavailable("The server has no thread for this now; try again.") from ex
+                return  # one of those takes it when it is free
             self._threads.append(thread)
-        thread.start()
 
 
 _current: ContextVar[Pool] = ContextVar("floom_pool")

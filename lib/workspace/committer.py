@@ -280,8 +280,13 @@ class Committer:
         if self._groups % MERGE_CHECK_GROUPS != 1:
             return
         if self._merger is None or not self._merger.is_alive():
-            self._merger = threading.Thread(target=self._merge, name="workspace-merge", daemon=True)
-            self._merger.start()
+            merger = threading.Thread(target=self._merge, name="workspace-merge", daemon=True)
+            try:
+                merger.start()
+            except RuntimeError as ex:  # no more threads now: some groups later
+                event(_log, logging.WARNING, "workspace_merge_failed", error=str(ex))
+                return
+            self._merger = merger
 
     def _merge(self) -> None:
         try:

@@ -20,12 +20,19 @@ class Refresher:
         look: May take as long as the store does; a FloomError is known elsewhere.
         every_seconds: How old a look may be.
         patience_seconds: How long a reader waits for it.
+        new_thread: Makes one, as `threading.Thread` does.
     """
 
     def __init__(
-        self, look: Callable[[], None], *, every_seconds: float, patience_seconds: float
+        self,
+        look: Callable[[], None],
+        *,
+        every_seconds: float,
+        patience_seconds: float,
+        new_thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
         self._look = look
+        self._new_thread = new_thread
         self._every_seconds = every_seconds
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
@@ -39,8 +46,12 @@ class Refresher:
             if self._is_closed or self._running is not None or time.monotonic() < self._due:
                 return
             running = self._running = threading.Event()
-        thread = threading.Thread(target=self._run, args=(running,), daemon=True)
-        thread.start()
+        try:
+            self._new_thread(target=self._run, args=(running,), daemon=True).start()
+        except RuntimeError:  # no more threads now: the next reader tries again
+            with self._lock:
+                self._running = None
+            return
         running.wait(self._patience_seconds)
 
     def close(self) -> None:

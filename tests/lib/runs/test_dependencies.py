@@ -10,9 +10,10 @@ import pytest
 from lib.environments.environment import Environment
 from lib.environments.recipe import InstallError
 from lib.runs.attempt import Attempt
-from lib.runs.dependencies import recipes_of
+from lib.runs.dependencies import EarlyInstalls, recipes_of
 from lib.sandbox.port import Signal
 from lib.storage.records import RunRecord, RunStatus
+from tests.lib.no_threads import NoThreads
 from tests.lib.runs.fake_sandbox import DEADLINE_SECONDS, GOOD, FakeRun, stay
 from tests.lib.runs.world import OWNER, World
 
@@ -240,6 +241,25 @@ def test_a_server_that_stops_ends_early_installations(world: World) -> None:
     installs.request(["one"])
     assert len(world.packages.asked) == 1
     assert world.packages.leased == 0
+
+
+def test_a_host_without_threads_costs_no_installation_for_ever(world: World) -> None:
+    world.add_worker("one", requirements_txt="httpx\n")
+    host = NoThreads()
+    installs = EarlyInstalls(
+        workspace=world.workspace,
+        registry=world.registry,
+        environments=world.packages,
+        new_thread=host.new_thread,
+    )
+    installs.request(["one"])
+    host.has_threads = True
+    installs.request([])
+    for thread in threading.enumerate():
+        if thread.name == "early-installs":
+            thread.join(DEADLINE_SECONDS)
+    assert len(world.packages.asked) == 1
+    installs.close()
 
 
 def test_what_is_refused_is_said_by_the_run(world: World) -> None:

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
+from lib.errors import Unavailable
 from lib.web.threads import Pool, blocking, use
+from tests.lib.no_threads import NoThreads
 
 NAME = contextvars.ContextVar("NAME", default="unset")
 DEADLINE_SECONDS = 10
@@ -111,3 +113,21 @@ def test_without_a_pool_the_loops_own_executor_is_used():
         return await blocking(threading.current_thread)
 
     assert run(main) is not threading.current_thread()
+
+
+def test_a_thread_that_cannot_be_had_costs_no_place():
+    host = NoThreads()
+    pool = Pool(max_threads=2, new_thread=host.new_thread)
+
+    async def main():
+        use(pool)
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await blocking(int)
+        host.has_threads = True
+        assert await blocking(lambda: 1) == 1
+        host.has_threads = False
+        return await asyncio.gather(*(blocking(lambda: 2) for _ in range(4)))
+
+    assert run(main) == [2, 2, 2, 2]
+    pool.close()

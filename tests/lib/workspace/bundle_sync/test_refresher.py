@@ -6,6 +6,7 @@ import threading
 
 from lib.errors import Unavailable
 from lib.workspace.bundle_sync.refresher import Refresher
+from tests.lib.no_threads import NoThreads
 
 PATIENT = 60.0
 
@@ -52,3 +53,19 @@ def test_nobody_waits_for_a_slow_store() -> None:
     refresher.close()
     refresher.refresh()
     assert len(looks) == 1
+
+
+def test_a_look_that_got_no_thread_is_tried_again() -> None:
+    looks: list[int] = []
+    host = NoThreads()
+    refresher = Refresher(
+        lambda: looks.append(1),
+        every_seconds=3600,
+        patience_seconds=PATIENT,
+        new_thread=host.new_thread,
+    )
+    refresher.refresh()
+    host.has_threads = True
+    refresher.refresh()
+    assert len(looks) == 1
+    refresher.close()
