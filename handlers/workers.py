@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -360,9 +361,8 @@ def _matches(row: WorkerSummaryView, query: WorkersQuery) -> bool:
 def _merge(change: WorkerChange, saved: dict[str, Any], settings: WorkerSettings) -> WorkerSettings:
     enabled = settings.enabled if change.enabled is None else change.enabled
     merged = {**settings.saved_inputs, **saved}
-    return WorkerSettings(
-        enabled, {name: value for name, value in merged.items() if value is not None}
-    )
+    kept = {name: value for name, value in merged.items() if value is not None}
+    return replace(settings, enabled=enabled, saved_inputs=kept)
 
 
 def routes(services: Services) -> list[Route]:

@@ -81,6 +81,7 @@ class LocalRuns:
             runs=stores.runs,
             settings=stores.worker_settings,
             shares=stores.shares,
+            clock=ground.clock,
         )
 
     def build_recovery(self) -> Recovery:

@@ -1,20 +1,24 @@
 """Deleting a worker: its folder by a commit, then what was still to come of it.
 
-The commit comes first: refused, it leaves everything as it was. A server that is
-killed after it finds at its next start which runs were left waiting.
+That it begins is on record before the commit, and that it is finished after all
+else: a server that is killed in between finds at its next start what to finish, and
+nothing else is cancelled. A commit that is refused leaves everything as it was.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from lib.errors import Conflict
+from lib.clock import Clock
+from lib.errors import Conflict, Forbidden, NotFound
 from lib.log import event
 from lib.runs.lifecycle import Lifecycle
 from lib.storage.ports import RunStore, ShareStore, WorkerSettingsStore
 from lib.storage.records import RunQuery, RunStatus, RunSummary, WorkerSettings
-from lib.workspace.worker_source import WorkerSource, Writer, delete_subject
+from lib.workspace.worker_source import WorkerSource, Writer
 from lib.workspace.workspace import Workspace
 
 BATCH: Final = 200
@@ -35,6 +39,7 @@ class WorkerRemoval:
         runs: RunStore,
         settings: WorkerSettingsStore,
         shares: ShareStore,
+        clock: Clock,
     ) -> None:
         self._source = source
         self._workspace = workspace
@@ -42,46 +47,65 @@ class WorkerRemoval:
         self._runs = runs
         self._settings = settings
         self._shares = shares
+        self._clock = clock
 
     def delete(self, worker_id: str, *, writer: Writer) -> None:
         """Delete a worker; cancel its queued runs and those that wait for an approval.
 
-        What runs now runs on, and past runs stay. A worker that is made again
-        under this id begins with no settings and no public link.
+        What runs now runs on, with what comes of it: an approval that it asks for
+        waits, and it is tried again as its worker says. Past runs stay. A worker that is
+        made again under this id begins with no settings and no public link.
 
         Raises:
             WorkerNotFound, CapabilityRequiresAdmin, WorkspaceConflict: nothing
                 has happened.
         """
-        self._source.delete(worker_id, writer=writer)
-        self._settings.change(worker_id, lambda _: WorkerSettings())
-        self._shares.delete(worker_id)
-        for run in self._list_waiting(worker_id):
-            self._cancel(run)
+        began_at = self._clock.now()
+        self._source.require(worker_id)
+        self._settings.change(
+            worker_id,
+            lambda now: replace(now, removal_began_at=now.removal_began_at or began_at),
+        )
+        try:
+            self._source.delete(worker_id, writer=writer)
+        except (Conflict, Forbidden, NotFound):
+            self._forget(worker_id, began_at)
+            raise
+        self._finish(worker_id)
 
     def finish(self) -> int:
-        """Cancel what a killed server left waiting for workers that it had deleted.
-
-        A run that was started since, such as a replay at the old version, is
-        none of them; nor is one whose worker was deleted by hand.
+        """Finish what a killed server had begun; before anything else is done for workers.
 
         Returns:
             How many runs were cancelled.
         """
         present = {name for name, _ in self._workspace.view().names("workers")}
-        waiting = [run for run in self._list_waiting(None) if run.worker_id not in present]
-        left = [run for run in waiting if self._was_deleted_after(run)]
-        for run in left:
-            self._cancel(run)
-        return len(left)
+        cancelled = 0
+        for worker_id, settings in self._settings.get_all().items():
+            if settings.removal_began_at is None:
+                continue
+            if worker_id in present:  # nothing was deleted
+                self._forget(worker_id, settings.removal_began_at)
+            else:
+                cancelled += self._finish(worker_id)
+        return cancelled
 
-    def _was_deleted_after(self, run: RunSummary) -> bool:
-        newest, _ = self._workspace.versions(run.worker_id, limit=1)
-        if not newest or newest[0].sha is not None:
-            return False
-        info = newest[0].info
-        by_us = info.message.partition("\n")[0] == delete_subject(run.worker_id)
-        return by_us and run.created_at < info.committed_at
+    def _finish(self, worker_id: str) -> int:
+        """Do what follows the commit; return how many runs were cancelled."""
+        self._shares.delete(worker_id)
+        waiting = self._list_waiting(worker_id)
+        for run in waiting:
+            self._cancel(run)
+        self._settings.change(worker_id, lambda _: WorkerSettings())
+        return len(waiting)
+
+    def _forget(self, worker_id: str, began_at: datetime) -> None:
+        """Take back that a removal began; not that of another, which may be under way."""
+
+        def decide(now: WorkerSettings) -> WorkerSettings:
+            return replace(now, removal_began_at=None) if now.removal_began_at == began_at else now
+
+        self._settings.change(worker_id, decide)
 
     def _list_waiting(self, worker_id: str | None) -> list[RunSummary]:
         query = RunQuery(worker_id=worker_id, statuses=WAITING)

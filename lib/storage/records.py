@@ -470,10 +470,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What an instance adds to a worker; not in git."""
+    """What an instance adds to a worker; not in git.
+
+    Attributes:
+        removal_began_at: Of one that is not finished; it names that, too.
+    """
 
     enabled: bool = True
     saved_inputs: dict[str, Any] = field(default_factory=dict)
+    removal_began_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

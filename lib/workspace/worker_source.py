@@ -199,6 +199,10 @@ class WorkerSource:
 
         self._commit(change, f"worker: roll back {worker_id} to {commit[:7]}", writer)
 
+    def require(self, worker_id: str) -> None:
+        """Check that there is a worker. Raises WorkerNotFound."""
+        self._require(self._workspace.view(), worker_id)
+
     def delete(self, worker_id: str, *, writer: Writer) -> None:
         """Remove a worker's folder, and its quarantine, by a commit.
 
@@ -212,7 +216,7 @@ class WorkerSource:
             self._check_may(writer, self._manifest(tip, worker_id), None)
             return [Delete(_folder(worker_id)), Delete(f"{QUARANTINE}/{worker_id}")]
 
-        self._commit(change, delete_subject(worker_id), writer)
+        self._commit(change, f"worker: delete {worker_id}", writer)
 
     def _commit(
         self, change: Callable[[TreeView], list[Edit]], subject: str, writer: Writer
@@ -270,11 +274,6 @@ class WorkerSource:
                 f"Ask an administrator: the worker declares {', '.join(keys)}, before or after "
                 "this change."
             )
-
-
-def delete_subject(worker_id: str) -> str:
-    """Return the subject of a commit that deletes a worker."""
-    return f"worker: delete {worker_id}"
 
 
 def _folder(worker_id: str) -> str:

@@ -460,6 +460,7 @@ class World:
             runs=self.runs,
             settings=self.settings,
             shares=self.shares,
+            clock=self.clock,
         )
 
     def retention(self, *, days: int = 90, reclaim: Callable[[], None] = lambda: None) -> Retention:
