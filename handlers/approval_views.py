@@ -64,7 +64,7 @@ class ApprovalView(ResponseModel):
     follow_up_run_id: str | None = Field(
         description="The run that executes it, or proposes again after a reject."
     )
-    review_url: str = Field(description="The console's page.")
+    review_url: None = Field(description="The console's page; this version has no console.")
 
 
 class ReviewLinkView(ResponseModel):
@@ -90,10 +90,9 @@ class ApprovalDetailView(ApprovalView):
 class ApprovalViews:
     """Makes views. Its methods block."""
 
-    def __init__(self, *, content: ContentStore, approvals: Approvals, base_url: str) -> None:
+    def __init__(self, *, content: ContentStore, approvals: Approvals) -> None:
         self._content = content
         self._approvals = approvals
-        self._base_url = base_url
 
     def view(self, approval: Approval) -> ApprovalView:
         """Return an approval as lists show it."""
@@ -122,7 +121,7 @@ class ApprovalViews:
             "worker_title": title_of(approval),
             "preview": self._preview(approval),
             "votes": [_vote_view(vote, counts=vote in counted) for vote in approval.votes],
-            "review_url": f"{self._base_url}/console/approvals/{approval.id}",
+            "review_url": None,
         }
 
     def _preview(self, approval: Approval) -> Any:
@@ -157,8 +156,4 @@ def _vote_view(vote: Vote, *, counts: bool) -> VoteView:
 
 def approval_views(services: Services) -> ApprovalViews:
     """Return what makes views of approvals."""
-    return ApprovalViews(
-        content=services.content,
-        approvals=services.approvals,
-        base_url=services.base_url,
-    )
+    return ApprovalViews(content=services.content, approvals=services.approvals)

@@ -95,7 +95,10 @@ class ReloadView(ResponseModel):
     changed: list[str]
     removed: list[str]
     skipped: list[SkippedView]
-    warnings: list[str] = Field(description="What looks like a live credential.")
+    warnings: list[str] = Field(
+        description="What looks like a live credential, and of the workers that changed what in their "
+        "manifest is not as it should be though they load."
+    )
     errors: list[ReloadError]
 
 
@@ -330,7 +333,15 @@ class WorkerReload:
             changed=list(result.changed),
             removed=list(result.removed),
             skipped=[SkippedView(path=each.path, reason=each.reason) for each in result.skipped],
-            warnings=self._warnings(result.commit),
+            warnings=[
+                *self._warnings(result.commit),
+                *(
+                    f"workers/{worker.id}/worker.yml line {each.line}: {each.message}"
+                    for worker in workers
+                    if worker.id in result.changed
+                    for each in worker.loaded.warnings
+                ),
+            ],
             errors=[
                 ReloadError(worker_id=worker.id, **dict(finding(worker.id, problem)))
                 for worker in workers

@@ -12,11 +12,13 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -208,7 +210,24 @@ def load_settings(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> 
 
 
 def _given(environ: Mapping[str, str] | None, dotenv: Path) -> dict[str, str | None]:
-    return {**dotenv_values(dotenv), **(os.environ if environ is None else environ)}
+    return {**_of_file(dotenv), **(os.environ if environ is None else environ)}
+
+
+def _of_file(dotenv: Path) -> dict[str, str | None]:
+    """Return what a `.env` file sets; none is fine, one that is not whole is not.
+
+    A line that was passed over may have been the server's secret.
+    """
+    try:
+        text = dotenv.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{dotenv}: cannot be read as UTF-8 text ({error})") from error
+    bad = next((each for each in parse_stream(StringIO(text)) if each.error), None)
+    if bad is not None:
+        raise SettingsError(f"{dotenv}: line {bad.original.line} is not NAME=value")
+    return dotenv_values(stream=StringIO(text))
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None, *, dotenv: Path) -> list[str]:

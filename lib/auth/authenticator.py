@@ -61,7 +61,9 @@ class Authenticator:
         raise Unauthenticated("Sign in, or send the header x-floom-secret or a bearer token.")
 
     def _check_bearer(self, authorization: bytes) -> Principal:
-        token = bearer_token(authorization) or b""
+        token = bearer_token(authorization)
+        if token is None:
+            raise Unauthenticated("Send the header as `Authorization: Bearer <token>`.")
         for prefix, check in self._bearers.items():
             if token.startswith(prefix):
                 return check(token)

@@ -16,6 +16,7 @@ from lib.storage.ports import UploadNotFound, UploadStore
 from lib.storage.records import Upload
 
 # What the engine adds to the inputs of a run that proposes, or follows a proposal.
+_SAVED: Final = "(the saved input; change it by PATCH /workers/{id} with saved_inputs)"
 STAMPED: Final = frozenset({"decision", "approved_output", "review_feedback"})
 
 
@@ -42,7 +43,9 @@ def resolve_inputs(
         try:
             value = _value(spec, given, saved)
         except ValueMismatch as problem:
-            problems.append(FieldError(f"/inputs/{spec.name}", str(problem)))
+            was_saved = given.get(spec.name) is None and saved.get(spec.name) is not None
+            told = f"{problem} {_SAVED}" if was_saved else str(problem)
+            problems.append(FieldError(f"/inputs/{spec.name}", told))
         else:
             if value is not None:
                 values[spec.name] = value
@@ -139,7 +142,9 @@ def _value(spec: InputSpec, given: Mapping[str, Any], saved: Mapping[str, Any]) 
     value = next((v[spec.name] for v in (given, saved) if v.get(spec.name) is not None), None)
     if value is None:
         value = spec.default
-    if value is None or (value == "" and spec.required):
+    if value == "" and spec.required:
+        raise ValueMismatch("must not be empty")
+    if value is None:
         return _absent(spec)
     return coerce(spec, value)
 

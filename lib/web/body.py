@@ -55,7 +55,11 @@ def parse(raw: bytes) -> Any:
             _check_unicode(value)
     except RecursionError as ex:
         raise MalformedRequest("The JSON is nested too deeply.") from ex
-    except UnicodeError as ex:
+    except UnicodeEncodeError as ex:
+        raise MalformedRequest(
+            "A text has half of a surrogate pair, such as \\ud800 alone."
+        ) from ex
+    except UnicodeDecodeError as ex:
         raise MalformedRequest("The body is not valid UTF-8.") from ex
     except ValueError as ex:  # also an integer of more digits than Python converts
         raise MalformedRequest("The body is not valid JSON.") from ex

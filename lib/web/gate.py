@@ -154,7 +154,7 @@ def _check_run(
 
 
 def _for_people() -> Forbidden:
-    return Forbidden("A run's token may only call tools and workers and write logs of its run.")
+    return Forbidden("A run's token may only write to its run's log (POST /runs/{id}/logs).")
 
 
 def credentials_of(headers: Mapping[bytes, bytes]) -> Credentials:

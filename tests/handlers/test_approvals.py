@@ -95,7 +95,7 @@ def test_one_that_waits_is_listed_counted_and_shown(world: World, call: Call) ->
         "decided_from": None,
         "reason": None,
         "follow_up_run_id": None,
-        "review_url": f"http://localhost:8000/console/approvals/{approval_id}",
+        "review_url": None,
     }
     assert call("GET", "/approvals/count").json == {"pending": 1}
     shown = call("GET", f"/approvals/{approval_id}").json

@@ -498,6 +498,14 @@ def test_a_reload_takes_over_what_is_on_disk_and_hides_nobody(world: World, call
     assert (again.json["commit"], again.json["changed"]) == (None, [])
 
 
+def test_a_reload_tells_what_is_odd_in_what_changed(world: World, call: Call) -> None:
+    world.write_worker("odd", "limit: {timeout_seconds: 5}\n")
+    (warning,) = call("POST", "/workers/reload").json["warnings"]
+    assert warning.startswith("workers/odd/worker.yml line ")
+    assert "limits" in warning
+    assert call("POST", "/workers/reload").json["warnings"] == []
+
+
 def test_a_reload_that_would_delete_most_workers_is_refused(world: World, call: Call) -> None:
     for name in ("a", "b", "c"):
         world.write_worker(name)

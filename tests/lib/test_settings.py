@@ -285,3 +285,17 @@ def test_the_mail_server_is_read_and_its_password_never_shown() -> None:
     assert server is not None
     assert (server.host, server.password) == ("mail.example", "correct horse")
     assert "horse" not in repr(settings) + repr(server)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"FLOOM_PORT=8474\nFLOOM_SECRET: abcdefghijklmnop1234\n", "line 2 is not NAME=value"),
+        (b"FLOOM_MAIL_FROM=\xe4@x.example\n", "UTF-8"),
+    ],
+)
+def test_a_file_that_is_not_whole_starts_no_server(tmp_path: Path, data: bytes, said: str) -> None:
+    """The line that cannot be read may hold the secret, without which a server is open."""
+    (tmp_path / ".env").write_bytes(data)
+    with pytest.raises(SettingsError, match=said):
+        load_settings({}, dotenv=tmp_path / ".env")

@@ -123,10 +123,7 @@ class ApiDoor:
 
     def _check(self, method: str, path: str, head: Head) -> None:
         if method != "POST" or not self._paths.fullmatch(path):
-            detail = (
-                f"From within a run only POST /runs/{self._run_id}/logs, .../tools/<TOOL> and "
-                ".../calls/<worker> can be reached."
-            )
+            detail = f"From within a run only POST /runs/{self._run_id}/logs can be reached."
             raise Problem(403, "forbidden", "Not allowed", detail)
         if not _TOKEN.fullmatch(head.find("authorization") or ""):
             detail = "Send the header Authorization: Bearer with the value of FLOOM_RUN_TOKEN."

@@ -128,7 +128,8 @@ def load(tree: TreeView, issue_id: str) -> tuple[str, Document]:
     try:
         return path, decode(tree.read(path), issue_id=issue_id)
     except BadIssueFile as ex:
-        raise IssueBroken(f"{path} {ex}. Correct it, then reload or push it.") from ex
+        words = str(ex).rstrip(".")
+        raise IssueBroken(f"{path} {words}. Correct it, then reload or push it.") from ex
     except ObjectNotFound as ex:
         raise IssueBroken(f"{path} cannot be read: {ex}") from ex
 

@@ -175,3 +175,22 @@ def test_any_json_is_taken_or_refused_with_pointers(values: dict[str, Any]) -> N
     assert resolve_inputs(ALL, resolved, {}) == resolved
     assert all(each.pointer.startswith("/inputs/") for each in refused)
     assert refused or len(resolved) <= len(values)
+
+
+def test_a_saved_value_that_does_not_fit_is_named_as_saved() -> None:
+    """Whoever starts the run sent nothing, so cannot mend it there."""
+    with pytest.raises(Invalid) as caught:
+        resolve_inputs(ALL, {}, {"integer": "abc"})
+    (problem,) = caught.value.errors
+    assert problem.pointer == "/inputs/integer"
+    assert "saved input" in problem.detail
+    with pytest.raises(Invalid) as caught:
+        resolve_inputs(ALL, {"integer": "abc"}, {"integer": 1})
+    assert "saved" not in caught.value.errors[0].detail
+
+
+def test_an_empty_text_is_told_from_none() -> None:
+    with pytest.raises(Invalid, match="must not be empty"):
+        resolve_inputs(REQUIRED, {"who": ""}, {})
+    with pytest.raises(Invalid, match="is required"):
+        resolve_inputs(REQUIRED, {}, {})
